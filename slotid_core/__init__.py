@@ -1,0 +1,1 @@
+"""Identity-preserving video generation on Wan, in plain PyTorch. Importing this package imports nothing else."""
