@@ -1,0 +1,49 @@
+"""Frozen dataclasses to and from JSON-ready dictionaries, strictly: an unknown key is an error."""
+
+import dataclasses
+import types
+import typing
+
+from .errors import SlotIDError
+
+Config = typing.TypeVar("Config")
+
+
+def config_from_dict(config_class: type[Config], values: dict) -> Config:
+    """Build `config_class` from `values`, nested dataclasses included; lists become tuples where declared.
+
+    Raises:
+        SlotIDError: an unknown or missing key, named together with the keys that exist.
+    """
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise SlotIDError(
+            f"{config_class.__name__} has no setting {', '.join(map(repr, unknown))}. "
+            f"It has: {', '.join(fields)}. Correct the name, or update the pack if the file is newer."
+        )
+    hints = typing.get_type_hints(config_class)
+    try:
+        return config_class(**{name: _convert(hints[name], value) for name, value in values.items()})
+    except TypeError as error:
+        raise SlotIDError(f"{config_class.__name__} cannot be built from {values!r}: {error}") from error
+
+
+def config_to_dict(config) -> dict:
+    """The JSON-ready dictionary that `config_from_dict` reads back."""
+    return dataclasses.asdict(config)
+
+
+def _convert(hint, value):
+    if value is None:
+        return None
+    options = [hint]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+    for option in options:
+        if dataclasses.is_dataclass(option) and isinstance(value, dict):
+            return config_from_dict(option, value)
+        if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
+            inner = typing.get_args(option)[0]
+            return tuple(_convert(inner, item) for item in value)
+    return value

@@ -1,0 +1,260 @@
+"""Wan's video diffusion transformer in plain PyTorch.
+
+Training's backbone: it needs no ComfyUI, keeps autograd everywhere, and reads the published Wan 2.1 and 2.2
+checkpoints (T2V and I2V) by their own keys. Blocks can be replaced per call with the same protocol as
+ComfyUI's model (`transformer_options["patches_replace"]["dit"][("double_block", i)]`), so what conditions one
+conditions the other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..errors import SlotIDError
+from .rope import apply_rotary, rotary_matrices
+
+CLIP_WIDTH = 1280
+
+
+@dataclass(frozen=True)
+class WanConfig:
+    """Shape of a Wan transformer. The defaults are those shared by every published size."""
+
+    dim: int = 1536
+    ffn_dim: int = 8960
+    num_layers: int = 30
+    num_heads: int = 12
+    in_dim: int = 16
+    out_dim: int = 16
+    text_dim: int = 4096
+    freq_dim: int = 256
+    patch_size: tuple[int, ...] = (1, 2, 2)
+    eps: float = 1e-6
+    has_image_tokens: bool = False
+
+    @classmethod
+    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> "WanConfig":
+        """Read the shape off a checkpoint, as ComfyUI does (head width is 128 in every published size)."""
+        if "head.modulation" not in state_dict or "blocks.0.self_attn.q.weight" not in state_dict:
+            raise SlotIDError(
+                "This is not a Wan diffusion checkpoint: it lacks 'head.modulation' or the transformer blocks. "
+                "Give the file of a Wan 2.1 or 2.2 diffusion model."
+            )
+        dim = state_dict["head.modulation"].shape[-1]
+        return cls(
+            dim=dim,
+            ffn_dim=state_dict["blocks.0.ffn.0.weight"].shape[0],
+            num_layers=1 + max(int(key.split(".")[1]) for key in state_dict if key.startswith("blocks.")),
+            num_heads=dim // 128,
+            in_dim=state_dict["patch_embedding.weight"].shape[1],
+            out_dim=state_dict["head.head.weight"].shape[0] // 4,
+            text_dim=state_dict["text_embedding.0.weight"].shape[1],
+            freq_dim=state_dict["time_embedding.0.weight"].shape[1],
+            has_image_tokens="img_emb.proj.0.bias" in state_dict,
+        )
+
+
+WAN_1_3B = WanConfig()
+WAN_14B = WanConfig(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40)
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.q = nn.Linear(config.dim, config.dim)
+        self.k = nn.Linear(config.dim, config.dim)
+        self.v = nn.Linear(config.dim, config.dim)
+        self.o = nn.Linear(config.dim, config.dim)
+        self.norm_q = nn.RMSNorm(config.dim, eps=config.eps)
+        self.norm_k = nn.RMSNorm(config.dim, eps=config.eps)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q (B, N, D), k and v (B, M, D) -> (B, N, D)."""
+        q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=self.num_heads) for t in (q, k, v))
+        return rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)")
+
+    def forward(self, x: Tensor, rotary: Tensor) -> Tensor:
+        q = apply_rotary(rearrange(self.norm_q(self.q(x)), "b n (h d) -> b n h d", h=self.num_heads), rotary)
+        k = apply_rotary(rearrange(self.norm_k(self.k(x)), "b n (h d) -> b n h d", h=self.num_heads), rotary)
+        return self.o(self.attend(q.flatten(2), k.flatten(2), self.v(x)))
+
+
+class CrossAttention(SelfAttention):
+    """Video tokens attend to text tokens; on I2V models also, separately, to the image tokens in front."""
+
+    def __init__(self, config: WanConfig):
+        super().__init__(config)
+        if config.has_image_tokens:
+            self.k_img = nn.Linear(config.dim, config.dim)
+            self.v_img = nn.Linear(config.dim, config.dim)
+            self.norm_k_img = nn.RMSNorm(config.dim, eps=config.eps)
+
+    def forward(self, x: Tensor, context: Tensor, num_image_tokens: int) -> Tensor:
+        image, text = context[:, :num_image_tokens], context[:, num_image_tokens:]
+        q = self.norm_q(self.q(x))
+        out = self.attend(q, self.norm_k(self.k(text)), self.v(text))
+        if num_image_tokens:
+            out = out + self.attend(q, self.norm_k_img(self.k_img(image)), self.v_img(image))
+        return self.o(out)
+
+
+class Block(nn.Module):
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        dim, eps = config.dim, config.eps
+        self.norm1 = nn.LayerNorm(dim, eps, elementwise_affine=False)
+        self.self_attn = SelfAttention(config)
+        self.norm3 = nn.LayerNorm(dim, eps)
+        self.cross_attn = CrossAttention(config)
+        self.norm2 = nn.LayerNorm(dim, eps, elementwise_affine=False)
+        self.ffn = nn.Sequential(
+            nn.Linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, dim)
+        )
+        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+
+    def forward(self, x: Tensor, context: Tensor, time: Tensor, rotary: Tensor, num_image_tokens: int) -> Tensor:
+        """x (B, N, D), context (B, M, D), time (B, 1 or frames, 6, D), rotary (1, N, 1, d/2, 2, 2)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = per_token(self.modulation + time, x)
+        x = x + gate1 * self.self_attn(shift1 + self.norm1(x) * (1 + scale1), rotary)
+        x = x + self.cross_attn(self.norm3(x), context, num_image_tokens)
+        return x + gate2 * self.ffn(shift2 + self.norm2(x) * (1 + scale2))
+
+
+class Head(nn.Module):
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        patch_volume = config.patch_size[0] * config.patch_size[1] * config.patch_size[2]
+        self.norm = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
+        self.head = nn.Linear(config.dim, config.out_dim * patch_volume)
+        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x (B, N, D), time (B, 1 or frames, D) -> (B, N, out_dim * patch volume)."""
+        shift, scale = per_token(self.modulation + time.unsqueeze(2), x)
+        return self.head(shift + self.norm(x) * (1 + scale))
+
+
+class ImageProjection(nn.Module):
+    """CLIP vision features (B, 257, 1280) -> image tokens (B, 257, D), on I2V models with a CLIP input."""
+
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        self.proj = nn.Sequential(
+            nn.LayerNorm(CLIP_WIDTH),
+            nn.Linear(CLIP_WIDTH, CLIP_WIDTH),
+            nn.GELU(),
+            nn.Linear(CLIP_WIDTH, config.dim),
+            nn.LayerNorm(config.dim),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.proj(features)
+
+
+class WanModel(nn.Module):
+    """Velocity prediction of Wan 2.1 / 2.2.
+
+    Args of `forward`:
+        x: noisy latents (B, in_dim, T, H, W); H and W even.
+        timestep: 1000 × noise level, (B,) or, for Wan 2.2 5B, (B, T).
+        context: text encoder output (B, M, text_dim).
+        clip_fea: CLIP vision features (B, 257, 1280) for I2V models that take them.
+        transformer_options: block replacements as in ComfyUI; nothing else is read.
+
+    Returns:
+        (B, out_dim, T, H, W)
+    """
+
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        self.config = config
+        self.dim = config.dim
+        self.activation_checkpointing = False
+        self.patch_embedding = nn.Conv3d(config.in_dim, config.dim, config.patch_size, config.patch_size)
+        self.text_embedding = nn.Sequential(
+            nn.Linear(config.text_dim, config.dim), nn.GELU(approximate="tanh"), nn.Linear(config.dim, config.dim)
+        )
+        self.time_embedding = nn.Sequential(
+            nn.Linear(config.freq_dim, config.dim), nn.SiLU(), nn.Linear(config.dim, config.dim)
+        )
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(config.dim, 6 * config.dim))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.head = Head(config)
+        if config.has_image_tokens:
+            self.img_emb = ImageProjection(config)
+
+    def forward(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        clip_fea: Tensor | None = None,
+        transformer_options: dict | None = None,
+    ) -> Tensor:
+        transformer_options = transformer_options or {}
+        tokens = self.patch_embedding(x)
+        grid = tokens.shape[2:]
+        tokens = rearrange(tokens, "b d t h w -> b (t h w) d")
+        rotary = rotary_matrices(grid, self.config.dim // self.config.num_heads, device=x.device)
+
+        embedded = sinusoidal_embedding(timestep, self.config.freq_dim).to(tokens.dtype)
+        time = self.time_embedding(embedded)  # (B, 1 or T, D)
+        block_time = rearrange(self.time_projection(time), "b t (six d) -> b t six d", six=6)
+
+        context = self.text_embedding(context)
+        num_image_tokens = 0
+        if clip_fea is not None and self.config.has_image_tokens:
+            context = torch.cat([self.img_emb(clip_fea), context], dim=1)
+            num_image_tokens = clip_fea.shape[1]
+
+        replacements = transformer_options.get("patches_replace", {}).get("dit", {})
+        for index, block in enumerate(self.blocks):
+            tokens = self._run_block(
+                block, replacements.get(("double_block", index)),
+                tokens, context, block_time, rotary, num_image_tokens, transformer_options,
+            )  # fmt: skip
+        return self._unpatchify(self.head(tokens, time), grid)
+
+    def _run_block(self, block, replacement, tokens, context, time, rotary, num_image_tokens, transformer_options):
+        def original(args: dict) -> dict:
+            inputs = (args["img"], args["txt"], args["vec"], args["pe"], num_image_tokens)
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                return {"img": checkpoint(block, *inputs, use_reentrant=False)}
+            return {"img": block(*inputs)}
+
+        args = {
+            "img": tokens, "txt": context, "vec": time, "pe": rotary, "transformer_options": transformer_options,
+        }  # fmt: skip
+        out = original(args) if replacement is None else replacement(args, {"original_block": original})
+        return out["img"]
+
+    def _unpatchify(self, tokens: Tensor, grid) -> Tensor:
+        frames, height, width = grid
+        p_t, p_h, p_w = self.config.patch_size
+        return rearrange(
+            tokens, "b (t h w) (pt ph pw c) -> b c (t pt) (h ph) (w pw)",
+            t=frames, h=height, w=width, pt=p_t, ph=p_h, pw=p_w,
+        )  # fmt: skip
+
+
+def sinusoidal_embedding(position: Tensor, dim: int) -> Tensor:
+    """position (B,) or (B, T) -> (B, 1 or T, dim), cosines first, in float32."""
+    position = position.reshape(position.shape[0], -1, 1).float()
+    half = dim // 2
+    frequencies = torch.pow(10000, -torch.arange(half, device=position.device, dtype=torch.float32) / half)
+    angles = position * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def per_token(modulation: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+    """Split (B, 1 or frames, parts, D) into parts that broadcast over the tokens of x (B, N, D)."""
+    frames = modulation.shape[1]
+    if frames > 1:
+        modulation = modulation.repeat_interleave(x.shape[1] // frames, dim=1)
+    return modulation.to(x.dtype).unbind(2)
