@@ -28,7 +28,10 @@ def rotary_matrices(
         indexing="ij",
     )
     angles = torch.cat(
-        [position.flatten()[:, None] * _frequencies(dim, device) for position, dim in zip(positions, split_axes(head_dim), strict=True)],
+        [
+            position.flatten()[:, None] * _frequencies(dim, device)
+            for position, dim in zip(positions, split_axes(head_dim), strict=True)
+        ],
         dim=-1,
     )  # (L, head_dim/2)
     cos, sin = angles.cos(), angles.sin()

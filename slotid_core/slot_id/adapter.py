@@ -1,0 +1,185 @@
+"""The Slot-ID adapter: both encoders, FiLM, gate and LoRA for one video model, in one file."""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..config import config_from_dict, config_to_dict
+from ..errors import SlotIDError
+from ..weights import load_weights, save_weights
+from .film import LowRankFiLM
+from .gate import GateSchedule
+from .identity import GateMode, Identity
+from .image_anchor import ImageAnchor, ImageAnchorConfig
+from .stream import IdentityStream
+from .temporal_encoder import TemporalEncoderConfig, TemporalIdentityEncoder
+
+KIND = "slot_id_adapter"
+VERSION = 1
+LORA_PREFIX = "diffusion_model."
+
+
+@dataclass(frozen=True)
+class LoRAConfig:
+    """LoRA on cross-attention (paper, section 4.1): K and V at rank 32, α 16; `targets` may add "o"."""
+
+    rank: int = 32
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ("k", "v")
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """One adapter. `encoder` or `anchor` may be None for an adapter of a single stream.
+
+    Attributes:
+        model_width, model_depth: of the video model; 1536 and 30 for Wan 1.3B, 5120 and 40 for 14B.
+        reference_size, reference_frames: pixels and frames of the face clip that the encoder was trained on.
+        portrait_size: pixels of the portrait.
+        film_fraction: share of the blocks, from the last, that FiLM modulates; 0 turns it off.
+        normalize_tokens: LayerNorm on identity tokens, the paper's "lightweight regularisation" (section 3.3).
+    """
+
+    model_width: int
+    model_depth: int
+    encoder: TemporalEncoderConfig | None
+    anchor: ImageAnchorConfig | None
+    reference_size: int = 256
+    reference_frames: int = 65
+    portrait_size: int = 512
+    film_fraction: float = 0.5
+    film_rank: int = 16
+    normalize_tokens: bool = True
+    gate: GateSchedule = field(default_factory=GateSchedule)
+    gate_mode: GateMode = "paper"
+    lora: LoRAConfig | None = field(default_factory=LoRAConfig)
+
+    def __post_init__(self):
+        streams = [stream for stream in (self.encoder, self.anchor) if stream is not None]
+        if not streams:
+            raise SlotIDError("An adapter needs an encoder, an image anchor, or both.")
+        if any(stream.model_width != self.model_width for stream in streams):
+            raise SlotIDError(f"The streams' model_width must be the adapter's, {self.model_width}.")
+        if len({stream.global_width for stream in streams}) > 1:
+            raise SlotIDError("Both streams must have the same global_width: one FiLM serves both.")
+        if not 0 <= self.film_fraction <= 1:
+            raise SlotIDError(f"film_fraction must lie in [0, 1]; got {self.film_fraction}.")
+
+    @classmethod
+    def for_model(cls, model_width: int, model_depth: int, **settings) -> "AdapterConfig":
+        """The default adapter for a video model of this width and depth."""
+        settings.setdefault("encoder", TemporalEncoderConfig(model_width))
+        settings.setdefault("anchor", ImageAnchorConfig(model_width))
+        return cls(model_width, model_depth, **settings)
+
+    @property
+    def num_film_blocks(self) -> int:
+        return round(self.model_depth * self.film_fraction)
+
+    @property
+    def global_width(self) -> int:
+        return (self.encoder or self.anchor).global_width
+
+
+class SlotIDAdapter(nn.Module):
+    """Turns reference latents into streams, and streams into an identity.
+
+    `lora` holds the LoRA tensors by their file keys; applying them to a model is the model loader's part.
+    """
+
+    def __init__(self, config: AdapterConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = TemporalIdentityEncoder(config.encoder) if config.encoder else None
+        self.anchor = ImageAnchor(config.anchor) if config.anchor else None
+        norm = nn.LayerNorm if config.normalize_tokens else nn.Identity
+        self.video_norm, self.image_norm = norm(config.model_width), norm(config.model_width)
+        self.film = None
+        if config.num_film_blocks:
+            self.film = LowRankFiLM(config.global_width, config.film_rank, config.num_film_blocks, config.model_width)
+        self.lora: dict[str, Tensor] = {}
+        self.fingerprint = ""
+
+    def identity(
+        self, video: IdentityStream | None, image: IdentityStream | None, gate: GateSchedule | None = None,
+        source: dict | None = None,
+    ) -> Identity:  # fmt: skip
+        """Join the streams. A missing stream is left out, and the other then speaks at every noise level."""
+        if video is None and image is None:
+            raise SlotIDError("An identity needs slots, anchors, or both. Connect at least one stream.")
+        gate = gate or self.config.gate
+        if video is None or image is None:
+            only = 0.0 if image is None else 1.0
+            gate = GateSchedule("constant", low=only, high=only)
+        image_tokens, image_film = self._tokens_and_film(image, self.image_norm, video)
+        video_tokens, video_film = self._tokens_and_film(video, self.video_norm, image)
+        return Identity(
+            image_tokens=image_tokens, video_tokens=video_tokens, image_film=image_film, video_film=video_film,
+            model_width=self.config.model_width, model_depth=self.config.model_depth, gate=gate,
+            gate_mode=self.config.gate_mode, adapter_fingerprint=self.fingerprint, source=source or {},
+        )  # fmt: skip
+
+    def _tokens_and_film(self, stream: IdentityStream | None, norm: nn.Module, other: IdentityStream | None):
+        if stream is None:
+            width, like = self.config.model_width, other.tokens
+            return like.new_zeros(like.shape[0], 0, width), like.new_zeros(
+                like.shape[0], self.config.num_film_blocks, 2, width
+            )
+        tokens = norm(stream.tokens)
+        if tokens.shape[-1] != self.config.model_width:
+            raise SlotIDError(
+                f"The stream has tokens of width {tokens.shape[-1]}, this adapter {self.config.model_width}. "
+                "Encode the reference with the same adapter."
+            )
+        if self.film is None:
+            return tokens, tokens.new_zeros(tokens.shape[0], 0, 2, self.config.model_width)
+        return tokens, self.film(stream.global_vector)
+
+
+def adapter_fingerprint(tensors: dict[str, Tensor], config: AdapterConfig) -> str:
+    """SHA-256 over names, shapes, values and configuration: equal content, equal fingerprint, whatever the file."""
+    digest = hashlib.sha256(repr(sorted(config_to_dict(config).items())).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_adapter(path: str | os.PathLike, adapter: SlotIDAdapter, training: dict | None = None) -> None:
+    """Write the adapter. `training` are facts about how it was made (config, data hash, steps); JSON-ready."""
+    header = {
+        "kind": KIND,
+        "version": VERSION,
+        "config": config_to_dict(adapter.config),
+        "temperature": adapter.encoder.temperature if adapter.encoder else None,
+        "training": training or {},
+    }
+    save_weights(path, {**adapter.state_dict(), **adapter.lora}, header)
+
+
+def load_adapter(path: str | os.PathLike) -> SlotIDAdapter:
+    """Read an adapter in float32 on the CPU, in evaluation mode.
+
+    Raises:
+        SlotIDError: not an adapter file, damaged, newer, with unknown settings or with tensors that do not fit.
+    """
+    tensors, header = load_weights(path, KIND, VERSION)
+    config = config_from_dict(AdapterConfig, header["config"])
+    fingerprint = adapter_fingerprint(tensors, config)
+    lora = {name: tensor for name, tensor in tensors.items() if name.startswith(LORA_PREFIX)}
+    weights = {name: tensor for name, tensor in tensors.items() if name not in lora}
+
+    with torch.device("meta"):
+        adapter = SlotIDAdapter(config)
+    try:
+        adapter.load_state_dict({name: t.float() for name, t in weights.items()}, assign=True)
+    except RuntimeError as error:
+        raise SlotIDError(f"{os.path.basename(path)} does not fit its own configuration: {error}") from error
+    if adapter.encoder:
+        adapter.encoder.temperature = header["temperature"]
+    adapter.lora, adapter.fingerprint = lora, fingerprint
+    return adapter.eval().requires_grad_(False)

@@ -1,0 +1,140 @@
+"""How identity enters a Wan transformer: rows of the text context, and FiLM on block outputs.
+
+Wan pads each prompt with zero rows; after `text_embedding` they are all the same vector, and cross-attention has
+no positions. So identity tokens overwrite the last padding rows: the same function as a prefix, but the context
+keeps its length, and no identity means exactly the incoming model. Everything is installed on a copy of
+`transformer_options` for one call, chained onto whatever replacement is there, and serves ComfyUI's Wan and ours.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SHARED_KEY = "slotid"
+
+
+@dataclass(frozen=True)
+class IdentityCondition:
+    """Identity for one forward pass, gate and strength already decided.
+
+    Attributes:
+        tokens: (B or 1, N, D) what each identity row becomes.
+        amount: (B, N), how far a row goes from padding to token; 0 leaves padding exactly as it is.
+        film: (B, F, 2, D) γ and β for blocks from `film_start` on, zero where a row has no identity; F may be 0.
+        film_start: index of the first modulated block.
+    """
+
+    tokens: Tensor
+    amount: Tensor
+    film: Tensor
+    film_start: int
+
+
+def count_padding(context: Tensor) -> int:
+    """How many trailing all-zero rows every prompt of a context (B, M, text width) has, before `text_embedding`."""
+    is_padding = (context == 0).all(dim=2)  # (B, M)
+    trailing = is_padding.flip(1).long().cumprod(dim=1).sum(dim=1)
+    return int(trailing.min())
+
+
+def install_identity(
+    transformer_options: dict,
+    condition: IdentityCondition,
+    num_padding: int,
+    padding_vector: Callable[[], Tensor],
+    blocks: Iterable[int],
+) -> dict:
+    """A copy of `transformer_options` under which the given blocks see the identity.
+
+    Args:
+        num_padding: trailing padding rows of the context, `count_padding`.
+        padding_vector: gives the (1, 1, D) embedded padding row; called only if there is too little padding,
+            in which case the tokens are appended.
+    """
+    options = dict(transformer_options)
+    shared = dict(options.get(SHARED_KEY, {}))
+    rows_taken = shared.get("rows_taken", 0)
+    num_tokens = condition.amount.shape[1]
+    appended = num_padding - rows_taken < num_tokens
+    if not appended:
+        shared["rows_taken"] = rows_taken + num_tokens
+    options[SHARED_KEY] = shared
+
+    padding = padding_vector() if appended else None
+    write = _remember_last(lambda context: write_rows(context, condition, rows_taken, padding))
+    replacements = dict(options.get("patches_replace", {}).get("dit", {}))
+    for index in blocks:
+        key = ("double_block", index)
+        replacements[key] = _replacement(replacements.get(key), write, condition, index, split_rows=appended)
+    options["patches_replace"] = {**options.get("patches_replace", {}), "dit": replacements}
+    return options
+
+
+def write_rows(context: Tensor, condition: IdentityCondition, rows_taken: int, padding: Tensor | None) -> Tensor:
+    """Put the identity into an embedded context (B, M, D).
+
+    Overwrites the last N rows before the `rows_taken` that another identity has; with `padding` (1, 1, D) given,
+    appends N rows instead.
+    """
+    amount = condition.amount.to(context.dtype).unsqueeze(2)  # (B, N, 1)
+    tokens = condition.tokens.to(context.dtype)
+    if padding is not None:
+        return torch.cat([context, torch.lerp(padding.to(context.dtype), tokens, amount)], dim=1)
+    end = context.shape[1] - rows_taken
+    start = end - amount.shape[1]
+    rows = torch.lerp(context[:, start:end], tokens, amount)
+    return torch.cat([context[:, :start], rows, context[:, end:]], dim=1)
+
+
+def modulate(hidden: Tensor, film: Tensor) -> Tensor:
+    """h + γ ⊙ h + β for hidden (B, N, D) and film (B, 2, D); exactly h where film is zero."""
+    scale, shift = film.to(hidden.dtype).unsqueeze(2).unbind(1)  # each (B, 1, D)
+    return torch.addcmul(hidden + shift, hidden, scale)
+
+
+def _replacement(previous, write, condition: IdentityCondition, index: int, split_rows: bool):
+    film_index = index - condition.film_start
+    has_film = 0 <= film_index < condition.film.shape[1]
+
+    def run(args: dict, extra: dict) -> Tensor:
+        out = extra["original_block"](args) if previous is None else previous(args, extra)
+        return out["img"]
+
+    def replace_block(args: dict, extra: dict) -> dict:
+        context = write(args["txt"])
+        if split_rows:
+            hidden = _run_by_row(run, args, extra, context, condition.amount.any(dim=1))
+        else:
+            hidden = run({**args, "txt": context}, extra)
+        if has_film:
+            hidden = modulate(hidden, condition.film[:, film_index])
+        return {"img": hidden}
+
+    return replace_block
+
+
+def _run_by_row(run, args: dict, extra: dict, context: Tensor, has_identity: Tensor) -> Tensor:
+    """Run rows with and without identity apart: appended rows would change the latter even as padding."""
+    hidden = torch.empty_like(args["img"])
+    for rows, text in ((has_identity, context), (~has_identity, args["txt"])):
+        if rows.any():
+            part = {
+                name: value[rows] if torch.is_tensor(value) and value.shape[0] == len(rows) > 1 else value
+                for name, value in args.items()
+            }
+            hidden[rows] = run({**part, "img": args["img"][rows], "txt": text[rows]}, extra)
+    return hidden
+
+
+def _remember_last(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Every block gets the same context, so its identity rows are written once per call."""
+    last: list[tuple[Tensor, Tensor]] = []
+
+    def remembered(context: Tensor) -> Tensor:
+        if not last or last[0][0] is not context:
+            last[:] = [(context, function(context))]
+        return last[0][1]
+
+    return remembered

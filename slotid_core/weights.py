@@ -1,0 +1,74 @@
+"""Weight files: safetensors with one JSON header that says what they are. Never pickle."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import SlotIDError
+
+HEADER_KEY = "slotid"
+
+
+def save_weights(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> None:
+    """Write tensors and a header that holds at least `kind` and `version`; the file appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    try:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def read_header(path: str | os.PathLike, kind: str, version: int) -> dict:
+    """The JSON header of a file of ours.
+
+    Raises:
+        SlotIDError: the file is missing, is no safetensors, is of another kind, or is newer than this code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SlotIDError(f"There is no file {path.name!r} in {path.parent}. Check the name, then refresh the list.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise SlotIDError(
+            f"{path.name} cannot be read as safetensors ({error}). It is damaged or not finished; copy it again."
+        ) from error
+    try:
+        header = json.loads(metadata[HEADER_KEY])
+    except (KeyError, json.JSONDecodeError):
+        raise SlotIDError(
+            f"{path.name} is a safetensors file, but not one of this pack's. Choose a {kind.replace('_', ' ')} file."
+        ) from None
+    if header.get("kind") != kind:
+        raise SlotIDError(
+            f"{path.name} holds a {header.get('kind')!r} where a {kind!r} is needed. Choose another file."
+        )
+    if header.get("version", 0) > version:
+        raise SlotIDError(
+            f"{path.name} has format version {header['version']}; this pack reads up to {version}. Update the pack."
+        )
+    return header
+
+
+def load_weights(path: str | os.PathLike, kind: str, version: int) -> tuple[dict[str, Tensor], dict]:
+    """Tensors on the CPU, and the header; errors as `read_header`, and also for NaN or infinite weights."""
+    header = read_header(path, kind, version)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise SlotIDError(f"{Path(path).name} holds NaN or infinity in {name!r}. The file is not usable.")
+    return tensors, header

@@ -1,0 +1,184 @@
+"""Identity in our own Wan transformer: where it acts, where it must not, and what it equals."""
+
+import pytest
+import torch
+from conftest import TINY_DEPTH, random_identity, tiny_wan
+
+from slotid_core.slot_id import GateSchedule
+from slotid_core.wan.injection import count_padding, install_identity
+
+MODEL_ROWS, TEXT_ROWS = 40, 12
+
+
+def inputs(batch: int = 2, real_rows: int = TEXT_ROWS):
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(batch, 16, 3, 4, 4, generator=generator)
+    context = torch.zeros(batch, MODEL_ROWS, 4096)
+    context[:, :real_rows] = torch.randn(batch, real_rows, 4096, generator=generator)
+    return x, torch.full((batch,), 600.0), context
+
+
+def run(model, x, timestep, context, identities=(), strength=None, blocks=range(TINY_DEPTH), **kwargs):
+    options = {}
+    strength = torch.ones(x.shape[0]) if strength is None else torch.tensor(strength)
+    for identity in identities:
+        condition = identity.condition(timestep / 1000, strength)
+
+        def padding():
+            return model.text_embedding(torch.zeros(1, 1, 4096))
+
+        options = install_identity(options, condition, count_padding(context), padding, blocks)
+    with torch.no_grad():
+        return model(x, timestep, context, transformer_options=options, **kwargs)
+
+
+def test_strength_zero_is_bit_identical_and_strength_is_continuous():
+    model, args, identity = tiny_wan(), inputs(), random_identity()
+    base = run(model, *args)
+    assert torch.equal(run(model, *args, [identity], [0.0, 0.0]), base)
+    distance = [(run(model, *args, [identity], [s, s]) - base).abs().max() for s in (0.01, 0.1, 1.0)]
+    assert 0 < distance[0] < distance[1] < distance[2]
+
+
+def test_only_the_chosen_rows_change():
+    model, args = tiny_wan(), inputs()
+    base, mixed = run(model, *args), run(model, *args, [random_identity()], [1.0, 0.0])
+    assert torch.equal(mixed[1], base[1])
+    assert (mixed[0] - base[0]).abs().max() > 1e-3
+
+
+def test_overwriting_padding_equals_the_papers_prefix():
+    """The same tokens in front of the text, with as many padding rows fewer behind, give the same video."""
+    model, (x, timestep, context) = tiny_wan(), inputs()
+    identity = random_identity(film_blocks=0)
+    tokens = identity.condition(timestep / 1000, torch.ones(2)).tokens
+
+    def prefix_block(args, extra):
+        text = torch.cat([tokens, args["txt"][:, : -identity.num_tokens]], dim=1)
+        return extra["original_block"]({**args, "txt": text})
+
+    options = {"patches_replace": {"dit": {("double_block", i): prefix_block for i in range(TINY_DEPTH)}}}
+    with torch.no_grad():
+        expected = model(x, timestep, context, transformer_options=options)
+    assert torch.allclose(run(model, x, timestep, context, [identity]), expected, atol=1e-5)
+
+
+def test_film_is_scale_and_shift_after_the_last_blocks():
+    model, (x, timestep, context) = tiny_wan(), inputs()
+    identity = random_identity(gate=GateSchedule("constant", high=1.0))
+    expected_film = identity.image_film[0]  # (F, 2, D): the gate is 1, so only the portrait speaks
+
+    def film_block(index):
+        def replace(args, extra):
+            hidden = extra["original_block"](args)["img"]
+            scale, shift = expected_film[index - identity.film_start]
+            return {"img": hidden * (1 + scale) + shift}
+
+        return replace
+
+    from dataclasses import replace as with_changes
+
+    without_tokens = with_changes(
+        identity, image_tokens=identity.image_tokens[:, :0], video_tokens=identity.video_tokens[:, :0]
+    )
+    film_blocks = range(identity.film_start, TINY_DEPTH)
+    options = {"patches_replace": {"dit": {("double_block", i): film_block(i) for i in film_blocks}}}
+    with torch.no_grad():
+        expected = model(x, timestep, context, transformer_options=options)
+    assert torch.allclose(run(model, x, timestep, context, [without_tokens]), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("real_rows", [MODEL_ROWS, MODEL_ROWS - 3])
+def test_too_little_padding_appends_and_leaves_other_rows_alone(real_rows):
+    model, args = tiny_wan(), inputs(real_rows=real_rows)
+    base, mixed = run(model, *args), run(model, *args, [random_identity()], [0.0, 1.0])
+    assert torch.allclose(mixed[0], base[0], atol=1e-6)
+    assert (mixed[1] - base[1]).abs().max() > 1e-3
+    alone = run(model, *(value[1:] for value in args), [random_identity()], [1.0])
+    assert torch.allclose(mixed[1], alone[0], atol=1e-5)
+
+
+def test_two_identities_take_different_rows():
+    model, args = tiny_wan(), inputs()
+    first, second = random_identity(seed=1, film_blocks=0), random_identity(seed=2, film_blocks=0)
+    both = run(model, *args, [first, second])
+    assert torch.allclose(both, run(model, *args, [second, first]), atol=1e-5)
+    for one in (first, second):
+        assert (both - run(model, *args, [one])).abs().max() > 1e-3
+
+
+def test_image_tokens_of_i2v_stay_first():
+    model, (x, timestep, context) = tiny_wan(in_dim=36, has_image_tokens=True), inputs()
+    x = torch.cat([x, torch.randn(2, 20, 3, 4, 4)], dim=1)
+    clip = torch.randn(2, 257, 1280)
+    seen = []
+
+    def spy(args, extra):
+        seen.append(args["txt"])
+        return extra["original_block"](args)
+
+    options = {"patches_replace": {"dit": {("double_block", 0): spy}}}
+    with torch.no_grad():
+        model(x, timestep, context, clip, transformer_options=options)
+    identity = random_identity()
+    condition = identity.condition(timestep / 1000, torch.ones(2))
+    with torch.no_grad():
+        model(x, timestep, context, clip, transformer_options=install_identity(options, condition, 28, None, [0]))
+    plain, conditioned = seen
+    rows = identity.num_tokens
+    assert torch.equal(plain[:, :-rows], conditioned[:, :-rows])
+    assert torch.allclose(conditioned[:, -rows:], condition.tokens.expand(2, -1, -1))
+
+
+def test_only_the_chosen_blocks_see_the_identity_and_nothing_stays():
+    model, args, identity = tiny_wan(), inputs(), random_identity()
+    base = run(model, *args)
+    assert torch.equal(run(model, *args, [identity], blocks=[]), base)
+    some, every = run(model, *args, [identity], blocks=[1]), run(model, *args, [identity])
+    assert (some - base).abs().max() > 1e-4 and (every - some).abs().max() > 1e-4
+    assert torch.equal(run(model, *args), base)
+
+
+def test_gate_hands_over_from_portrait_to_clip():
+    identity = random_identity(gate=GateSchedule("linear"))
+    noise_level = torch.tensor([1.0, 0.25, 0.0])
+    condition = identity.condition(noise_level, torch.ones(3))
+    images, slots = condition.tokens[:, :2], condition.tokens[:, 2:]
+    for row, w in enumerate([1.0, 0.25, 0.0]):
+        assert torch.allclose(images[row], w * identity.image_tokens[0])
+        assert torch.allclose(slots[row], (1 - w) * identity.video_tokens[0])
+        film = (1 - w) * identity.video_film[0] + w * identity.image_film[0]
+        assert torch.allclose(condition.film[row], film, atol=1e-6)
+
+
+def test_lerp_to_padding_keeps_token_values_and_gates_the_amount():
+    identity = random_identity(gate=GateSchedule("linear"), gate_mode="lerp_to_padding")
+    condition = identity.condition(torch.tensor([0.25]), torch.tensor([0.5]))
+    assert torch.equal(condition.tokens[:, :2], identity.image_tokens)
+    assert torch.allclose(condition.amount[0], torch.tensor([0.125] * 2 + [0.375] * 6))
+
+
+def test_dropped_tokens_are_padding():
+    model, args, identity = tiny_wan(), inputs(), random_identity(film_blocks=0)
+    condition = identity.condition(args[1] / 1000, torch.ones(2), token_mask=torch.zeros(2, identity.num_tokens))
+    options = install_identity({}, condition, count_padding(args[2]), None, range(TINY_DEPTH))
+    with torch.no_grad():
+        assert torch.equal(model(*args, transformer_options=options), run(model, *args))
+
+
+def test_gradients_reach_tokens_and_film():
+    model, args, identity = tiny_wan(), inputs(), random_identity()
+    tensors = [identity.image_tokens, identity.video_tokens, identity.image_film, identity.video_film]
+    for tensor in tensors:
+        tensor.requires_grad_()
+    condition = identity.condition(args[1] / 1000, torch.ones(2))
+    model(*args, transformer_options=install_identity({}, condition, 28, None, range(TINY_DEPTH))).sum().backward()
+    assert all(tensor.grad.abs().max() > 0 for tensor in tensors)
+    plain = [tensor.grad.clone() for tensor in tensors]
+    model.activation_checkpointing = True
+    for tensor in tensors:
+        tensor.grad = None
+    condition = identity.condition(args[1] / 1000, torch.ones(2))
+    model(*args, transformer_options=install_identity({}, condition, 28, None, range(TINY_DEPTH))).sum().backward()
+    for tensor, expected in zip(tensors, plain, strict=True):
+        assert torch.allclose(tensor.grad, expected, atol=1e-5)
