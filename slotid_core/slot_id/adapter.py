@@ -104,9 +104,13 @@ class SlotIDAdapter(nn.Module):
         self.fingerprint = ""
 
     def identity(
-        self, video: IdentityStream | None, image: IdentityStream | None, gate: GateSchedule | None = None,
+        self,
+        video: IdentityStream | None,
+        image: IdentityStream | None,
+        gate: GateSchedule | None = None,
+        gate_mode: GateMode | None = None,
         source: dict | None = None,
-    ) -> Identity:  # fmt: skip
+    ) -> Identity:
         """Join the streams. A missing stream is left out, and the other then speaks at every noise level."""
         if video is None and image is None:
             raise SlotIDError("An identity needs slots, anchors, or both. Connect at least one stream.")
@@ -119,7 +123,7 @@ class SlotIDAdapter(nn.Module):
         return Identity(
             image_tokens=image_tokens, video_tokens=video_tokens, image_film=image_film, video_film=video_film,
             model_width=self.config.model_width, model_depth=self.config.model_depth, gate=gate,
-            gate_mode=self.config.gate_mode, adapter_fingerprint=self.fingerprint, source=source or {},
+            gate_mode=gate_mode or self.config.gate_mode, adapter_fingerprint=self.fingerprint, source=source or {},
         )  # fmt: skip
 
     def _tokens_and_film(self, stream: IdentityStream | None, norm: nn.Module, other: IdentityStream | None):

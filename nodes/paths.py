@@ -1,0 +1,60 @@
+"""Where the pack's files live: `models/slotid` and `models/slotid/identities`, and whatever
+`extra_model_paths.yaml` adds under the names `slotid` and `slotid_identities`."""
+
+import os
+import re
+
+import folder_paths
+
+from ..slotid_core.errors import SlotIDError
+
+ADAPTERS = "slotid"
+IDENTITIES = "slotid_identities"
+EXTENSIONS = {".safetensors"}
+NAME = re.compile(r"[\w][\w .-]*")
+
+
+def register_folders() -> None:
+    root = os.path.join(folder_paths.models_dir, "slotid")
+    for category, folder in ((ADAPTERS, root), (IDENTITIES, os.path.join(root, "identities"))):
+        folder_paths.add_model_folder_path(category, folder)
+        paths, extensions = folder_paths.folder_names_and_paths[category]
+        folder_paths.folder_names_and_paths[category] = (paths, set(extensions) | EXTENSIONS)
+
+
+def adapter_names() -> list[str]:
+    """Adapter files; identities live in a subfolder of the same folder and are left out."""
+    names = folder_paths.get_filename_list(ADAPTERS)
+    return [name for name in names if not name.replace("\\", "/").startswith("identities/")]
+
+
+def identity_names() -> list[str]:
+    return folder_paths.get_filename_list(IDENTITIES)
+
+
+def model_path(category: str, name: str) -> str:
+    path = folder_paths.get_full_path(category, name)
+    if path is None:
+        folders = ", ".join(folder_paths.get_folder_paths(category))
+        raise SlotIDError(f"There is no file {name!r} in {folders}. Put it there, then refresh the node list.")
+    return path
+
+
+def new_identity_path(name: str, replace: bool) -> str:
+    """Where an identity of this name goes; an existing file is numbered around unless `replace`."""
+    name = name.strip().removesuffix(".safetensors")
+    if not NAME.fullmatch(name):
+        raise SlotIDError(
+            f"{name!r} cannot be an identity's name. Use letters, digits, spaces, dots, '-' and '_', and no folders."
+        )
+    folder = folder_paths.get_folder_paths(IDENTITIES)[0]
+    path, number = os.path.join(folder, f"{name}.safetensors"), 2
+    while os.path.exists(path) and not replace:
+        path, number = os.path.join(folder, f"{name}_{number}.safetensors"), number + 1
+    return path
+
+
+def file_state(path: str) -> str:
+    """Changes when the file does; for `fingerprint_inputs`."""
+    stat = os.stat(path)
+    return f"{path}:{stat.st_mtime_ns}:{stat.st_size}"

@@ -1,0 +1,8 @@
+"""The sockets of this pack; everything else on our nodes is ComfyUI's own."""
+
+from comfy_api.latest import io
+
+Adapter = io.Custom("SLOTID_ADAPTER")
+Stream = io.Custom("SLOTID_STREAM")
+Gate = io.Custom("SLOTID_GATE")
+Identity = io.Custom("SLOTID_IDENTITY")
