@@ -1,7 +1,9 @@
 """Slot-ID for ComfyUI: registers the pack; nothing else happens at import."""
 
-# Without the guard, pytest, which imports this file on its own when it collects the repository, would fail here.
-if __package__:
+from importlib.util import find_spec
+
+# Outside ComfyUI there is nothing to register: pytest imports this file when it collects the repository.
+if find_spec("comfy_api"):
     from comfy_api.latest import ComfyExtension
 
     from .nodes import NODES

@@ -93,7 +93,7 @@ def apply_identity(
             def padding_vector():
                 return executor.class_obj.text_embedding(context.new_zeros(1, 1, context.shape[2]))
 
-            options = install_identity(options, condition, count_padding(context), padding_vector, blocks)
+            options = install_identity(options, condition, blocks, count_padding(context), padding_vector)
         return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
 
     patched = model.clone()

@@ -42,28 +42,37 @@ def count_padding(context: Tensor) -> int:
 def install_identity(
     transformer_options: dict,
     condition: IdentityCondition,
-    num_padding: int,
-    padding_vector: Callable[[], Tensor],
     blocks: Iterable[int],
+    num_padding: int = 0,
+    padding_vector: Callable[[], Tensor] | None = None,
+    compact: bool = False,
 ) -> dict:
     """A copy of `transformer_options` under which the given blocks see the identity.
 
     Args:
-        num_padding: trailing padding rows of the context, `count_padding`.
+        num_padding: trailing padding rows of the context, `count_padding`; the identity overwrites the last of them.
         padding_vector: gives the (1, 1, D) embedded padding row; called only if there is too little padding,
             in which case the tokens are appended.
+        compact: the context's last row stands for all padding (`WanModel.forward`'s `padding_row`), so the tokens
+            are appended and each takes one row's weight off it.
     """
     options = dict(transformer_options)
     shared = dict(options.get(SHARED_KEY, {}))
     rows_taken = shared.get("rows_taken", 0)
     num_tokens = condition.amount.shape[1]
-    appended = num_padding - rows_taken < num_tokens
+    appended = not compact and num_padding - rows_taken < num_tokens
     if not appended:
         shared["rows_taken"] = rows_taken + num_tokens
     options[SHARED_KEY] = shared
 
-    padding = padding_vector() if appended else None
-    write = _remember_last(lambda context: write_rows(context, condition, rows_taken, padding))
+    if compact:
+        write = lambda context: append_rows(context, condition, context[:, -1 - rows_taken].unsqueeze(1))  # noqa: E731
+    elif appended:
+        padding = padding_vector()
+        write = lambda context: append_rows(context, condition, padding)  # noqa: E731
+    else:
+        write = lambda context: overwrite_rows(context, condition, rows_taken)  # noqa: E731
+    write = _remember_last(write)
     replacements = dict(options.get("patches_replace", {}).get("dit", {}))
     for index in blocks:
         key = ("double_block", index)
@@ -72,20 +81,20 @@ def install_identity(
     return options
 
 
-def write_rows(context: Tensor, condition: IdentityCondition, rows_taken: int, padding: Tensor | None) -> Tensor:
-    """Put the identity into an embedded context (B, M, D).
-
-    Overwrites the last N rows before the `rows_taken` that another identity has; with `padding` (1, 1, D) given,
-    appends N rows instead.
-    """
-    amount = condition.amount.to(context.dtype).unsqueeze(2)  # (B, N, 1)
-    tokens = condition.tokens.to(context.dtype)
-    if padding is not None:
-        return torch.cat([context, torch.lerp(padding.to(context.dtype), tokens, amount)], dim=1)
+def overwrite_rows(context: Tensor, condition: IdentityCondition, rows_taken: int) -> Tensor:
+    """Put the identity into the last N rows of an embedded context (B, M, D), before `rows_taken` of another's."""
     end = context.shape[1] - rows_taken
-    start = end - amount.shape[1]
-    rows = torch.lerp(context[:, start:end], tokens, amount)
-    return torch.cat([context[:, :start], rows, context[:, end:]], dim=1)
+    start = end - condition.amount.shape[1]
+    return torch.cat([context[:, :start], _rows(context[:, start:end], condition), context[:, end:]], dim=1)
+
+
+def append_rows(context: Tensor, condition: IdentityCondition, padding: Tensor) -> Tensor:
+    """Put the identity behind an embedded context (B, M, D); `padding` (B or 1, 1, D) is the embedded padding row."""
+    return torch.cat([context, _rows(padding.to(context.dtype), condition)], dim=1)
+
+
+def _rows(padding: Tensor, condition: IdentityCondition) -> Tensor:
+    return torch.lerp(padding, condition.tokens.to(padding.dtype), condition.amount.to(padding.dtype).unsqueeze(2))
 
 
 def modulate(hidden: Tensor, film: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def run(model, x, timestep, context, identities=(), strength=None, blocks=range(
         def padding():
             return model.text_embedding(torch.zeros(1, 1, 4096))
 
-        options = install_identity(options, condition, count_padding(context), padding, blocks)
+        options = install_identity(options, condition, blocks, count_padding(context), padding)
     with torch.no_grad():
         return model(x, timestep, context, transformer_options=options, **kwargs)
 
@@ -123,7 +123,7 @@ def test_image_tokens_of_i2v_stay_first():
     identity = random_identity()
     condition = identity.condition(timestep / 1000, torch.ones(2))
     with torch.no_grad():
-        model(x, timestep, context, clip, transformer_options=install_identity(options, condition, 28, None, [0]))
+        model(x, timestep, context, clip, transformer_options=install_identity(options, condition, [0], 28))
     plain, conditioned = seen
     rows = identity.num_tokens
     assert torch.equal(plain[:, :-rows], conditioned[:, :-rows])
@@ -161,7 +161,7 @@ def test_lerp_to_padding_keeps_token_values_and_gates_the_amount():
 def test_dropped_tokens_are_padding():
     model, args, identity = tiny_wan(), inputs(), random_identity(film_blocks=0)
     condition = identity.condition(args[1] / 1000, torch.ones(2), token_mask=torch.zeros(2, identity.num_tokens))
-    options = install_identity({}, condition, count_padding(args[2]), None, range(TINY_DEPTH))
+    options = install_identity({}, condition, range(TINY_DEPTH), count_padding(args[2]))
     with torch.no_grad():
         assert torch.equal(model(*args, transformer_options=options), run(model, *args))
 
@@ -172,13 +172,33 @@ def test_gradients_reach_tokens_and_film():
     for tensor in tensors:
         tensor.requires_grad_()
     condition = identity.condition(args[1] / 1000, torch.ones(2))
-    model(*args, transformer_options=install_identity({}, condition, 28, None, range(TINY_DEPTH))).sum().backward()
+    model(*args, transformer_options=install_identity({}, condition, range(TINY_DEPTH), 28)).sum().backward()
     assert all(tensor.grad.abs().max() > 0 for tensor in tensors)
     plain = [tensor.grad.clone() for tensor in tensors]
     model.activation_checkpointing = True
     for tensor in tensors:
         tensor.grad = None
     condition = identity.condition(args[1] / 1000, torch.ones(2))
-    model(*args, transformer_options=install_identity({}, condition, 28, None, range(TINY_DEPTH))).sum().backward()
+    model(*args, transformer_options=install_identity({}, condition, range(TINY_DEPTH), 28)).sum().backward()
     for tensor, expected in zip(tensors, plain, strict=True):
         assert torch.allclose(tensor.grad, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_identity", [False, True])
+@pytest.mark.parametrize("blocks", [range(TINY_DEPTH), [1]], ids=["all", "one"])
+def test_one_weighted_padding_row_equals_512_rows(with_identity, blocks):
+    """Training's short context, prompts of different length and rows without identity included, is exact."""
+    model, (x, timestep, _) = tiny_wan(), inputs()
+    full = torch.zeros(2, 512, 4096)
+    full[0, :9], full[1, :4] = torch.randn(9, 4096), torch.randn(4, 4096)
+    short = full[:, :10]
+    options = {False: {}, True: {}}
+    if with_identity:
+        for seed, strength in ((1, [1.0, 0.0]), (2, [0.5, 1.0])):
+            condition = random_identity(seed).condition(timestep / 1000, torch.tensor(strength))
+            options[False] = install_identity(options[False], condition, blocks, num_padding=503)
+            options[True] = install_identity(options[True], condition, blocks, compact=True)
+    with torch.no_grad():
+        expected = model(x, timestep, full, transformer_options=options[False])
+        actual = model(x, timestep, short, transformer_options=options[True], padding_row=9)
+    assert torch.allclose(actual, expected, atol=1e-5)
