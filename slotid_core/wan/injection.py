@@ -45,56 +45,54 @@ def install_identity(
     blocks: Iterable[int],
     num_padding: int = 0,
     padding_vector: Callable[[], Tensor] | None = None,
-    compact: bool = False,
+    padding_row: int | None = None,
 ) -> dict:
     """A copy of `transformer_options` under which the given blocks see the identity.
 
     Args:
         num_padding: trailing padding rows of the context, `count_padding`; the identity overwrites the last of them.
         padding_vector: gives the (1, 1, D) embedded padding row; called only if there is too little padding,
-            in which case the tokens are appended.
-        compact: the context's last row stands for all padding (`WanModel.forward`'s `padding_row`), so the tokens
-            are appended and each takes one row's weight off it.
+            in which case the tokens are added to the context.
+        padding_row: index in the embedded context, image tokens counted, of the one row that stands for all padding
+            (see `WanModel.forward`); the tokens are then added, and each takes one row's weight off it.
     """
     options = dict(transformer_options)
     shared = dict(options.get(SHARED_KEY, {}))
     rows_taken = shared.get("rows_taken", 0)
     num_tokens = condition.amount.shape[1]
-    appended = not compact and num_padding - rows_taken < num_tokens
-    if not appended:
+    too_little = padding_row is None and (shared.get("is_full", False) or num_padding - rows_taken < num_tokens)
+    if too_little:
+        shared["is_full"] = True
+    elif padding_row is None:
         shared["rows_taken"] = rows_taken + num_tokens
     options[SHARED_KEY] = shared
 
-    if compact:
-        write = lambda context: append_rows(context, condition, context[:, -1 - rows_taken].unsqueeze(1))  # noqa: E731
-    elif appended:
-        padding = padding_vector()
-        write = lambda context: append_rows(context, condition, padding)  # noqa: E731
-    else:
-        write = lambda context: overwrite_rows(context, condition, rows_taken)  # noqa: E731
+    missing_padding = padding_vector() if too_little else None
+
+    def write(context: Tensor) -> Tensor:
+        padding = missing_padding if padding_row is None else context[:, padding_row : padding_row + 1]
+        return write_rows(context, condition, rows_taken, padding)
+
     write = _remember_last(write)
     replacements = dict(options.get("patches_replace", {}).get("dit", {}))
     for index in blocks:
         key = ("double_block", index)
-        replacements[key] = _replacement(replacements.get(key), write, condition, index, split_rows=appended)
+        replacements[key] = _replacement(replacements.get(key), write, condition, index, split_rows=too_little)
     options["patches_replace"] = {**options.get("patches_replace", {}), "dit": replacements}
     return options
 
 
-def overwrite_rows(context: Tensor, condition: IdentityCondition, rows_taken: int) -> Tensor:
-    """Put the identity into the last N rows of an embedded context (B, M, D), before `rows_taken` of another's."""
+def write_rows(context: Tensor, condition: IdentityCondition, rows_taken: int, padding: Tensor | None) -> Tensor:
+    """Put the identity into an embedded context (B, M, D), in front of the last `rows_taken` of another identity.
+
+    It overwrites N rows, or, with the embedded padding row `padding` (B or 1, 1, D) given, inserts N.
+    """
     end = context.shape[1] - rows_taken
-    start = end - condition.amount.shape[1]
-    return torch.cat([context[:, :start], _rows(context[:, start:end], condition), context[:, end:]], dim=1)
-
-
-def append_rows(context: Tensor, condition: IdentityCondition, padding: Tensor) -> Tensor:
-    """Put the identity behind an embedded context (B, M, D); `padding` (B or 1, 1, D) is the embedded padding row."""
-    return torch.cat([context, _rows(padding.to(context.dtype), condition)], dim=1)
-
-
-def _rows(padding: Tensor, condition: IdentityCondition) -> Tensor:
-    return torch.lerp(padding, condition.tokens.to(padding.dtype), condition.amount.to(padding.dtype).unsqueeze(2))
+    start = end if padding is not None else end - condition.amount.shape[1]
+    before = context[:, start:end] if padding is None else padding.to(context.dtype)
+    amount = condition.amount.to(context.dtype).unsqueeze(2)
+    rows = torch.lerp(before, condition.tokens.to(context.dtype), amount)
+    return torch.cat([context[:, :start], rows, context[:, end:]], dim=1)
 
 
 def modulate(hidden: Tensor, film: Tensor) -> Tensor:
@@ -125,7 +123,7 @@ def _replacement(previous, write, condition: IdentityCondition, index: int, spli
 
 
 def _run_by_row(run, args: dict, extra: dict, context: Tensor, has_identity: Tensor) -> Tensor:
-    """Run rows with and without identity apart: appended rows would change the latter even as padding."""
+    """Run rows with and without identity apart: added rows would change the latter even as padding."""
     hidden = torch.empty_like(args["img"])
     for rows, text in ((has_identity, context), (~has_identity, args["txt"])):
         if rows.any():

@@ -107,6 +107,15 @@ def test_two_identities_take_different_rows():
         assert (both - run(model, *args, [one])).abs().max() > 1e-3
 
 
+def test_a_second_identity_without_room_leaves_the_first_its_rows():
+    """12 padding rows hold one identity of 8 tokens; the second is added, and each still does its own part."""
+    model, args = tiny_wan(), inputs(real_rows=MODEL_ROWS - 12)
+    first, second = random_identity(seed=1, film_blocks=0), random_identity(seed=2, film_blocks=0)
+    both = run(model, *args, [first, second])
+    roomy = (args[0], args[1], torch.cat([args[2], torch.zeros(2, 8, 4096)], dim=1))
+    assert torch.allclose(both, run(model, *roomy, [first, second]), atol=1e-5)
+
+
 def test_image_tokens_of_i2v_stay_first():
     model, (x, timestep, context) = tiny_wan(in_dim=36, has_image_tokens=True), inputs()
     x = torch.cat([x, torch.randn(2, 20, 3, 4, 4)], dim=1)
@@ -197,7 +206,7 @@ def test_one_weighted_padding_row_equals_512_rows(with_identity, blocks):
         for seed, strength in ((1, [1.0, 0.0]), (2, [0.5, 1.0])):
             condition = random_identity(seed).condition(timestep / 1000, torch.tensor(strength))
             options[False] = install_identity(options[False], condition, blocks, num_padding=503)
-            options[True] = install_identity(options[True], condition, blocks, compact=True)
+            options[True] = install_identity(options[True], condition, blocks, padding_row=9)
     with torch.no_grad():
         expected = model(x, timestep, full, transformer_options=options[False])
         actual = model(x, timestep, short, transformer_options=options[True], padding_row=9)
