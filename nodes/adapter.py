@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import comfy.latent_formats
 import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -12,6 +11,7 @@ from ..slotid_core.errors import SlotIDError
 from ..slotid_core.slot_id import SlotIDAdapter, load_adapter
 from ..slotid_core.slot_id.gate import FAMILIES, GateSchedule
 from ..slotid_core.slot_id.pictures import plot_gate, slot_heat_map
+from ..slotid_core.wan.vae import normalize_latents
 from . import paths
 from .types import Adapter, Gate, Identity, Stream
 
@@ -44,7 +44,7 @@ def to_wan_latents(samples: torch.Tensor, device: torch.device) -> torch.Tensor:
         )
     if samples.shape[0] != 1:
         raise SlotIDError(f"One reference at a time: the latent holds a batch of {samples.shape[0]}.")
-    return comfy.latent_formats.Wan21().process_in(samples.float()).to(device)
+    return normalize_latents(samples.float()).to(device)
 
 
 class SlotIDLoadAdapter(io.ComfyNode):
