@@ -7,11 +7,14 @@ import re
 import folder_paths
 
 from ..slotid_core.errors import SlotIDError
+from ..slotid_core.toy_world.random_checkpoints import random_checkpoints
 
 ADAPTERS = "slotid"
 IDENTITIES = "slotid_identities"
 EXTENSIONS = {".safetensors"}
 NAME = re.compile(r"[\w][\w .-]*")
+TOY_FOLDER = "toy_world"
+TOY_ADAPTER = "toy_world_random"
 
 
 def register_folders() -> None:
@@ -23,9 +26,19 @@ def register_folders() -> None:
 
 
 def adapter_names() -> list[str]:
-    """Adapter files; identities live in a subfolder of the same folder and are left out."""
+    """Adapter files, and the toy world's, which is made when it is first asked for."""
     names = folder_paths.get_filename_list(ADAPTERS)
-    return [name for name in names if not name.replace("\\", "/").startswith("identities/")]
+    return [name for name in names if re.split(r"[/\\]", name)[0] not in ("identities", TOY_FOLDER)] + [TOY_ADAPTER]
+
+
+def adapter_path(name: str) -> str:
+    if name == TOY_ADAPTER:
+        return str(random_checkpoints(toy_world_folder()).adapter)
+    return model_path(ADAPTERS, name)
+
+
+def toy_world_folder() -> str:
+    return os.path.join(folder_paths.get_folder_paths(ADAPTERS)[0], TOY_FOLDER)
 
 
 def identity_names() -> list[str]:

@@ -1,0 +1,61 @@
+"""A text encoder of umT5's form, small enough to ship: one thin layer, its sentencepiece model inside the file."""
+
+import io
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+TEXT_WIDTH = 4096
+NUM_HEADS, HEAD_DIM, FFN_DIM = 2, 8, 32
+RELATIVE_BUCKETS = 32
+
+
+def umt5_config(vocab_size: int) -> dict:
+    """Settings under which ComfyUI builds its umT5 at this size; width 4096 is Wan's and cannot change."""
+    return {
+        "num_layers": 1, "d_model": TEXT_WIDTH, "d_ff": FFN_DIM, "num_heads": NUM_HEADS, "d_kv": HEAD_DIM,
+        "vocab_size": vocab_size,
+    }  # fmt: skip
+
+
+def train_tokenizer(sentences: Iterable[str], vocab_size: int) -> bytes:
+    """A serialized sentencepiece model; bytes stand in for what it has not seen, so any prompt can be encoded."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences), model_writer=model, vocab_size=vocab_size, hard_vocab_limit=False,
+        byte_fallback=True, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, num_threads=1, minloglevel=2,
+    )  # fmt: skip
+    return model.getvalue()
+
+
+def text_encoder_weights(tokenizer: bytes, vocab_size: int, seed: int) -> dict[str, Tensor]:
+    """Random weights under umT5's keys, with the tokenizer as `spiece_model`.
+
+    A fixed random embedding tells words apart, which is all that a model trained on it needs; the thin layer
+    adds a little of the neighbours.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int, std: float) -> Tensor:
+        return std * torch.randn(*shape, generator=generator)
+
+    inner = NUM_HEADS * HEAD_DIM
+    block = "encoder.block.0.layer"
+    weights = {
+        "shared.weight": normal(vocab_size, TEXT_WIDTH, std=1.0),
+        "encoder.final_layer_norm.weight": torch.ones(TEXT_WIDTH),
+        f"{block}.0.layer_norm.weight": torch.ones(TEXT_WIDTH),
+        f"{block}.1.layer_norm.weight": torch.ones(TEXT_WIDTH),
+        f"{block}.0.SelfAttention.relative_attention_bias.weight": normal(RELATIVE_BUCKETS, NUM_HEADS, std=0.5),
+        f"{block}.0.SelfAttention.o.weight": normal(TEXT_WIDTH, inner, std=inner**-0.5),
+        f"{block}.1.DenseReluDense.wo.weight": normal(TEXT_WIDTH, FFN_DIM, std=FFN_DIM**-0.5),
+    }
+    for name in "qkv":
+        weights[f"{block}.0.SelfAttention.{name}.weight"] = normal(inner, TEXT_WIDTH, std=TEXT_WIDTH**-0.5)
+    for name in ("wi_0", "wi_1"):
+        weights[f"{block}.1.DenseReluDense.{name}.weight"] = normal(FFN_DIM, TEXT_WIDTH, std=TEXT_WIDTH**-0.5)
+    weights["spiece_model"] = torch.frombuffer(bytearray(tokenizer), dtype=torch.uint8).clone()
+    return weights
