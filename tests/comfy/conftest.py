@@ -1,0 +1,52 @@
+"""A process whose path starts with ComfyUI, the pack loaded from its folder as ComfyUI does, and one shared server.
+
+The repository's root must come last: a folder of ours is called `nodes`, as is a module of ComfyUI's.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT))
+
+from slotid_core.comfy_runtime import import_comfyui  # noqa: E402
+
+import_comfyui()
+
+import torch  # noqa: E402
+
+from tools.comfy_client import ComfyClient  # noqa: E402
+from tools.comfy_server import ComfyServer  # noqa: E402
+
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+PACK = "slotid_pack"
+
+
+@pytest.fixture(scope="session")
+def pack_module(tmp_path_factory):
+    """import_module for modules of the pack, which live under a name of ComfyUI's making."""
+    import folder_paths
+
+    folder_paths.models_dir = str(tmp_path_factory.mktemp("models"))
+    package = types.ModuleType(PACK)
+    package.__path__ = [str(ROOT)]
+    sys.modules[PACK] = package
+    return lambda name: importlib.import_module(f"{PACK}.{name}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A real ComfyUI with the pack in it; starting takes half a minute, so all server tests share it."""
+    with ComfyServer(tmp_path_factory.mktemp("comfyui")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server):
+    return ComfyClient(server.address, timeout=300)
