@@ -111,7 +111,7 @@ class ComfyClient:
                 cached.update(data["nodes"])
             if event["type"] == "progress" and progress:
                 progress(node_class(workflow, data.get("node")), data["value"], data["max"])
-            if event["type"] == "executing" and data.get("node") is None or event["type"] == "execution_success":
+            if event["type"] == "executing" and data.get("node") is None:  # sent once the history holds the outputs
                 outputs = self.get(f"/history/{prompt_id}")[prompt_id]["outputs"]
                 return Result(prompt_id, outputs, cached)
 

@@ -6,6 +6,7 @@ The repository's root must come last: a folder of ours is called `nodes`, as is 
 import importlib
 import importlib.util
 import os
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -21,6 +22,7 @@ import_comfyui()
 
 import torch  # noqa: E402
 
+from slotid_core.toy_world.random_checkpoints import random_checkpoints  # noqa: E402
 from tools.comfy_client import ComfyClient  # noqa: E402
 from tools.comfy_server import ComfyServer  # noqa: E402
 
@@ -42,8 +44,14 @@ def pack_module(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """A real ComfyUI with the pack in it; starting takes half a minute, so all server tests share it."""
-    with ComfyServer(tmp_path_factory.mktemp("comfyui")) as running:
+    """A real ComfyUI with the pack and tiny checkpoints in it; starting takes half a minute, so all tests share it."""
+    base = tmp_path_factory.mktemp("comfyui")
+    checkpoints = random_checkpoints(base / "checkpoints")
+    for folder, name in (("diffusion_models", "t2v"), ("diffusion_models", "i2v"), ("vae", "vae")):
+        target = base / "models" / folder / f"tiny_{name}.safetensors"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(getattr(checkpoints, name), target)
+    with ComfyServer(base) as running:
         yield running
 
 
