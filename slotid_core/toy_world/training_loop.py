@@ -1,0 +1,143 @@
+"""The loop that trains every toy model: by step, resumable to the bit, atomic, with a bar and a curve.
+
+What a step sees is a function of (seed, step), and the learning rate of the step, so an interrupted run that resumes
+gives the losses of one that was not.
+"""
+
+import json
+import math
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..weights import load_weights, save_weights
+
+KIND, VERSION = "toy_training", 1
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Warm-up, then a cosine from `learning_rate` to its `final_fraction`."""
+
+    steps: int
+    learning_rate: float
+    warmup: int = 100
+    final_fraction: float = 0.05
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return self.learning_rate * (self.final_fraction + (1 - self.final_fraction) * cosine)
+
+
+def train(
+    name: str,
+    module: nn.Module,
+    loss_of_step: Callable[[int], tuple[Tensor, dict[str, float]]],
+    schedule: Schedule,
+    folder: Path,
+    save_every: int = 200,
+    weight_decay: float = 0.0,
+) -> None:
+    """Train `module` in place to `schedule.steps`, from the last checkpoint in `folder` if there is one.
+
+    Args:
+        loss_of_step: the loss of a step, and figures to log; it draws everything random from a generator
+            seeded with the step.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    optimizer = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.99), weight_decay=weight_decay)
+    checkpoint, log = folder / f"{name}.safetensors", folder / f"{name}.jsonl"
+    step = resume(checkpoint, log, module, optimizer) if checkpoint.exists() else 0
+
+    stopping: list[int] = []
+    handlers = {sign: signal.signal(sign, lambda number, frame: stopping.append(number)) for sign in STOP_SIGNALS}
+    try:
+        with (
+            tqdm(total=schedule.steps, initial=step, desc=name, mininterval=5, smoothing=0.02) as bar,
+            log.open("a") as lines,
+        ):
+            while step < schedule.steps and not stopping:
+                for group in optimizer.param_groups:
+                    group["lr"] = schedule(step)
+                loss, figures = loss_of_step(step)
+                if not torch.isfinite(loss):
+                    raise RuntimeError(
+                        f"{name}: the loss is {loss.item()} at step {step}; the last checkpoint is good."
+                    )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+                optimizer.step()
+                lines.write(json.dumps({"step": step, "loss": loss.item(), **figures}) + "\n")
+                step += 1
+                bar.update()
+                bar.set_postfix(loss=f"{loss.item():.4f}", **{key: f"{value:.2f}" for key, value in figures.items()})
+                if step % save_every == 0 or step == schedule.steps or stopping:
+                    lines.flush()
+                    save(checkpoint, step, module, optimizer)
+                    plot(log, folder / f"{name}.png")
+    finally:
+        for sign, handler in handlers.items():
+            signal.signal(sign, handler)
+    if stopping:
+        raise SystemExit(f"{name}: stopped at step {step} and saved; run it again to go on.")
+
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def save(path: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    tensors = {f"model.{key}": value for key, value in module.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    save_weights(path, tensors, {"kind": KIND, "version": VERSION, "step": step})
+
+
+def resume(path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    tensors, header = load_weights(path, KIND, VERSION)
+    module.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("model.")})
+    state = optimizer.state_dict()
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".")
+            state["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(state)
+    kept = [line for line in log.read_text().splitlines() if json.loads(line)["step"] < header["step"]]
+    replacement = log.with_suffix(".tmp")
+    replacement.write_text("".join(line + "\n" for line in kept))
+    os.replace(replacement, log)
+    return header["step"]
+
+
+def plot(log: Path, picture: Path) -> None:
+    """Every logged figure over steps, smoothed, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    names = [key for key in rows[-1] if key != "step"]
+    figure, axes = plt.subplots(len(names), 1, figsize=(8, 2.4 * len(names)), squeeze=False, sharex=True)
+    for axis, name in zip(axes[:, 0], names, strict=True):
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        window = max(1, len(points) // 200)
+        smooth = [
+            sum(v for _, v in points[i : i + window]) / window for i in range(0, len(points) - window + 1, window)
+        ]
+        axis.plot([points[i][0] for i in range(0, len(points) - window + 1, window)], smooth)
+        axis.set_ylabel(name)
+        axis.grid(alpha=0.3)
+    axes[-1, 0].set_xlabel("step")
+    figure.tight_layout()
+    figure.savefig(picture, dpi=90)
+    plt.close(figure)
