@@ -4,6 +4,8 @@ The head is a ball seen from the front: a feature at longitude φ sits at sin(φ
 away, so marks on the side of the head appear only when it turns.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from .scene import ACTIONS, Scene, sample_scene
 FRAME_SIZE = 64
 PORTRAIT_BACKGROUND = "#ffffff"
 CLOSE_UP = 1.2
+REVEALING = ("smile", "look around", "nod", "talk")
 
 
 def render_clip(person: Person, scene: Scene, num_frames: int = CLIP_FRAMES, size: int = FRAME_SIZE) -> Tensor:
@@ -32,18 +35,20 @@ def render_clips(people: list[Person], scenes: list[Scene], num_frames: int = CL
 
 
 def render_reference(person: Person, seed: int, num_frames: int = 65, size: int = FRAME_SIZE) -> Tensor:
-    """A clip in which somebody goes through several actions, so that marks and dynamics show. (T, size, size, 3)."""
+    """A clip in which somebody smiles, looks around, nods and talks, so that marks and dynamics show.
+
+    Returns:
+        (T, size, size, 3); each of the four actions takes a quarter of the clip.
+    """
     rng = np.random.default_rng((seed, 29))
-    first = sample_scene(seed)
-    actions = [ACTIONS.index("smile"), *rng.permutation([i for i in range(len(ACTIONS)) if i])]
-    actions.insert(1, actions.pop(actions.index(ACTIONS.index("look around"))))
+    scene = sample_scene(seed)
+    part = max(1, -(-num_frames // len(REVEALING)))
     motion = None
-    for action in actions:
-        part = move(person, sample_like(first, int(action)), CLIP_FRAMES)
-        motion = part if motion is None else motion.concatenate(part)
-    keep = np.arange(num_frames) % len(motion.yaw)
-    motion = Motion(*(getattr(motion, name)[keep] for name in Motion.__dataclass_fields__))
-    return draw([person], [first], [motion], size)[0]
+    for action in rng.permutation(REVEALING):
+        moved = move(person, replace(scene, action=ACTIONS.index(action)), part)
+        motion = moved if motion is None else motion.concatenate(moved)
+    motion = Motion(*(getattr(motion, name)[:num_frames] for name in Motion.__dataclass_fields__))
+    return draw([person], [scene], [motion], size)[0]
 
 
 def render_portrait(person: Person, size: int = FRAME_SIZE) -> Tensor:
@@ -52,12 +57,6 @@ def render_portrait(person: Person, size: int = FRAME_SIZE) -> Tensor:
     rest = np.zeros(1)
     motion = Motion(rest, rest, rest, rest + 0.12, rest + 0.12, rest, rest, rest + 1, rest)
     return draw([person], [scene], [motion], size, plain_background=True)[0, 0]
-
-
-def sample_like(scene: Scene, action: int) -> Scene:
-    from dataclasses import replace
-
-    return replace(scene, action=action)
 
 
 class Figure:

@@ -1,0 +1,155 @@
+"""From a reference clip to a finished video and a contact sheet, through a real ComfyUI.
+
+python -m tools.demo [--reference clip.mp4] [--prompt "..."]      # or: make demo REFERENCE=... PROMPT=...
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from slotid_core.comfy_runtime import PACK
+from slotid_core.errors import SlotIDError
+
+from .comfy_client import ComfyClient
+from .comfy_server import ComfyServer
+from .contact_sheet import Strip, contact_sheet, read_frames, write_enlarged
+
+OUTPUT = PACK / "output" / "demo"
+BASE = PACK / "output" / "comfyui"
+WORKFLOW = PACK / "workflows" / "api" / "slot_id_text_to_video.json"
+HELD_OUT_PERSON = 1_000_003
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--reference", type=Path, help="a clip of one person; by default one of the toy world")
+    parser.add_argument("--prompt", help="what happens in the new video")
+    arguments = parser.parse_args()
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+
+    reference = arguments.reference or toy_reference(OUTPUT / "reference.mp4")
+    if not reference.is_file():
+        raise SlotIDError(f"There is no file {reference}. Give REFERENCE the path of a video.")
+    workflow = json.loads(WORKFLOW.read_text())
+    if arguments.prompt:
+        only(workflow, "CLIPTextEncode", "Prompt")["inputs"]["text"] = arguments.prompt
+    name = f"demo/{int(time.time())}"
+    watch_reference(workflow, name)
+
+    print("Starting ComfyUI (about half a minute) ...")
+    with ComfyServer(BASE) as server:
+        client = ComfyClient(server.address)
+        only(workflow, "SlotIDLoadReferenceVideo")["inputs"]["file"] = client.upload(reference)
+        result = run_with_bar(client, workflow)
+        files = {Path(entry["filename"]).name.split("_")[0]: entry for entry in result.files()}
+        video, overlay, face, portrait = (
+            client.fetch(files[key], OUTPUT / "parts") for key in ("slotid", "overlay", "face", "portrait")
+        )
+    sheet = report(reference, video, overlay, face, portrait, workflow)
+    print(f"\nvideo          {OUTPUT / 'video.mp4'}\ncontact sheet  {sheet}")
+    print(f"It took {time.monotonic() - started:.0f} s.")
+    return 0
+
+
+def toy_reference(path: Path) -> Path:
+    """A clip of a drawn person, enlarged to an everyday size."""
+    from slotid_core.toy_world.person import sample_person
+    from slotid_core.toy_world.render import render_reference
+
+    print("Drawing a reference clip of a toy-world person ...")
+    frames = render_reference(sample_person(HELD_OUT_PERSON), seed=3, num_frames=65, size=256)
+    write_enlarged((frames.numpy() * 255).astype(np.uint8), 16.0, path, short_side=512)
+    return path
+
+
+def watch_reference(workflow: dict, name: str) -> None:
+    """Save what the workflow only passes on, for the contact sheet: the tracked clip, the face clip, the portrait."""
+    only(workflow, "SaveVideo")["inputs"]["filename_prefix"] = f"{name}/slotid"
+    track, portrait = only_id(workflow, "SlotIDFaceTrack"), only_id(workflow, "SlotIDSelectPortrait")
+    for label, output in (("face", 0), ("overlay", 2)):
+        workflow[f"{label} video"] = {
+            "class_type": "CreateVideo", "inputs": {"images": [track, output], "fps": 16.0},
+        }  # fmt: skip
+        workflow[f"save {label}"] = {
+            "class_type": "SaveVideo",
+            "inputs": {
+                "video": [f"{label} video", 0], "filename_prefix": f"{name}/{label}", "format": "mp4", "codec": "h264",
+            },
+        }  # fmt: skip
+    workflow["save portrait"] = {
+        "class_type": "SaveImage", "inputs": {"images": [portrait, 0], "filename_prefix": f"{name}/portrait"},
+    }  # fmt: skip
+
+
+def run_with_bar(client: ComfyClient, workflow: dict):
+    with tqdm(total=1, desc="queued", bar_format="{desc:<28} {bar:30} {n_fmt}/{total_fmt}", file=sys.stdout) as bar:
+
+        def progress(node_class: str, step: int, steps: int) -> None:
+            bar.desc, bar.total, bar.n = node_class, steps, step
+            bar.refresh()
+
+        return client.run(workflow, progress)
+
+
+def report(reference: Path, video: Path, overlay: Path, face: Path, portrait: Path, workflow: dict) -> Path:
+    from PIL import Image
+
+    frames, rate = read_frames(video)
+    if len(frames) % 4 != 1:
+        raise SlotIDError(f"{video.name} has {len(frames)} frames, which is not 4n+1. Please report this.")
+    write_enlarged(frames, rate, OUTPUT / "video.mp4")
+    shutil.copy(video, OUTPUT / "video_as_sampled.mp4")
+    overlay_frames, face_frames = read_frames(overlay)[0], read_frames(face)[0]
+    prompt = only(workflow, "CLIPTextEncode", "Prompt")["inputs"]["text"]
+    notes = [
+        f"Reference {reference.name}, {len(face_frames)} frames. Prompt: {prompt}",
+        "Toy world with RANDOM weights: every part runs, and the result is noise. Identity is not learned yet.",
+    ]
+    picture = np.asarray(Image.open(portrait).convert("RGB"))
+    sheet = contact_sheet(
+        "Slot-ID demo",
+        notes,
+        [
+            Strip("Reference and tracked face", overlay_frames),
+            Strip("Face clip that the encoder reads", face_frames),
+            Strip("Portrait on a neutral background", picture[None]),
+            Strip(f"Result, {len(frames)} frames of {frames.shape[2]}×{frames.shape[1]}", frames),
+        ],
+    )
+    path = OUTPUT / "contact_sheet.png"
+    sheet.save(path)
+    print("\n" + "\n".join(notes))
+    print(f"Result: {len(frames)} frames (4n+1) at {rate:g} per second, mean brightness {frames.mean():.1f} of 255.")
+    return path
+
+
+def only_id(workflow: dict, class_type: str, title: str | None = None) -> str:
+    """The one node of this class (and title) in a workflow, so that nothing depends on numbers."""
+    found = [
+        node_id
+        for node_id, node in workflow.items()
+        if node["class_type"] == class_type and (title is None or node.get("_meta", {}).get("title") == title)
+    ]
+    if len(found) != 1:
+        raise SlotIDError(
+            f"The workflow has {len(found)} nodes {class_type} {title or ''}; the demo needs exactly one."
+        )
+    return found[0]
+
+
+def only(workflow: dict, class_type: str, title: str | None = None) -> dict:
+    return workflow[only_id(workflow, class_type, title)]
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SlotIDError as error:
+        sys.exit(f"demo: {error}")
