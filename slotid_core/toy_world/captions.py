@@ -1,0 +1,73 @@
+"""Words for scenes, in several phrasings, and the words that the toy world knows."""
+
+import re
+
+import numpy as np
+
+from .scene import Scene
+
+# In the order of `scene.ACTIONS`, `scene.BACKGROUNDS` and `scene.CLOTHES`.
+ACTION_PHRASES = (
+    ("smiles", "is smiling", "breaks into a smile"),
+    ("nods", "is nodding", "nods in agreement"),
+    ("looks around", "turns the head", "is looking around"),
+    ("talks", "is talking", "speaks to the camera"),
+    ("laughs", "is laughing", "bursts out laughing"),
+    ("looks surprised", "is surprised", "opens the mouth in surprise"),
+)
+PLACE_PHRASES = (
+    ("in a sunny meadow", "on a green meadow", "in a meadow with flowers"),
+    ("on a beach at sunset", "at the beach", "in front of the sea at sunset"),
+    ("in a city at night", "in front of a night skyline", "in a dark city with lit windows"),
+    ("in a library", "in front of shelves full of books", "among the books of a library"),
+    ("in a bright kitchen", "in a kitchen with white tiles", "in the kitchen"),
+    ("in a studio", "in front of a violet studio wall", "under the lights of a studio"),
+)
+CLOTHES_PHRASES = (
+    ("wearing a red sweater", "in a red sweater", "dressed in a red knitted sweater"),
+    ("wearing a blue shirt", "in a blue shirt", "dressed in a blue shirt with buttons"),
+    ("wearing a striped top", "in a striped top", "dressed in a top with stripes"),
+    ("wearing a green hoodie", "in a green hoodie", "dressed in a green hoodie"),
+    ("wearing a yellow raincoat", "in a yellow raincoat", "dressed in a yellow coat"),
+    ("wearing a black suit", "in a black suit", "dressed in a black suit and tie"),
+)
+SUBJECTS = ("a person", "someone", "the person")
+TEMPLATES = (
+    "{subject} {clothes} {action} {place}.",
+    "{place}, {subject} {clothes} {action}.",
+    "{subject} {action} {place}, {clothes}.",
+    "a video of {subject} who {action} {place}, {clothes}.",
+)
+
+
+def caption(scene: Scene, seed: int) -> str:
+    """One of many ways to say what is in a scene; nothing about who it is."""
+    rng = np.random.default_rng((seed, 37))
+
+    def one_of(options: tuple[str, ...]) -> str:
+        return options[int(rng.integers(len(options)))]
+
+    text = one_of(TEMPLATES).format(
+        subject=one_of(SUBJECTS),
+        action=one_of(ACTION_PHRASES[scene.action]),
+        place=one_of(PLACE_PHRASES[scene.background]),
+        clothes=one_of(CLOTHES_PHRASES[scene.clothes]),
+    )
+    return text[0].upper() + text[1:]
+
+
+def known_words() -> list[str]:
+    """Every word of every caption, in alphabetical order."""
+    phrases = [*SUBJECTS, "a video of who"]
+    phrases += [phrase for group in (*ACTION_PHRASES, *PLACE_PHRASES, *CLOTHES_PHRASES) for phrase in group]
+    return sorted({word for phrase in phrases for word in words(phrase)})
+
+
+def unknown_words(prompt: str) -> list[str]:
+    """Words of a prompt that no caption has, in order of appearance."""
+    known = set(known_words())
+    return [word for word in dict.fromkeys(words(prompt)) if word not in known]
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())
