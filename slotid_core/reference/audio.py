@@ -1,0 +1,41 @@
+"""The sound that belongs to a window of a video file."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+def read_audio(path: Path, start: float, duration: float) -> dict | None:
+    """The first audio stream from `start` for `duration` seconds, in the form of ComfyUI's AUDIO.
+
+    Returns:
+        {"waveform": (1, channels, samples) float32 in [-1, 1], "sample_rate": Hz}, or None where there is no sound.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                return None
+            stream = container.streams.audio[0]
+            rate = stream.codec_context.sample_rate
+            resampler = av.AudioResampler(format="fltp", rate=rate)
+            if start > 0:
+                container.seek(int(start / stream.time_base) + (stream.start_time or 0), stream=stream)
+            first, chunks = None, []
+            for frame in container.decode(stream):
+                if frame.time is not None and frame.time >= start + duration:
+                    break
+                first = frame.time if first is None else first
+                chunks += [converted.to_ndarray() for converted in resampler.resample(frame)]
+    except (av.error.FFmpegError, ValueError):
+        return None
+    if not chunks:
+        return None
+    samples = np.concatenate(chunks, axis=1)  # (channels, samples)
+    skip = max(0, round((start - (first or 0.0)) * rate))
+    window = samples[:, skip : skip + round(duration * rate)]
+    if window.shape[1] == 0:
+        return None
+    return {"waveform": torch.from_numpy(np.ascontiguousarray(window))[None].float(), "sample_rate": rate}

@@ -1,0 +1,67 @@
+"""What a detector reports, and the geometry of boxes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels; right and bottom are exclusive
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in one picture. `landmarks` are (5, 2) x, y of eyes, nose and mouth corners, where the detector has them."""
+
+    box: Box
+    score: float = 1.0
+    landmarks: np.ndarray | None = None
+
+    def scaled(self, factor: float) -> "Face":
+        landmarks = None if self.landmarks is None else self.landmarks * factor
+        return Face(tuple(value * factor for value in self.box), self.score, landmarks)
+
+
+Detect = Callable[[np.ndarray], list[Face]]  # (H, W, 3) uint8 RGB -> faces
+
+
+def area(box: Box) -> float:
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def intersection(first: Box, second: Box) -> float:
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    return max(0.0, width) * max(0.0, height)
+
+
+def overlap(first: Box, second: Box) -> float:
+    """Intersection over union, in [0, 1]."""
+    shared = intersection(first, second)
+    return shared / max(area(first) + area(second) - shared, 1e-9)
+
+
+def merge_hits(boxes: np.ndarray, min_support: int) -> list[Face]:
+    """The many hits of a cascade -> one face per place, scored by how many hits agree on it.
+
+    Args:
+        boxes: (N, 4) left, top, right, bottom.
+        min_support: places with fewer hits are noise.
+    """
+    groups: list[list[np.ndarray]] = []
+    for box in boxes:
+        group = max(groups, key=lambda members: overlap(box, _mean(members)), default=None)
+        if group is not None and overlap(box, _mean(group)) > 0.4:
+            group.append(box)
+        else:
+            groups.append([box])
+    faces = [Face(tuple(map(float, _mean(group))), float(len(group))) for group in groups if len(group) >= min_support]
+    faces.sort(key=lambda face: -face.score)
+    kept: list[Face] = []
+    for face in faces:
+        if all(intersection(face.box, other.box) < 0.4 * min(area(face.box), area(other.box)) for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _mean(members: list[np.ndarray]) -> np.ndarray:
+    return np.mean(members, axis=0)
