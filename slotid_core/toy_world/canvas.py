@@ -4,6 +4,10 @@ import torch
 from torch import Tensor
 
 
+# Edges a little softer than one pixel: they look the same when enlarged, and cost a small VAE far less.
+EDGE_PIXELS = 1.5
+
+
 class Canvas:
     """N pictures of side `size`; coordinates run from -1 to 1, right and down.
 
@@ -14,10 +18,10 @@ class Canvas:
         axis = (torch.arange(size) + 0.5) * 2 / size - 1
         self.y, self.x = (grid.expand(count, -1, -1) for grid in torch.meshgrid(axis, axis, indexing="ij"))
         self.pixels = torch.zeros(count, 3, size, size)
-        self.softness = 2 / size
+        self.softness = EDGE_PIXELS * 2 / size
 
     def cover(self, distance: Tensor, softness: float | None = None) -> Tensor:
-        """Signed distance (N, H, W) -> coverage in [0, 1], one pixel wide at the edge."""
+        """Signed distance (N, H, W) -> coverage in [0, 1], with a soft edge."""
         return (0.5 - distance / (softness or self.softness)).clamp(0, 1)
 
     def paint(self, coverage: Tensor, color: Tensor) -> None:
