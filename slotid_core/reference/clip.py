@@ -1,4 +1,4 @@
-"""A video file to the frames of a reference: the right window, upright, small enough, with an honest note on each step."""
+"""A video file to the frames of a reference: the right window, upright, small enough, with a note on each repair."""
 
 import logging
 import math
@@ -60,7 +60,7 @@ def read_clip(
         progress: called with (frames read, frames wanted).
 
     Raises:
-        SlotIDError: a setting out of range, a missing, empty, broken or silent-film-less file; the message has the remedy.
+        SlotIDError: a setting out of range, or a missing, empty or broken file; the message has the remedy.
     """
     path = Path(path)
     _check(path, num_frames, start_seconds, frames_per_second, short_side, backend)
@@ -178,7 +178,8 @@ def _check(path: Path, num_frames, start_seconds, frames_per_second, short_side,
 def _nothing_read(path: Path, start: float, video) -> SlotIDError:
     if video.failure:
         return SlotIDError(
-            f"No frame of {path.name} can be decoded ({video.failure}). The file is damaged: copy it again from its source."
+            f"No frame of {path.name} can be decoded ({video.failure}). The file is damaged: "
+            "copy it again from its source."
         )
     if start > 0 and (video.duration is None or start >= video.duration - 0.5 / video.rate):
         length = f"{video.duration:.2f} s long" if video.duration else "shorter"

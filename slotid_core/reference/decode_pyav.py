@@ -11,7 +11,7 @@ Frame = tuple[float, Callable[[], np.ndarray]]
 
 
 class PyAVVideo:
-    """An open video file. `frames` yields (seconds since the first frame, function that gives the upright RGB frame)."""
+    """An open video file. `frames` yields (seconds since the first frame, function giving the upright RGB frame)."""
 
     name = "PyAV"
 

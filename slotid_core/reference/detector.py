@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ def find_detector(model_folders: Sequence[Path | str] = (), choice: str = "auto"
     return _cascade()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _announce_fallback(reason: str) -> None:
     logger.warning("Slot-ID finds faces with %s, which sees frontal faces only: %s", _cascade().name, reason)
 

@@ -10,7 +10,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels; r
 
 @dataclass(frozen=True)
 class Face:
-    """One face in one picture. `landmarks` are (5, 2) x, y of eyes, nose and mouth corners, where the detector has them."""
+    """One face in one picture. `landmarks`, where the detector has them: (5, 2) x, y of eyes, nose, mouth corners."""
 
     box: Box
     score: float = 1.0

@@ -66,7 +66,8 @@ def make_face_clip(
     tracks = link_faces(detections)
     if tracks and subject >= len(tracks):
         raise SlotIDError(
-            f"Subject {subject} was asked, but {_people(len(tracks))} in the clip (numbered from 0). Choose a lower number."
+            f"Subject {subject} was asked, but {_people(len(tracks))} in the clip (numbered from 0). "
+            "Choose a lower number."
         )
     if not tracks and on_missing == "error":
         raise SlotIDError(
@@ -99,7 +100,7 @@ def make_face_clip(
 def detect_faces(
     frames: torch.Tensor, detector: Detector, every: int = 1, progress: Progress | None = None
 ) -> dict[int, list[Face]]:
-    """Faces on each `every`-th frame and the last, in pixels of `frames`; small pictures are enlarged for the detector."""
+    """Faces on each `every`-th frame and the last, in pixels of `frames`; small pictures are enlarged first."""
     count, height, width = frames.shape[:3]
     scale = detector.working_side / min(height, width)
     size = (round(height * scale), round(width * scale))

@@ -1,0 +1,178 @@
+"""The frame that shows the face best: frontal, sharp, well exposed; and the runners-up."""
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+from ..errors import SlotIDError
+from .background import neutralise, person_mask
+from .clip import Progress
+from .detector import Detector
+from .face import Face, area
+from .face_clip import check_frames, detect_faces
+
+WEIGHTS = {"frontal": 0.45, "sharp": 0.35, "exposed": 0.2}
+FACE_PIXELS = 96  # faces are compared at this size, so that sharpness does not depend on the distance to the camera
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """How good a frame is as a portrait; every part is in [0, 1], larger is better."""
+
+    frame: int
+    frontal: float
+    sharp: float
+    exposed: float
+    face_found: bool
+
+    @property
+    def total(self) -> float:
+        parts = sum(weight * getattr(self, part) for part, weight in WEIGHTS.items())
+        return parts + (1.0 if self.face_found else 0.0)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """image (1, H, W, 3) on a plain background; mask (1, H, W), 1 = person; candidates (K, H, W, 3), best first."""
+
+    image: torch.Tensor
+    mask: torch.Tensor
+    candidates: torch.Tensor
+    frames: tuple[int, ...]
+    report: dict
+
+
+def select_portrait(
+    frames: torch.Tensor,
+    detector: Detector,
+    candidates: int = 5,
+    rank: int = 0,
+    background: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    mask: torch.Tensor | None = None,
+    progress: Progress | None = None,
+) -> Portrait:
+    """Ranks the frames, takes one and puts the person on a plain background.
+
+    Args:
+        frames: (T, H, W, 3) in [0, 1], best the face clip.
+        candidates: how many ranked frames to return.
+        rank: which of them becomes the portrait, 0 = best.
+        background: RGB in [0, 1].
+        mask: (T, H, W) or (1, H, W), 1 = person; without it the person is cut out by colour and edges.
+
+    Raises:
+        SlotIDError: frames or mask of a wrong shape, NaN, or a rank beyond the candidates.
+    """
+    check_frames(frames)
+    frames = frames[..., :3]
+    faces = detect_faces(frames, detector, progress=progress)
+    largest = {index: max(found, key=lambda face: area(face.box), default=None) for index, found in faces.items()}
+    usual = _usual_face(largest, frames)
+    scores = [score_frame(frames[i], i, largest[i] or usual, largest[i] is not None) for i in range(len(frames))]
+    chosen = _spread(sorted(scores, key=lambda score: -score.total), candidates, len(frames))
+    if not 0 <= rank < len(chosen):
+        raise SlotIDError(f"Candidate {rank} was asked, but there are {len(chosen)} (numbered from 0). Lower it.")
+    best = chosen[rank].frame
+    if mask is None:
+        person, method = person_mask(frames[best], (largest[best] or usual).box)
+    else:
+        person, method = _given_mask(mask, best, frames.shape), "mask input"
+    notes = []
+    if not any(largest.values()):
+        notes.append(f"No face was found ({detector.name}); the middle of each frame was judged instead.")
+    report = {
+        "frame": best,
+        "background": method,
+        "detector": detector.name,
+        "candidates": [asdict(score) | {"total": score.total} for score in chosen],
+        "notes": notes,
+    }
+    return Portrait(
+        image=neutralise(frames[best], person, background)[None],
+        mask=person[None],
+        candidates=frames[[score.frame for score in chosen]],
+        frames=tuple(score.frame for score in chosen),
+        report=report,
+    )
+
+
+def score_frame(frame: torch.Tensor, index: int, face: Face, found: bool) -> FrameScore:
+    """Judges the face's region of one frame (H, W, 3)."""
+    left, top, right, bottom = face.box
+    height, width = frame.shape[:2]
+    rows = slice(int(max(0, top)), int(min(height, math.ceil(bottom))))
+    columns = slice(int(max(0, left)), int(min(width, math.ceil(right))))
+    luminance = frame[rows, columns].float() @ frame.new_tensor([0.299, 0.587, 0.114]).float()
+    region = functional.interpolate(luminance[None, None], size=(FACE_PIXELS, FACE_PIXELS), mode="area")[0, 0].cpu()
+    frontal = symmetry(region) if face.landmarks is None else nose_between_eyes(face.landmarks)
+    return FrameScore(index, frontal, sharpness(region), exposure(region), found)
+
+
+def sharpness(region: torch.Tensor) -> float:
+    """Energy of the Laplacian relative to the region's contrast, squashed to [0, 1)."""
+    kernel = region.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
+    edges = functional.conv2d(region[None, None], kernel)
+    ratio = float(edges.std() / region.std().clamp(min=1e-3))
+    return ratio / (ratio + 0.3)
+
+
+def exposure(region: torch.Tensor) -> float:
+    """1 for a face in the middle of the range with nothing black or blown out."""
+    clipped = float(((region < 0.02) | (region > 0.98)).float().mean())
+    return max(0.0, 1 - 2 * abs(float(region.mean()) - 0.5)) * (1 - clipped)
+
+
+def symmetry(region: torch.Tensor) -> float:
+    """Best correlation of the face with its mirror image over small shifts: near 1 when it looks at the camera."""
+    size = region.shape[1]
+    best = 0.0
+    for shift in range(-size // 8, size // 8 + 1, 2):
+        part = region[:, max(0, shift) : size + min(0, shift)]
+        part = part - part.mean()
+        mirrored = part.flip(1)
+        best = max(best, float((part * mirrored).sum() / part.square().sum().clamp(min=1e-6)))
+    return best
+
+
+def nose_between_eyes(landmarks: np.ndarray) -> float:
+    """1 when the nose lies midway between the eyes, 0 when below one of them; from (5, 2) landmarks."""
+    left_eye, right_eye, nose = landmarks[:3]
+    across = right_eye - left_eye
+    place = float(np.dot(nose - left_eye, across) / max(float(np.dot(across, across)), 1e-6))  # 0..1 along the eye line
+    return max(0.0, 1 - 2 * abs(place - 0.5))
+
+
+def _usual_face(faces: dict[int, Face | None], frames: torch.Tensor) -> Face:
+    """Where the face mostly is; the middle of the picture if it never was found."""
+    boxes = [face.box for face in faces.values() if face is not None]
+    if boxes:
+        return Face(tuple(np.median(boxes, axis=0)))
+    height, width = frames.shape[1:3]
+    return Face((0.25 * width, 0.2 * height, 0.75 * width, 0.8 * height))
+
+
+def _spread(scores: list[FrameScore], count: int, num_frames: int) -> list[FrameScore]:
+    """The best frames, kept apart in time so that the gallery is not five times the same moment."""
+    apart = max(1, num_frames // (3 * max(1, count)))
+    chosen: list[FrameScore] = []
+    for score in scores:
+        if len(chosen) < count and all(abs(score.frame - other.frame) >= apart for other in chosen):
+            chosen.append(score)
+    return chosen
+
+
+def _given_mask(mask: torch.Tensor, index: int, shape: torch.Size) -> torch.Tensor:
+    mask = mask[None] if mask.dim() == 2 else mask
+    if mask.dim() != 3 or mask.shape[0] not in (1, shape[0]):
+        raise SlotIDError(
+            f"The mask has shape {tuple(mask.shape)}; needed is one mask, or one for each of the {shape[0]} frames."
+        )
+    if not torch.isfinite(mask).all():
+        raise SlotIDError("The mask holds NaN or infinite values. Look at the node that made it.")
+    one = mask[index if mask.shape[0] > 1 else 0].float()
+    if one.shape != shape[1:3]:
+        one = functional.interpolate(one[None, None], size=tuple(shape[1:3]), mode="bilinear", antialias=True)[0, 0]
+    return one.clamp(0, 1)
