@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..slotid_core.errors import SlotIDError
 from ..slotid_core.reference.clip import read_clip
-from . import paths
+from . import example_clip, paths
 from .progress import progress_bar
 
 CATEGORY = "Slot-ID/reference"
@@ -15,14 +15,15 @@ ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mp
 
 
 def input_videos() -> list[str]:
-    """Names relative to the input folder, those in its subfolders with forward slashes."""
+    """Names relative to the input folder, those in its subfolders with forward slashes, and the drawn example."""
     root = folder_paths.get_input_directory()
-    return sorted(
+    found = sorted(
         os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
         for folder, _, names in os.walk(root)
         for name in names
         if name.lower().endswith(ENDINGS)
     )
+    return [*found, example_clip.NAME]
 
 
 def input_video_path(name: str) -> str:
@@ -41,6 +42,11 @@ def input_video_path(name: str) -> str:
     if not os.path.isfile(path):
         raise SlotIDError(f"There is no video {name!r} in ComfyUI's input folder. Upload it, or check the name.")
     return path
+
+
+def video_path(name: str) -> str:
+    """`input_video_path`, or the example clip, drawn when it is first asked for."""
+    return example_clip.example_clip() if name == example_clip.NAME else input_video_path(name)
 
 
 def _is_below(root: str, path: str) -> bool:
@@ -123,7 +129,7 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
     @classmethod
     def execute(cls, file, num_frames, start_seconds, sample_rate, short_side, decoder) -> io.NodeOutput:
         clip = read_clip(
-            input_video_path(file),
+            video_path(file),
             num_frames,
             start_seconds,
             frames_per_second=sample_rate or None,
@@ -137,11 +143,12 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, file):
         try:
-            input_video_path(file)
+            if file != example_clip.NAME:
+                input_video_path(file)
         except SlotIDError as error:
             return str(error)
         return True
 
     @classmethod
     def fingerprint_inputs(cls, file, **settings):
-        return paths.file_state(input_video_path(file))
+        return file if file == example_clip.NAME else paths.file_state(input_video_path(file))

@@ -1,0 +1,35 @@
+"""ComfyUI's page in a real, headless Chromium."""
+
+import shutil
+from contextlib import contextmanager
+
+from slotid_core.errors import SlotIDError
+
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+)  # fmt: skip
+
+
+def find_chromium() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@contextmanager
+def open_page(address: str, width: int = 1700, height: int = 1000):
+    """A Playwright page on which ComfyUI's app is ready; Playwright's own browser download is not needed."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = find_chromium()
+    if chromium is None:
+        raise SlotIDError("No Chromium found. Install it, on Debian with: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        try:
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.goto(f"http://{address}/")
+            page.wait_for_function("window.app && window.app.graph && window.app.extensionManager", timeout=120_000)
+            page.wait_for_timeout(2000)
+            yield page
+        finally:
+            browser.close()

@@ -1,0 +1,136 @@
+"""Make the graph-UI workflows and their thumbnails from the API workflows, with the real frontend.
+
+    python -m tools.build_workflows          # needs Chromium and Playwright
+
+`workflows/api/name.json` is what the server runs, with a title and a place for each node in `_meta`. This adds the
+notes below, lets ComfyUI's own frontend make widgets and sockets, checks that the frontend reads the graph back as it
+was, and writes `workflows/name.json` and `workflows/name.jpg`. So both forms of a workflow come from one source.
+"""
+
+import io
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from slotid_core.comfy_runtime import PACK
+
+from .browser import open_page
+from .comfy_server import ComfyServer
+
+WORKFLOWS = PACK / "workflows"
+
+START_NOTE = """## Slot-ID: {title}
+
+{what}
+
+**This graph runs at once, with the toy world:** tiny models in Wan's format with random weights, made on your
+machine. They show that every part works, and draw noise.
+
+**For real videos** replace *Load Toy World* by *Load Wan Model (Slot-ID)*, *Load CLIP* (type `wan`, the umT5-XXL file)
+and *Load VAE* (the Wan 2.1 VAE), and choose an adapter that was trained for that model. No Slot-ID adapter for Wan
+has been published yet; see the pack's README.
+"""
+
+NOTES = {
+    "slot_id_text_to_video": [
+        {
+            "pos": [40, 60],
+            "size": [420, 420],
+            "text": START_NOTE.format(
+                title="a new video of the person in a clip",
+                what="Choose a few seconds of video of one person, write a prompt, and queue. The identity is saved "
+                "as well, for *slot_id_reuse_identity*.",
+            ),
+        }
+    ],
+    "slot_id_reuse_identity": [
+        {
+            "pos": [40, 60],
+            "size": [420, 420],
+            "text": START_NOTE.format(
+                title="the same person again",
+                what="Loads an identity that *slot_id_text_to_video* saved. No clip and no face tools are needed.",
+            ),
+        }
+    ],
+}
+
+ARRANGE = """async ({api, notes, name}) => {
+  await window.app.loadApiJson(api, name);
+  const graph = window.app.graph;
+  for (const [id, node] of Object.entries(api)) {
+    const placed = graph.getNodeById(id) ?? graph.getNodeById(Number(id));
+    placed.pos = node._meta.pos;
+    if (node._meta.size) placed.setSize(node._meta.size);
+  }
+  for (const note of notes) {
+    const node = window.LiteGraph.createNode("MarkdownNote");
+    node.pos = note.pos;
+    node.size = note.size;
+    node.widgets[0].value = note.text;
+    graph.add(node);
+  }
+  await new Promise((done) => setTimeout(done, 1500));
+  window.app.canvas.setDirty(true, true);
+  const prompt = await window.app.graphToPrompt();
+  return { workflow: prompt.workflow, api: prompt.output };
+}"""
+
+
+def build(page, name: str) -> None:
+    api = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text())
+    made = page.evaluate(ARRANGE, {"api": api, "notes": NOTES[name], "name": name})
+    if inputs_of(made["api"]) != inputs_of(api):
+        raise SystemExit(f"{name}: the frontend reads the graph differently:\n{difference(made['api'], api)}")
+    workflow = without_nulls(made["workflow"])
+    workflow["id"] = f"00000000-0000-0000-0000-{sorted(NOTES).index(name):012d}"
+    (WORKFLOWS / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n")
+    thumbnail(page, WORKFLOWS / f"{name}.jpg")
+    print(f"{name}: {len(workflow['nodes'])} nodes, {len(workflow['links'])} links")
+
+
+def inputs_of(api: dict) -> dict:
+    return {node_id: (node["class_type"], node["inputs"]) for node_id, node in api.items()}
+
+
+def difference(first: dict, second: dict) -> str:
+    ours, theirs = inputs_of(first), inputs_of(second)
+    return "\n".join(
+        f"{key}: {ours.get(key)} != {theirs.get(key)}" for key in ours | theirs if ours.get(key) != theirs.get(key)
+    )
+
+
+def without_nulls(value):
+    """The frontend writes every unset property; readers treat a missing one the same."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None or key == "link"}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
+def thumbnail(page, path: Path) -> None:
+    """The whole graph, as the template browser shows it."""
+    from PIL import Image
+
+    page.evaluate("async () => { window.app.canvas.selectItems(window.app.graph.nodes); }")
+    page.keyboard.press(".")
+    page.wait_for_timeout(1500)
+    page.evaluate("() => window.app.canvas.deselectAll()")
+    page.wait_for_timeout(500)
+    box = page.locator("#graph-canvas").bounding_box()
+    picture = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
+    picture.thumbnail((1024, 1024))
+    picture.save(path, quality=85)
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server, open_page(server.address) as page:
+        for name in NOTES:
+            build(page, name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
