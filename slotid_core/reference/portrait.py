@@ -77,7 +77,7 @@ def select_portrait(
         raise SlotIDError(f"Candidate {rank} was asked, but there are {len(chosen)} (numbered from 0). Lower it.")
     best = chosen[rank].frame
     if mask is None:
-        person, method = person_mask(frames[best], (largest[best] or usual).box)
+        person, method = person_mask(frames[best], (largest[best] or usual).box), "graph cut"
     else:
         person, method = _given_mask(mask, best, frames.shape), "mask input"
     notes = []
