@@ -3,6 +3,8 @@
 import shutil
 from contextlib import contextmanager
 
+import requests
+
 from slotid_core.errors import SlotIDError
 
 FLAGS = (
@@ -23,13 +25,15 @@ def open_page(address: str, width: int = 1700, height: int = 1000):
     chromium = find_chromium()
     if chromium is None:
         raise SlotIDError("No Chromium found. Install it, on Debian with: apt-get install chromium")
+    # Otherwise the template browser greets a new user and covers the page.
+    requests.post(f"http://{address}/settings/Comfy.TutorialCompleted", json=True, timeout=30).raise_for_status()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.goto(f"http://{address}/")
             page.wait_for_function("window.app && window.app.graph && window.app.extensionManager", timeout=120_000)
-            page.wait_for_timeout(2000)
+            page.wait_for_timeout(3000)
             yield page
         finally:
             browser.close()

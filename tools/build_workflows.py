@@ -110,23 +110,42 @@ def without_nulls(value):
     return value
 
 
+FRAME_WHOLE_GRAPH = """async ({left, top, width, height}) => {
+  await window.app.extensionManager.setting.set("Comfy.Minimap.Visible", false);
+  const edges = { x0: Infinity, y0: Infinity, x1: -Infinity, y1: -Infinity };
+  for (const node of window.app.graph.nodes) {
+    edges.x0 = Math.min(edges.x0, node.pos[0]);
+    edges.y0 = Math.min(edges.y0, node.pos[1] - 30);
+    edges.x1 = Math.max(edges.x1, node.pos[0] + node.size[0]);
+    edges.y1 = Math.max(edges.y1, node.pos[1] + node.size[1]);
+  }
+  const view = window.app.canvas.ds;
+  view.scale = Math.min(width / (edges.x1 - edges.x0), height / (edges.y1 - edges.y0));
+  view.offset[0] = left / view.scale - edges.x0;
+  view.offset[1] = top / view.scale - edges.y0;
+  window.app.canvas.setDirty(true, true);
+  await new Promise((done) => setTimeout(done, 1500));
+}"""
+
+
 def thumbnail(page, path: Path) -> None:
     """The whole graph, as the template browser shows it."""
     from PIL import Image
 
-    page.evaluate("async () => { window.app.canvas.selectItems(window.app.graph.nodes); }")
-    page.keyboard.press(".")
-    page.wait_for_timeout(1500)
-    page.evaluate("() => window.app.canvas.deselectAll()")
-    page.wait_for_timeout(500)
-    box = page.locator("#graph-canvas").bounding_box()
-    picture = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
-    picture.thumbnail((1024, 1024))
+    area = {"left": 120, "top": 140, "width": 2820, "height": 1100}
+    page.evaluate(FRAME_WHOLE_GRAPH, area)
+    clip = {"x": area["left"] - 15, "y": area["top"] - 15, "width": area["width"] + 30, "height": area["height"] + 30}
+    picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
+    picture.thumbnail((1400, 1400))
     picture.save(path, quality=85)
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server, open_page(server.address) as page:
+    with (
+        tempfile.TemporaryDirectory() as base,
+        ComfyServer(Path(base)) as server,
+        open_page(server.address, 3000, 1300) as page,
+    ):
         for name in NOTES:
             build(page, name)
     return 0
