@@ -39,7 +39,7 @@ def person_mask(frame: torch.Tensor, face: Box) -> torch.Tensor:
     belief = shape_belief(size, tuple(value * scale for value in face))
     person = belief > 0
     for _ in range(ROUNDS):
-        person = _cut(picture, _color_belief(picture, person) + belief)
+        person = _without_specks(_cut(picture, _color_belief(picture, person) + belief))
     soft = functional.interpolate(
         torch.from_numpy(person)[None, None].float(), size=(height, width), mode="bilinear", align_corners=False
     )
@@ -63,6 +63,15 @@ def shape_belief(size: tuple[int, int], face: Box) -> np.ndarray:
     belief[np.hypot(across / 0.8, (down + 0.15) / 1.0) < 1] = CERTAIN
     belief[np.maximum(head, shoulders) < -1.5] = -CERTAIN
     return belief
+
+
+def _without_specks(person: np.ndarray) -> np.ndarray:
+    """Only the large connected parts of (H, W): lights of the background are no person."""
+    from scipy.ndimage import label
+
+    parts, count = label(person)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    return np.isin(parts, 1 + np.flatnonzero(sizes >= 0.1 * sizes.max(initial=0)))
 
 
 def _color_belief(picture: np.ndarray, person: np.ndarray) -> np.ndarray:

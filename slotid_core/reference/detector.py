@@ -13,7 +13,7 @@ from .face import Detect, Face, merge_hits
 
 CHOICES = ("auto", "insightface", "cascade")
 INSIGHTFACE_FILES = ("det_*.onnx", "scrfd*.onnx", "retinaface*.onnx")
-SMALLEST_FACE = 0.11  # of the picture's shorter side
+SMALLEST_SHARE = 0.11  # of the picture's shorter side; cascades see faces in textures below it
 logger = logging.getLogger(__name__)
 
 
@@ -77,7 +77,7 @@ def _insightface(folders: tuple[str, ...]) -> tuple[Detector | None, str]:
     except Exception as error:  # noqa: BLE001  ONNX files fail to load in many ways, and each means the same here
         return None, f"{files[0].name} does not load ({error}). Download the pack again."
 
-    def detect(image: np.ndarray) -> list[Face]:
+    def detect(image: np.ndarray, smallest: int) -> list[Face]:
         boxes, landmarks = model.detect(np.ascontiguousarray(image[..., ::-1]))  # it expects BGR
         points = [None] * len(boxes) if landmarks is None else landmarks
         return [
@@ -112,12 +112,12 @@ def _cascade() -> Detector:
         raise SlotIDError(
             f"No face detector is installed ({error}). Install this pack's requirements.txt (scikit-image)."
         ) from error
-    return Detector("scikit-image LBP cascade", _lbp(Cascade(lbp_frontal_face_cascade_filename())), working_side=288)
+    return Detector("scikit-image LBP cascade", _lbp(Cascade(lbp_frontal_face_cascade_filename())), working_side=256)
 
 
 def _haar(cascade) -> Detect:
-    def detect(image: np.ndarray) -> list[Face]:
-        smallest = round(SMALLEST_FACE * min(image.shape[:2]))
+    def detect(image: np.ndarray, smallest: int) -> list[Face]:
+        smallest = max(smallest, round(SMALLEST_SHARE * min(image.shape[:2])))
         hits = cascade.detectMultiScale(
             _luminance(image).astype(np.uint8), scaleFactor=1.12, minNeighbors=0, minSize=(smallest, smallest)
         )
@@ -127,9 +127,9 @@ def _haar(cascade) -> Detect:
 
 
 def _lbp(cascade) -> Detect:
-    def search(picture: np.ndarray, scale_factor: float, step_ratio: float) -> list[Face]:
+    def search(picture: np.ndarray, smallest: int, scale_factor: float, step_ratio: float) -> list[Face]:
         side = min(picture.shape)
-        smallest = max(24, round(SMALLEST_FACE * side))
+        smallest = max(24, smallest, round(SMALLEST_SHARE * side))
         hits = cascade.detect_multi_scale(
             picture,
             scale_factor=scale_factor,
@@ -141,9 +141,10 @@ def _lbp(cascade) -> Detect:
         )
         return merge_hits(_corners([(hit["c"], hit["r"], hit["width"], hit["height"]) for hit in hits]), min_support=3)
 
-    def detect(image: np.ndarray) -> list[Face]:
+    def detect(image: np.ndarray, smallest: int) -> list[Face]:
         picture = _luminance(image) / 255
-        return search(picture, scale_factor=1.15, step_ratio=1.5) or search(picture, scale_factor=1.1, step_ratio=1.0)
+        quick = search(picture, smallest, scale_factor=1.15, step_ratio=1.5)
+        return quick or search(picture, smallest, scale_factor=1.1, step_ratio=1.0)
 
     return detect
 

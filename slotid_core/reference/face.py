@@ -21,11 +21,16 @@ class Face:
         return Face(tuple(value * factor for value in self.box), self.score, landmarks)
 
 
-Detect = Callable[[np.ndarray], list[Face]]  # (H, W, 3) uint8 RGB -> faces
+Detect = Callable[[np.ndarray, int], list[Face]]  # (H, W, 3) uint8 RGB, smallest side of a face in pixels -> faces
+
+
+def sides(box: Box) -> tuple[float, float]:
+    return max(0.0, box[2] - box[0]), max(0.0, box[3] - box[1])
 
 
 def area(box: Box) -> float:
-    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+    width, height = sides(box)
+    return width * height
 
 
 def intersection(first: Box, second: Box) -> float:

@@ -10,10 +10,11 @@ from ..errors import SlotIDError
 from .clip import Progress
 from .crop import cut_squares, square_path
 from .detector import Detector
-from .face import Face
+from .face import Face, sides
 from .overlay import draw_overlay
 from .tracking import boxes_for_every_frame, link_faces
 
+SMALLEST_FACE = 32  # pixels of the given frames; less shows no one, and is mostly a false alarm
 ON_MISSING = ("error", "skip")
 
 
@@ -71,9 +72,10 @@ def make_face_clip(
         )
     if not tracks and on_missing == "error":
         raise SlotIDError(
-            f"No face was found in {len(detections)} examined frames ({detector.name}). Use a clip where the face is "
-            "larger and turned to the camera, install an insightface detection model for profile views, or set "
-            "on_missing to skip, which takes the middle of the picture."
+            f"No face was found in {len(detections)} examined frames ({detector.name}; under "
+            f"{SMALLEST_FACE} pixels none counts). Use a clip where the face is larger and turned to the camera, install "
+            "an insightface detection model for profile views, or set on_missing to skip, which takes the middle of "
+            "the picture."
         )
     boxes = boxes_for_every_frame(tracks[subject], count) if tracks else None
     squares = square_path(boxes, height, width, margin, smoothing) if tracks else _middle(count, height, width)
@@ -111,7 +113,8 @@ def detect_faces(
             frames[index].permute(2, 0, 1)[None].float(), size=size, mode="bicubic", antialias=True
         )
         pixels = (picture[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
-        found[index] = [face.scaled(1 / scale) for face in detector.detect(pixels)]
+        faces = [face.scaled(1 / scale) for face in detector.detect(pixels, round(SMALLEST_FACE * scale))]
+        found[index] = [face for face in faces if max(sides(face.box)) >= 0.99 * SMALLEST_FACE]
         if progress:
             progress(index + 1, count)
     return found

@@ -15,6 +15,7 @@ from .face import Face, area
 from .face_clip import check_frames, detect_faces
 
 WEIGHTS = {"frontal": 0.45, "sharp": 0.35, "exposed": 0.2}
+EXAMINED = 32  # frames, evenly spread: neighbours differ too little to look at all
 FACE_PIXELS = 96  # faces are compared at this size, so that sharpness does not depend on the distance to the camera
 
 
@@ -68,10 +69,10 @@ def select_portrait(
     """
     check_frames(frames)
     frames = frames[..., :3]
-    faces = detect_faces(frames, detector, progress=progress)
+    faces = detect_faces(frames, detector, every=max(1, len(frames) // EXAMINED), progress=progress)
     largest = {index: max(found, key=lambda face: area(face.box), default=None) for index, found in faces.items()}
     usual = _usual_face(largest, frames)
-    scores = [score_frame(frames[i], i, largest[i] or usual, largest[i] is not None) for i in range(len(frames))]
+    scores = [score_frame(frames[i], i, face or usual, face is not None) for i, face in largest.items()]
     chosen = _spread(sorted(scores, key=lambda score: -score.total), candidates, len(frames))
     if not 0 <= rank < len(chosen):
         raise SlotIDError(f"Candidate {rank} was asked, but there are {len(chosen)} (numbered from 0). Lower it.")
