@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-
 # Edges a little softer than one pixel: they look the same when enlarged, and cost a small VAE far less.
 EDGE_PIXELS = 1.5
 

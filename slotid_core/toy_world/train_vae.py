@@ -4,24 +4,37 @@ A linear code of 16 numbers per 8×8 patch (PCA) already reconstructs these draw
 the encoder to that code while the decoder learns to draw from it.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..wan.vae import LATENT_MEAN, LATENT_STD, WanVAE, WanVAEConfig
+from ..wan.vae import LATENT_MEAN, LATENT_STD, CausalConv3d, Downsample, Upsample, WanVAE, WanVAEConfig
+from .evaluate import evaluate_vae
 from .motion import CLIP_FRAMES, Motion, move
 from .person import HELD_OUT_FROM, sample_person
 from .render import draw
 from .scene import sample_scene
-from .training_loop import Schedule, train
+from .training_loop import Schedule, load_trained, train
 
-WIDTH, PATCH, CODE = 8, 8, 16
-IMAGE_STEPS, IMAGE_BATCH = 2500, 16
-CLIP_STEPS, CLIP_BATCH, CLIP_LENGTH = 3500, 4, 5
+PATCH, CODE = 8, 16
+
+
+@dataclass(frozen=True)
+class VAETraining:
+    """Settings of both stages; `clip_length` is 4n+1 frames."""
+
+    width: int = 8
+    image_steps: int = 2500
+    image_batch: int = 16
+    clip_steps: int = 2000
+    clip_batch: int = 4
+    clip_length: int = 5
+    save_every: int = 200
 
 
 def random_pieces(seed: int, count: int, length: int) -> Tensor:
@@ -64,38 +77,80 @@ def psnr(output: Tensor, target: Tensor) -> float:
     return float(10 * torch.log10(4 / (output.detach().clamp(-1, 1) - target).square().mean()))
 
 
-def train_vae(folder: Path) -> WanVAE:
+def train_vae(folder: Path, config: VAETraining | None = None) -> WanVAE:
+    """Train to the end, from wherever the checkpoints in `folder` are."""
+    config = config or VAETraining()
     torch.manual_seed(0)
-    vae = WanVAE(WanVAEConfig(width=WIDTH))
+    vae = WanVAE(WanVAEConfig(width=config.width))
     mean, projection = linear_code()
 
     def image_loss(step: int):
-        pixels = random_pieces(step + 1, IMAGE_BATCH, 1)
+        pixels = random_pieces(step + 1, config.image_batch, 1)
         code = rearrange((to_patches(pixels) - mean) @ projection, "b t h w c -> b c t h w")
         latents = vae.encode(pixels)
         pull = F.mse_loss(latents, code)
-        trust = min(1.0, step / (0.4 * IMAGE_STEPS))  # from the linear code to the encoder's own latents
+        trust = min(1.0, step / (0.4 * config.image_steps))  # from the linear code to the encoder's own latents
         output = vae.decode(torch.lerp(code, latents, trust))
         loss = reconstruction_loss(output, pixels) + (0.3 * (1 - trust) + 0.01) * pull
         return loss, {"psnr": psnr(output, pixels), "pull": pull.item()}
 
-    train("vae_images", vae, image_loss, Schedule(IMAGE_STEPS, 2e-3, final_fraction=0.2), folder)
+    train(
+        "vae_images", vae, image_loss, Schedule(config.image_steps, 2e-3, final_fraction=0.2), folder, config.save_every
+    )
+
+    treat_frames_alone(vae)
 
     def clip_loss(step: int):
-        pixels = random_pieces(1_000_000 + step, CLIP_BATCH, CLIP_LENGTH)
+        # Every fourth step has longer clips, which alone show what lies two latent frames back.
+        count, length = config.clip_batch, config.clip_length
+        if step % 4 == 3:
+            count, length = max(1, count // 2), 2 * length - 1
+        pixels = random_pieces(1_000_000 + step, count, length)
         latents = vae.encode(pixels)
         output = vae.decode(latents)
         spread = (latents.mean().square() + (latents.std() - 1).square()) * 0.01
         return reconstruction_loss(output, pixels) + spread, {"psnr": psnr(output, pixels), "std": latents.std().item()}
 
-    train("vae_clips", vae, clip_loss, Schedule(CLIP_STEPS, 1e-3), folder)
+    train("vae_clips", vae, clip_loss, Schedule(config.clip_steps, 1e-3), folder, config.save_every)
     return vae
 
 
 @torch.no_grad()
-def to_wan_statistics(vae: WanVAE, num_clips: int = 64) -> None:
+def treat_frames_alone(vae: WanVAE) -> None:
+    """Let a VAE that knows single frames start on clips as if each frame were one.
+
+    Kernels forget the past, halving time averages two frames, doubling it repeats one: 27 dB at the first step where
+    fresh temporal weights give 11.
+    """
+    for module in vae.modules():
+        if isinstance(module, CausalConv3d) and module.kernel_size[1] > 1:
+            module.weight[:, :, :-1] = 0
+        elif isinstance(module, Downsample) and module.time_conv is not None:
+            nn.init.zeros_(module.time_conv.bias)
+            module.time_conv.weight.zero_()[:, :, 1:, 0, 0] = 0.5 * torch.eye(len(module.time_conv.weight)).unsqueeze(2)
+        elif isinstance(module, Upsample) and module.time_conv is not None:
+            nn.init.zeros_(module.time_conv.bias)
+            same = torch.eye(module.time_conv.in_channels)
+            module.time_conv.weight.zero_()[:, :, -1, 0, 0] = torch.cat([same, same])
+
+
+def finish_vae(folder: Path, config: VAETraining, seed: int) -> tuple[dict[str, Tensor], int, dict[str, float]]:
+    """Weights of the last checkpoint, with Wan 2.1's latent statistics; steps of both stages; held-out figures."""
+    vae = WanVAE(WanVAEConfig(width=config.width)).eval()
+    if (folder / "vae_clips.safetensors").exists():
+        steps = config.image_steps + load_trained(folder, "vae_clips", vae)
+    else:
+        steps = load_trained(folder, "vae_images", vae)
+    to_wan_statistics(vae)
+    weights = {name: tensor.half() for name, tensor in vae.state_dict().items()}
+    vae.load_state_dict(weights)
+    return weights, steps, evaluate_vae(vae, seed, sheet=folder / "vae.png")
+
+
+@torch.no_grad()
+def to_wan_statistics(vae: WanVAE, num_clips: int = 128) -> None:
     """Fold an affine into both ends of the latent, so that latents have Wan 2.1's mean and std in every channel."""
-    latents = torch.cat([vae.encode(random_pieces(2_000_000 + i, 1, CLIP_FRAMES)) for i in range(num_clips)])
+    latents = torch.cat([vae.encode(random_pieces(2_000_000 + i, 4, CLIP_FRAMES)) for i in range(num_clips // 4)])
     mean, std = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
     wanted_mean, wanted_std = torch.tensor(LATENT_MEAN), torch.tensor(LATENT_STD)
     scale = wanted_std / std

@@ -111,10 +111,18 @@ def resume(path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Opti
             _, index, name = key.split(".")
             state["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(state)
-    kept = [line for line in log.read_text().splitlines() if json.loads(line)["step"] < header["step"]]
+    # One line a step; a killed run may have logged more than it saved, and its last line may be cut short.
+    kept = log.read_text().splitlines()[: header["step"]]
     replacement = log.with_suffix(".tmp")
     replacement.write_text("".join(line + "\n" for line in kept))
     os.replace(replacement, log)
+    return header["step"]
+
+
+def load_trained(folder: Path, name: str, module: nn.Module) -> int:
+    """Put the last checkpoint's weights into `module`, finished or not; returns the step it is of."""
+    tensors, header = load_weights(folder / f"{name}.safetensors", KIND, VERSION)
+    module.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("model.")})
     return header["step"]
 
 

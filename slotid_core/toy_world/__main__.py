@@ -1,0 +1,145 @@
+"""Draw the toy world, train its models, and judge them on people they have never seen."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..config import config_from_dict
+from ..errors import SlotIDError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    options.run(options)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog="python -m slotid_core.toy_world", description=__doc__)
+    root.add_argument("--threads", type=int, default=0, help="CPU threads; bit-exact resuming needs the same number")
+    commands = root.add_subparsers(required=True, metavar="command")
+
+    render = commands.add_parser("render", help="a sheet of people in scenes, and of their reference clips")
+    render.add_argument("--people", type=int, default=8, help="how many, default 8")
+    render.add_argument("--size", type=int, default=128, help="side of a frame in pixels, default 128")
+    render.set_defaults(run=run_render)
+
+    train = commands.add_parser("train", help="train one part to its end, from its last checkpoint, and ship it")
+    train.add_argument("part", choices=PARTS)
+    train.add_argument("--config", type=Path, help="JSON file of settings; unknown ones are an error")
+    train.set_defaults(run=run_train)
+
+    ship = commands.add_parser("ship", help="ship the last checkpoint of a part, finished or not, with its figures")
+    ship.add_argument("part", choices=PARTS)
+    ship.add_argument("--config", type=Path, help="the settings it is trained with")
+    ship.set_defaults(run=run_ship)
+
+    evaluate = commands.add_parser("evaluate", help="figures of the shipped parts on held-out people")
+    evaluate.set_defaults(run=run_evaluate)
+
+    everything = commands.add_parser("all", help="train and ship every part in order, then evaluate")
+    everything.set_defaults(run=run_all)
+
+    for command in (render, train, ship, evaluate, everything):
+        command.add_argument(
+            "--folder", type=Path, default=Path("output/toy_world"), help="checkpoints, curves, sheets"
+        )
+        command.add_argument("--weights", type=Path, help="shipped weights; default: inside the package")
+        command.add_argument("--seed", type=int, default=0, help="seed of the held-out people, default 0")
+        command.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
+    return root
+
+
+def run_render(options) -> None:
+    import torch
+
+    from .evaluate import held_out, save_sheet
+    from .render import render_clips, render_portrait, render_reference
+
+    people, scenes = held_out(options.seed, options.people)
+    clips = render_clips(people, scenes, size=options.size)[:, ::3]
+    references = torch.stack([render_reference(person, i, 33, options.size)[::6] for i, person in enumerate(people)])
+    portraits = torch.stack([render_portrait(person, options.size) for person in people])
+    for name, frames in (("clips", clips), ("references", references), ("portraits", portraits[None])):
+        path = options.folder / f"{name}.png"
+        save_sheet(frames, path, scale=1)
+        print(path)
+
+
+def run_train(options) -> None:
+    part = PARTS[options.part]()
+    part.train(options.folder, settings(part, options.config))
+    run_ship(options)
+
+
+def run_ship(options) -> None:
+    from .family import WEIGHTS, ship
+
+    part = PARTS[options.part]()
+    config = settings(part, options.config)
+    tensors, steps, figures = part.finish(options.folder, config, options.seed)
+    manifest = {"config": asdict(config), "seed": 0, "steps": steps, "metrics": figures}
+    path = ship(options.part, tensors, manifest, options.weights or WEIGHTS)
+    print(f"{path} ({path.stat().st_size / 1e6:.2f} MB)")
+    report(figures, options)
+
+
+def run_evaluate(options) -> None:
+    from .evaluate import evaluate_family
+    from .family import WEIGHTS
+
+    report(evaluate_family(options.weights or WEIGHTS, options.seed, options.folder), options)
+
+
+def run_all(options) -> None:
+    options.config = None
+    for options.part in PARTS:
+        run_train(options)
+    run_evaluate(options)
+
+
+def settings(part, file: Path | None):
+    return config_from_dict(part.config, json.loads(file.read_text()) if file else {})
+
+
+def report(figures: dict[str, float], options) -> None:
+    for name, value in figures.items():
+        print(f"toy world  {name:<36} {value:.4f}")
+    if options.json:
+        temporary = options.json.with_suffix(".tmp")
+        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+        os.replace(temporary, options.json)
+
+
+@dataclass(frozen=True)
+class Part:
+    """`train(folder, config)`; `finish(folder, config, seed)` gives tensors to ship, steps, and figures."""
+
+    config: type
+    train: Callable
+    finish: Callable
+
+
+def _vae() -> Part:
+    from . import train_vae as module
+
+    return Part(module.VAETraining, module.train_vae, module.finish_vae)
+
+
+# In the order in which they build on each other; imported only when asked for.
+PARTS = {"vae": _vae}
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SlotIDError as error:
+        sys.exit(f"toy_world: {error}")

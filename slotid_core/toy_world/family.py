@@ -1,0 +1,63 @@
+"""The trained family: where its files lie, what a manifest beside them says, and how they are read without ComfyUI."""
+
+import json
+import os
+import platform
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import SlotIDError
+from ..wan.vae import WanVAE, WanVAEConfig
+from ..weights import load_weights, save_weights
+
+WEIGHTS = Path(__file__).parent / "weights"
+KIND, VERSION = "toy_world", 1
+
+
+def ship(part: str, tensors: dict[str, Tensor], manifest: dict, folder: Path = WEIGHTS) -> Path:
+    """Write `part`.safetensors in fp16 and `part`.json, which says how it came to be and what was measured."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{part}.safetensors"
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    save_weights(path, half, {"kind": KIND, "version": VERSION, "part": part, **manifest})
+    manifest = {"part": part, **manifest, "bytes": path.stat().st_size, "machine": machine()}
+    temporary = path.with_suffix(".json.tmp")
+    temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    os.replace(temporary, path.with_suffix(".json"))
+    return path
+
+
+def machine() -> dict:
+    """What the figures of a manifest were measured on."""
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def read_part(part: str, folder: Path = WEIGHTS) -> tuple[dict[str, Tensor], dict]:
+    """Tensors in fp32, and the header.
+
+    Raises:
+        SlotIDError: the part has not been trained yet.
+    """
+    path = folder / f"{part}.safetensors"
+    if not path.exists():
+        raise SlotIDError(
+            f"The toy world has no trained {part.replace('_', ' ')} in {folder}. "
+            f"Train one: python -m slotid_core.toy_world train {part}"
+        )
+    tensors, header = load_weights(path, KIND, VERSION)
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, header
+
+
+def load_vae(folder: Path = WEIGHTS) -> WanVAE:
+    tensors, _ = read_part("vae", folder)
+    vae = WanVAE(WanVAEConfig.from_state_dict(tensors))
+    vae.load_state_dict(tensors)
+    return vae.eval().requires_grad_(False)
