@@ -73,9 +73,9 @@ def make_face_clip(
     if not tracks and on_missing == "error":
         raise SlotIDError(
             f"No face was found in {len(detections)} examined frames ({detector.name}; under "
-            f"{SMALLEST_FACE} pixels none counts). Use a clip where the face is larger and turned to the camera, install "
-            "an insightface detection model for profile views, or set on_missing to skip, which takes the middle of "
-            "the picture."
+            f"{SMALLEST_FACE} pixels none counts). Use a clip where the face is larger and turned to the camera, "
+            "install an insightface detection model for profile views, or set on_missing to skip, which takes the "
+            "middle of the picture."
         )
     boxes = boxes_for_every_frame(tracks[subject], count) if tracks else None
     squares = square_path(boxes, height, width, margin, smoothing) if tracks else _middle(count, height, width)
