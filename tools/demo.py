@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from slotid_core.comfy_runtime import PACK
 from slotid_core.errors import SlotIDError
+from slotid_core.toy_world.example import write_example
 
 from .comfy_client import ComfyClient
 from .comfy_server import ComfyServer
@@ -23,7 +24,6 @@ from .contact_sheet import Strip, contact_sheet, read_frames, write_enlarged
 OUTPUT = PACK / "output" / "demo"
 BASE = PACK / "output" / "comfyui"
 WORKFLOW = PACK / "workflows" / "api" / "slot_id_text_to_video.json"
-HELD_OUT_PERSON = 1_000_003
 
 
 def main() -> int:
@@ -34,7 +34,9 @@ def main() -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
-    reference = arguments.reference or toy_reference(OUTPUT / "reference.mp4")
+    if not arguments.reference:
+        print("Drawing a reference clip of a toy-world person ...")
+    reference = arguments.reference or write_example(OUTPUT / "reference.mp4")
     if not reference.is_file():
         raise SlotIDError(f"There is no file {reference}. Give REFERENCE the path of a video.")
     workflow = json.loads(WORKFLOW.read_text())
@@ -56,17 +58,6 @@ def main() -> int:
     print(f"\nvideo          {OUTPUT / 'video.mp4'}\ncontact sheet  {sheet}")
     print(f"It took {time.monotonic() - started:.0f} s.")
     return 0
-
-
-def toy_reference(path: Path) -> Path:
-    """A clip of a drawn person, enlarged to an everyday size."""
-    from slotid_core.toy_world.person import sample_person
-    from slotid_core.toy_world.render import render_reference
-
-    print("Drawing a reference clip of a toy-world person ...")
-    frames = render_reference(sample_person(HELD_OUT_PERSON), seed=3, num_frames=65, size=256)
-    write_enlarged((frames.numpy() * 255).astype(np.uint8), 16.0, path, short_side=512)
-    return path
 
 
 def watch_reference(workflow: dict, name: str) -> None:
@@ -120,7 +111,7 @@ def report(reference: Path, video: Path, overlay: Path, face: Path, portrait: Pa
             Strip("Reference and tracked face", overlay_frames),
             Strip("Face clip that the encoder reads", face_frames),
             Strip("Portrait on a neutral background", picture[None]),
-            Strip(f"Result, {len(frames)} frames of {frames.shape[2]}×{frames.shape[1]}", frames),
+            Strip(f"Result, {len(frames)} frames of {frames.shape[2]} x {frames.shape[1]}", frames),
         ],
     )
     path = OUTPUT / "contact_sheet.png"
