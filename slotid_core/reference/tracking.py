@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .face import Face, area, overlap
+from .face import Face, area
 
 LONGEST_GAP = 32  # frames without a detection after which a face counts as a new one
 NEIGHBOURS = 2  # detections on each side that a box is compared with to drop outliers
@@ -33,8 +33,8 @@ def link_faces(detections: dict[int, list[Face]], min_share: float = 0.2) -> lis
     for index in sorted(detections):
         free = [track for track in tracks if index - max(track) <= LONGEST_GAP]
         for face in sorted(detections[index], key=lambda face: -area(face.box)):
-            best = max(free, key=lambda track: _likeness(track[max(track)], face), default=None)
-            if best is not None and _likeness(best[max(best)], face) > 0:
+            best = max(free, key=lambda track: _likeness(track, index, face), default=None)
+            if best is not None and _likeness(best, index, face) > 0:
                 free.remove(best)
                 best[index] = face
             else:
@@ -43,11 +43,20 @@ def link_faces(detections: dict[int, list[Face]], min_share: float = 0.2) -> lis
     return sorted((Track(track) for track in tracks if len(track) >= enough), key=lambda track: -track.weight)
 
 
-def _likeness(last: Face, face: Face) -> float:
-    """Overlap; 0 where the boxes are too far apart or too different in size to be one face."""
-    ratio = area(face.box) / max(area(last.box), 1e-9)
-    shared = overlap(last.box, face.box)
-    return shared if shared > 0.15 and 0.3 < ratio < 3.3 else 0.0
+def _likeness(track: dict[int, Face], index: int, face: Face) -> float:
+    """1 for the same place as the track's last face, falling with distance; 0 for what cannot be the same face.
+
+    A face moves further the longer it went unseen, but never much more than its side.
+    """
+    last = max(track)
+    before = np.array(track[last].box)
+    now = np.array(face.box)
+    size_before, size_now = np.sqrt(area(track[last].box)), np.sqrt(area(face.box))
+    if not 0.55 < size_now / max(size_before, 1e-9) < 1.8:
+        return 0.0
+    distance = np.linalg.norm((now[:2] + now[2:] - before[:2] - before[2:]) / 2)
+    reach = max(size_before, size_now) * min(0.5 + 0.15 * (index - last), 1.5)
+    return max(0.0, 1 - distance / reach)
 
 
 def boxes_for_every_frame(track: Track, num_frames: int) -> np.ndarray:
