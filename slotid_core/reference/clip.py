@@ -133,12 +133,15 @@ def _selected(video, wanted: int, start: float, rate: float | None) -> Iterator:
 
 
 def shrink(image: np.ndarray, short_side: int) -> np.ndarray:
-    """(H, W, 3) uint8 -> the same picture with its shorter side at most `short_side`, averaged rather than skipped."""
+    """(H, W, 3) uint8 -> the same picture with its shorter side at most `short_side`, averaged rather than skipped.
+
+    Both sides come out even, as video encoders need them: an odd line or column at the edge is left out.
+    """
     height, width = image.shape[:2]
     scale = short_side / min(height, width)
     if scale >= 1:
-        return image
-    size = (round(height * scale), round(width * scale))
+        return image[: max(1, height // 2 * 2), : max(1, width // 2 * 2)]
+    size = (2 * round(height * scale / 2), 2 * round(width * scale / 2))
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]  # (1, 3, H, W)
     small = functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
     return small[0].permute(1, 2, 0).numpy()

@@ -209,3 +209,11 @@ def test_damaged_files_give_a_valid_clip_or_a_clear_error(originals, tmp_path_fa
         assert str(error)
     else:
         assert len(clip.frames) % 4 == 1 and torch.isfinite(clip.frames).all()
+
+
+@given(height=st.integers(2, 200), width=st.integers(2, 200), short_side=st.sampled_from([16, 48, 64]))
+def test_sizes_are_even_so_that_the_frames_can_be_encoded_again(height, width, short_side):
+    """853 × 480 came out of a 1920 × 1080 clip, and H.264 refused it."""
+    small = shrink(np.zeros((height, width, 3), np.uint8), short_side)
+    assert small.shape[0] % 2 == 0 and small.shape[1] % 2 == 0
+    assert min(small.shape[:2]) <= max(short_side, 2)
