@@ -86,7 +86,11 @@ def _log_likelihood(picture: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Density of (H, W, 3) colours under a mixture of Gaussians fitted to (N, 3) samples."""
     from scipy.cluster.vq import kmeans2
 
-    centres, member = kmeans2(samples, min(COLORS, len(samples)), minit="++", rng=np.random.default_rng(0))
+    different = len(np.unique(samples.round(2), axis=0))
+    if different < COLORS:
+        centres, member = samples[:1], np.zeros(len(samples), dtype=int)
+    else:
+        centres, member = kmeans2(samples, COLORS, minit="++", rng=np.random.default_rng(0))
     densities = []
     for index in range(len(centres)):
         own = samples[member == index]

@@ -14,7 +14,8 @@ from .detector import Detector
 from .face import Face, area
 from .face_clip import check_frames, detect_faces
 
-WEIGHTS = {"frontal": 0.45, "sharp": 0.35, "exposed": 0.2}
+WEIGHTS = {"frontal": 0.35, "sharp": 0.45, "exposed": 0.2}
+FOUND_BONUS = 0.25  # the detector sees the face: it is most likely not turned away nor covered
 EXAMINED = 32  # frames, evenly spread: neighbours differ too little to look at all
 FACE_PIXELS = 96  # faces are compared at this size, so that sharpness does not depend on the distance to the camera
 
@@ -32,7 +33,7 @@ class FrameScore:
     @property
     def total(self) -> float:
         parts = sum(weight * getattr(self, part) for part, weight in WEIGHTS.items())
-        return parts + (1.0 if self.face_found else 0.0)
+        return parts + (FOUND_BONUS if self.face_found else 0.0)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def select_portrait(
     faces = detect_faces(frames, detector, every=max(1, len(frames) // EXAMINED), progress=progress)
     largest = {index: max(found, key=lambda face: area(face.box), default=None) for index, found in faces.items()}
     usual = _usual_face(largest, frames)
-    scores = [score_frame(frames[i], i, face or usual, face is not None) for i, face in largest.items()]
+    scores = [score_frame(frames[i], i, _at_size(usual, face), face is not None) for i, face in largest.items()]
     chosen = _spread(sorted(scores, key=lambda score: -score.total), candidates, len(frames))
     if not 0 <= rank < len(chosen):
         raise SlotIDError(f"Candidate {rank} was asked, but there are {len(chosen)} (numbered from 0). Lower it.")
@@ -128,9 +129,10 @@ def exposure(region: torch.Tensor) -> float:
 
 def symmetry(region: torch.Tensor) -> float:
     """Best correlation of the face with its mirror image over small shifts: near 1 when it looks at the camera."""
+    region = functional.adaptive_avg_pool2d(region[None], (20, 20))[0]  # coarse, so that blur is not taken for symmetry
     size = region.shape[1]
     best = 0.0
-    for shift in range(-size // 8, size // 8 + 1, 2):
+    for shift in range(-size // 8, size // 8 + 1):
         part = region[:, max(0, shift) : size + min(0, shift)]
         part = part - part.mean()
         mirrored = part.flip(1)
@@ -153,6 +155,15 @@ def _usual_face(faces: dict[int, Face | None], frames: torch.Tensor) -> Face:
         return Face(tuple(np.median(boxes, axis=0)))
     height, width = frames.shape[1:3]
     return Face((0.25 * width, 0.2 * height, 0.75 * width, 0.8 * height))
+
+
+def _at_size(usual: Face, found: Face | None) -> Face:
+    """The face found, in the usual size: boxes that breathe would make one frame look sharper than another."""
+    if found is None:
+        return usual
+    across, down = ((found.box[i] + found.box[i + 2] - usual.box[i] - usual.box[i + 2]) / 2 for i in (0, 1))
+    left, top, right, bottom = usual.box
+    return Face((left + across, top + down, right + across, bottom + down), found.score, found.landmarks)
 
 
 def _spread(scores: list[FrameScore], count: int, num_frames: int) -> list[FrameScore]:
