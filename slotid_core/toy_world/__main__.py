@@ -134,8 +134,20 @@ def _vae() -> Part:
     return Part(module.VAETraining, module.train_vae, module.finish_vae)
 
 
+def _face_judge() -> Part:
+    from . import train_judges as module
+
+    return Part(module.FaceJudgeTraining, module.train_face_judge, module.finish_face_judge)
+
+
+def _clip_judge() -> Part:
+    from . import train_judges as module
+
+    return Part(module.ClipJudgeTraining, module.train_clip_judge, module.finish_clip_judge)
+
+
 # In the order in which they build on each other; imported only when asked for.
-PARTS = {"vae": _vae}
+PARTS = {"vae": _vae, "face_judge": _face_judge, "clip_judge": _clip_judge}
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from ..errors import SlotIDError
 from ..wan.vae import LATENT_MEAN, LATENT_STD, WanVAE
-from .family import load_vae
-from .person import HELD_OUT_FROM, Person, sample_person
+from .family import has_part, load_clip_judge, load_face_judge, load_vae
+from .judges import ClipJudge, FaceJudge, reveals
+from .person import DYNAMICS, HELD_OUT_FROM, Person, sample_person
 from .render import render_clips
 from .scene import Scene, sample_scene
 
@@ -63,14 +64,103 @@ def evaluate_vae(vae: WanVAE, seed: int = 0, num_clips: int = 64, sheet: Path | 
     }
 
 
+@torch.no_grad()
+def through_vae(clips: Tensor, vae: WanVAE | None) -> Tensor:
+    """Clips (B, T, H, W, 3) as the VAE gives them back; as they are without one."""
+    if vae is None:
+        return clips
+    return torch.cat([to_drawings(vae.decode(vae.encode(to_pixels(part)))) for part in clips.split(4)])
+
+
+@torch.no_grad()
+def evaluate_face_judge(
+    judge: FaceJudge, vae: WanVAE | None, seed: int = 0, num_people: int = 200, picture: Path | None = None
+) -> dict[str, float]:
+    """Is it the same held-out person in two different scenes? Clips of 17 frames, through the VAE if one is given.
+
+    Returns:
+        the true-accept rate at 1% false accepts, and the mean similarity of same and of different people.
+    """
+    sides = []
+    for side in (0, 1):
+        people, _ = held_out(seed, num_people)
+        _, scenes = held_out(seed, num_people, offset=num_people * (1 + side))
+        batches = range(0, num_people, 4)
+        clips = (render_clips(people[start : start + 4], scenes[start : start + 4]) for start in batches)
+        told = [judge.embed_clips(through_vae(c, vae)) for c in tqdm(clips, total=len(batches), desc="face judge")]
+        sides.append(torch.cat(told))
+    similarity = sides[0] @ sides[1].T
+    same = similarity.diagonal()
+    different = similarity[~torch.eye(num_people, dtype=torch.bool)]
+    threshold = different.quantile(0.99)
+    if picture is not None:
+        plot_pairs(same, different, threshold.item(), picture)
+    name = "face_judge" if vae is None else "face_judge_vae"
+    return {
+        f"{name}_true_accepts": (same > threshold).float().mean().item(),
+        f"{name}_same": same.mean().item(),
+        f"{name}_different": different.mean().item(),
+    }
+
+
+@torch.no_grad()
+def evaluate_clip_judge(judge: ClipJudge, vae: WanVAE | None, seed: int = 0, num_clips: int = 240) -> dict[str, float]:
+    """Accuracies, and each dynamics factor's correlation with the truth over the clips whose action shows it."""
+    people, scenes = held_out(seed, num_clips)
+    told: dict[str, list[Tensor]] = {}
+    for start in tqdm(range(0, num_clips, 4), desc="clip judge"):
+        clips = through_vae(render_clips(people[start : start + 4], scenes[start : start + 4]), vae)
+        for key, value in judge(clips).items():
+            told.setdefault(key, []).append(value)
+    name = "clip_judge" if vae is None else "clip_judge_vae"
+    figures = {}
+    for key in ("action", "background", "clothes"):
+        wanted = torch.tensor([getattr(scene, key) for scene in scenes])
+        figures[f"{name}_{key}"] = (torch.cat(told[key]).argmax(1) == wanted).float().mean().item()
+    shown = reveals(torch.tensor([scene.action for scene in scenes]))
+    estimates = torch.cat(told["dynamics"])
+    for index, factor in enumerate(DYNAMICS):
+        rows = shown[:, index]
+        truth = torch.tensor([getattr(person, factor) for person in people])[rows]
+        figures[f"{name}_{factor}"] = torch.corrcoef(torch.stack([estimates[rows, index], truth]))[0, 1].item()
+    return figures
+
+
 def evaluate_family(folder: Path, seed: int, sheets: Path) -> dict[str, float]:
-    """Figures of every part that is there."""
+    """Figures of every part that is there; the judges' on drawings and, where there is a VAE, on its round trips."""
     figures: dict[str, float] = {}
-    if (folder / "vae.safetensors").exists():
-        figures |= evaluate_vae(load_vae(folder), seed, sheet=sheets / "vae.png")
+    vaes: list[WanVAE | None] = [None]
+    if has_part("vae", folder):
+        vaes.append(load_vae(folder))
+        figures |= evaluate_vae(vaes[-1], seed, sheet=sheets / "vae.png")
+    for vae in vaes:
+        if has_part("face_judge", folder):
+            picture = sheets / f"face_judge_pairs{'_vae' if vae else ''}.png"
+            figures |= evaluate_face_judge(load_face_judge(folder), vae, seed, picture=picture)
+        if has_part("clip_judge", folder):
+            figures |= evaluate_clip_judge(load_clip_judge(folder), vae, seed)
     if not figures:
         raise SlotIDError(f"There are no trained parts in {folder}. Train them: python -m slotid_core.toy_world all")
     return figures
+
+
+def plot_pairs(same: Tensor, different: Tensor, threshold: float, path: Path) -> None:
+    """Similarities of pairs of clips as two histograms."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(7, 3))
+    for values, label in ((different, "two people"), (same, "one person, two scenes")):
+        axis.hist(values.numpy(), bins=60, density=True, alpha=0.6, label=label)
+    axis.axvline(threshold, color="black", linestyle=":", label="1% false accepts")
+    axis.set_xlabel("similarity of two toy-world clips")
+    axis.legend()
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
 
 
 def save_sheet(frames: Tensor, path: Path, scale: int = 2) -> None:

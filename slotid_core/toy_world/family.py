@@ -6,11 +6,12 @@ import platform
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import SlotIDError
 from ..wan.vae import WanVAE, WanVAEConfig
 from ..weights import load_weights, save_weights
+from .judges import ClipJudge, FaceJudge
 
 WEIGHTS = Path(__file__).parent / "weights"
 KIND, VERSION = "toy_world", 1
@@ -40,6 +41,10 @@ def machine() -> dict:
     }
 
 
+def has_part(part: str, folder: Path = WEIGHTS) -> bool:
+    return (folder / f"{part}.safetensors").exists()
+
+
 def read_part(part: str, folder: Path = WEIGHTS) -> tuple[dict[str, Tensor], dict]:
     """Tensors in fp32, and the header.
 
@@ -47,7 +52,7 @@ def read_part(part: str, folder: Path = WEIGHTS) -> tuple[dict[str, Tensor], dic
         SlotIDError: the part has not been trained yet.
     """
     path = folder / f"{part}.safetensors"
-    if not path.exists():
+    if not has_part(part, folder):
         raise SlotIDError(
             f"The toy world has no trained {part.replace('_', ' ')} in {folder}. "
             f"Train one: python -m slotid_core.toy_world train {part}"
@@ -61,3 +66,16 @@ def load_vae(folder: Path = WEIGHTS) -> WanVAE:
     vae = WanVAE(WanVAEConfig.from_state_dict(tensors))
     vae.load_state_dict(tensors)
     return vae.eval().requires_grad_(False)
+
+
+def load_face_judge(folder: Path = WEIGHTS) -> FaceJudge:
+    return _judge(FaceJudge(), "face_judge", folder)
+
+
+def load_clip_judge(folder: Path = WEIGHTS) -> ClipJudge:
+    return _judge(ClipJudge(), "clip_judge", folder)
+
+
+def _judge(judge: nn.Module, part: str, folder: Path) -> nn.Module:
+    judge.load_state_dict(read_part(part, folder)[0])
+    return judge.eval().requires_grad_(False)

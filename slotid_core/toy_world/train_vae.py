@@ -34,6 +34,7 @@ class VAETraining:
     clip_steps: int = 2000
     clip_batch: int = 4
     clip_length: int = 5
+    clip_learning_rate: float = 3e-4  # much more, and the new temporal weights undo what single frames taught
     save_every: int = 200
 
 
@@ -111,7 +112,7 @@ def train_vae(folder: Path, config: VAETraining | None = None) -> WanVAE:
         spread = (latents.mean().square() + (latents.std() - 1).square()) * 0.01
         return reconstruction_loss(output, pixels) + spread, {"psnr": psnr(output, pixels), "std": latents.std().item()}
 
-    train("vae_clips", vae, clip_loss, Schedule(config.clip_steps, 1e-3), folder, config.save_every)
+    train("vae_clips", vae, clip_loss, Schedule(config.clip_steps, config.clip_learning_rate), folder, config.save_every)
     return vae
 
 

@@ -1,0 +1,131 @@
+"""Training of the judges on fresh drawings, a little blurred and noisy so that a VAE's softness does not fool them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from .evaluate import evaluate_clip_judge, evaluate_face_judge
+from .judges import RANGES, ClipJudge, FaceJudge, angular_margin_loss, reveals
+from .motion import CLIP_FRAMES, Motion, move
+from .person import DYNAMICS, HELD_OUT_FROM, Person, sample_person
+from .render import draw, render_clips
+from .scene import Scene, sample_scene
+from .training_loop import Schedule, load_trained, train
+
+
+@dataclass(frozen=True)
+class FaceJudgeTraining:
+    people: int = 3000
+    steps: int = 3000
+    batch: int = 64
+    learning_rate: float = 1.5e-3
+    scale: float = 24.0
+    margin: float = 0.3
+    save_every: int = 200
+
+
+@dataclass(frozen=True)
+class ClipJudgeTraining:
+    steps: int = 3000
+    batch: int = 8
+    learning_rate: float = 1.5e-3
+    save_every: int = 200
+
+
+class FaceJudgeInTraining(nn.Module):
+    """The judge and the directions of the people it is trained on, which are not kept."""
+
+    def __init__(self, people: int):
+        super().__init__()
+        self.judge = FaceJudge()
+        self.centers = nn.Parameter(torch.randn(people, 128))
+
+
+def train_face_judge(folder: Path, config: FaceJudgeTraining | None = None) -> FaceJudge:
+    config = config or FaceJudgeTraining()
+    torch.manual_seed(0)
+    module = FaceJudgeInTraining(config.people)
+    people = [sample_person(seed) for seed in range(config.people)]
+
+    def loss_of_step(step: int):
+        rng = np.random.default_rng((step, 41))
+        whose = rng.integers(config.people, size=config.batch)
+        scenes = [sample_scene(int(seed)) for seed in rng.integers(HELD_OUT_FROM, size=config.batch)]
+        frames = soften(single_frames([people[i] for i in whose], scenes, rng), step)
+        embedding = module.judge(rearrange(frames, "n h w c -> n c h w"))
+        whose = torch.from_numpy(whose)
+        loss = angular_margin_loss(embedding, module.centers, whose, config.scale, config.margin)
+        nearest = (embedding.detach() @ F.normalize(module.centers.detach(), dim=1).T).argmax(1)
+        return loss, {"right": (nearest == whose).float().mean().item()}
+
+    train("face_judge", module, loss_of_step, Schedule(config.steps, config.learning_rate), folder, config.save_every)
+    return module.judge
+
+
+def finish_face_judge(folder: Path, config: FaceJudgeTraining, seed: int):
+    module = FaceJudgeInTraining(config.people)
+    steps = load_trained(folder, "face_judge", module)
+    judge = module.judge.eval()
+    return judge.state_dict(), steps, evaluate_face_judge(judge, None, seed, picture=folder / "face_judge_pairs.png")
+
+
+def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None) -> ClipJudge:
+    config = config or ClipJudgeTraining()
+    torch.manual_seed(0)
+    judge = ClipJudge()
+    low, high = torch.tensor(RANGES).T
+
+    def loss_of_step(step: int):
+        rng = np.random.default_rng((step, 43))
+        people = [sample_person(int(seed)) for seed in rng.integers(HELD_OUT_FROM, size=config.batch)]
+        scenes = [sample_scene(int(seed)) for seed in rng.integers(HELD_OUT_FROM, size=config.batch)]
+        clips = render_clips(people, scenes)
+        told = judge(rearrange(soften(clips.flatten(0, 1), step), "(b t) h w c -> b t h w c", b=config.batch))
+        figures, loss = {}, torch.zeros(())
+        for name in ("action", "background", "clothes"):
+            wanted = torch.tensor([getattr(scene, name) for scene in scenes])
+            loss = loss + F.cross_entropy(told[name], wanted)
+            figures[name] = (told[name].argmax(1) == wanted).float().mean().item()
+        shown = reveals(torch.tensor([scene.action for scene in scenes]))
+        error = (told["dynamics"] - dynamics_of(people)) / (high - low) * 12**0.5
+        dynamics = error.square()[shown].mean()
+        return loss + dynamics, {**figures, "dynamics_error": dynamics.item()}
+
+    train("clip_judge", judge, loss_of_step, Schedule(config.steps, config.learning_rate), folder, config.save_every)
+    return judge
+
+
+def finish_clip_judge(folder: Path, config: ClipJudgeTraining, seed: int):
+    judge = ClipJudge()
+    steps = load_trained(folder, "clip_judge", judge)
+    return judge.eval().state_dict(), steps, evaluate_clip_judge(judge, None, seed)
+
+
+def dynamics_of(people: list[Person]) -> Tensor:
+    """(B, number of dynamics)"""
+    return torch.tensor([[getattr(person, name) for name in DYNAMICS] for person in people], dtype=torch.float32)
+
+
+def single_frames(people: list[Person], scenes: list[Scene], rng: np.random.Generator) -> Tensor:
+    """One frame from the middle of each clip. (N, 64, 64, 3)"""
+    motions = []
+    for person, scene in zip(people, scenes, strict=True):
+        at = int(rng.integers(CLIP_FRAMES))
+        whole = move(person, scene)
+        motions.append(Motion(*(getattr(whole, name)[at : at + 1] for name in Motion.__dataclass_fields__)))
+    return draw(people, scenes, motions, 64)[:, 0]
+
+
+def soften(frames: Tensor, seed: int) -> Tensor:
+    """Frames (N, H, W, 3), each blurred by an amount of its own, with noise up to 0.04."""
+    generator = torch.Generator().manual_seed(seed)
+    blur, noise = torch.rand(2, len(frames), 1, 1, 1, generator=generator)
+    x = rearrange(frames, "n h w c -> n c h w")
+    blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    x = torch.lerp(x, blurred, blur) + 0.04 * noise * torch.randn(x.shape, generator=generator)
+    return rearrange(x, "n c h w -> n h w c").clamp(0, 1)
