@@ -1,0 +1,19 @@
+"""A ComfyUI with the pack in it, and its page in a real browser."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from tools.browser import find_chromium, open_page  # noqa: E402
+from tools.comfy_server import ComfyServer  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory):
+    if find_chromium() is None:
+        pytest.skip("no Chromium on this machine; on Debian: apt-get install chromium")
+    with ComfyServer(tmp_path_factory.mktemp("comfyui")) as server, open_page(server.address) as opened:
+        yield opened

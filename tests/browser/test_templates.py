@@ -1,0 +1,59 @@
+"""What a user does first: open the template browser, find the pack, open its workflows."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+NAMES = sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
+
+
+def open_template(page, name: str) -> None:
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    page.locator("span", has_text="slotid").first.click()
+    title = page.get_by_text(name, exact=True).last
+    title.wait_for()
+    wait_for_thumbnails(page)
+    title.click()
+    page.wait_for_function(f"() => window.app.graph.nodes.length > 10 && document.title.includes('{name}')")
+    page.wait_for_timeout(1000)
+
+
+def wait_for_thumbnails(page) -> None:
+    """Each template's picture is there and not broken."""
+    page.wait_for_function(
+        """(names) => names.every((name) =>
+            [...document.querySelectorAll("img")].some((image) => image.alt === name && image.naturalWidth > 0))""",
+        arg=NAMES,
+    )
+
+
+MISSING_NODES = """() => window.app.graph.nodes
+    .filter((node) => node.has_errors || (!node.comfyClass && node.type !== "MarkdownNote"))
+    .map((node) => node.type)"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_template_opens_whole_and_reads_back_as_the_api_form(page, name):
+    open_template(page, name)
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+    assert page.evaluate(MISSING_NODES) == []
+    assert page.get_by_text("Missing Node", exact=False).count() == 0
+    read_back = page.evaluate("async () => (await window.app.graphToPrompt()).output")
+    expected = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text())
+    assert {key: (node["class_type"], node["inputs"]) for key, node in read_back.items()} == {
+        key: (node["class_type"], node["inputs"]) for key, node in expected.items()
+    }
+
+
+def test_the_clip_can_be_uploaded_from_the_node(page):
+    open_template(page, "slot_id_text_to_video")
+    widgets = page.evaluate(
+        """() => window.app.graph.nodes.find((node) => node.type === 'SlotIDLoadReferenceVideo')
+             .widgets.map((widget) => [widget.name, widget.type])"""
+    )
+    assert ["file", "combo"] in widgets
+    assert any(kind == "button" for _, kind in widgets), widgets
