@@ -1,8 +1,10 @@
 """A small client of ComfyUI's HTTP and websocket interface: upload, queue, watch, fetch."""
 
+import contextlib
 import json
+import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +39,13 @@ class Result:
         return [entry for entry in entries if isinstance(entry, dict) and "filename" in entry]
 
 
+class ConnectionLost(SlotIDError):
+    """The server does not answer, or stopped answering."""
+
+
 class ComfyClient:
+    """Talks to the ComfyUI at `address` ("host:port"); `timeout` is how many seconds it may stay silent."""
+
     def __init__(self, address: str, timeout: float = 600.0):
         self.address, self.timeout = address, timeout
         self.client_id = uuid.uuid4().hex
@@ -45,10 +53,20 @@ class ComfyClient:
     def _url(self, path: str) -> str:
         return f"http://{self.address}{path}"
 
+    def _request(self, method: str, path: str, **arguments) -> requests.Response:
+        with connected(self.address, self.timeout):
+            response = requests.request(method, self._url(path), timeout=self.timeout, **arguments)
+        if response.status_code >= 400 and path != "/prompt":
+            raise SlotIDError(f"ComfyUI answered {method} {path} with {response.status_code} {response.reason}.")
+        return response
+
     def get(self, path: str, **parameters):
-        response = requests.get(self._url(path), params=parameters, timeout=self.timeout)
+        return self._request("GET", path, params=parameters).json()
+
+    def get_text(self, path: str) -> str:
+        response = requests.get(self._url(path), timeout=self.timeout)
         response.raise_for_status()
-        return response.json()
+        return response.text
 
     def object_info(self) -> dict:
         return self.get("/object_info")
@@ -56,26 +74,35 @@ class ComfyClient:
     def upload(self, path: Path, subfolder: str = "") -> str:
         """Put a file into ComfyUI's input folder, as a browser would; returns the name to use in a workflow."""
         with Path(path).open("rb") as file:
-            response = requests.post(
-                self._url("/upload/image"),
-                files={"image": (Path(path).name, file)},
-                data={"subfolder": subfolder, "overwrite": "true"},
-                timeout=self.timeout,
-            )
-        response.raise_for_status()
-        reply = response.json()
+            form = {"subfolder": subfolder, "overwrite": "true"}
+            files = {"image": (Path(path).name, file)}
+            reply = self._request("POST", "/upload/image", files=files, data=form).json()
         return f"{reply['subfolder']}/{reply['name']}" if reply["subfolder"] else reply["name"]
 
     def queue(self, workflow: dict) -> str:
-        response = requests.post(
-            self._url("/prompt"), json={"prompt": workflow, "client_id": self.client_id}, timeout=self.timeout
-        )
+        """Hand a workflow to the server; returns its prompt id.
+
+        Raises:
+            WorkflowError: the server refuses it, or would run only a part of it.
+        """
+        response = self._request("POST", "/prompt", json={"prompt": workflow, "client_id": self.client_id})
+        reply = response.json()
         if response.status_code != 200:
-            raise refusal(response.json())
-        return response.json()["prompt_id"]
+            raise refusal(reply)
+        if reply.get("node_errors"):  # the server accepts what has one valid output, and leaves out the rest
+            self.cancel(reply["prompt_id"])
+            raise refusal(reply)
+        return reply["prompt_id"]
 
     def interrupt(self) -> None:
-        requests.post(self._url("/interrupt"), timeout=self.timeout).raise_for_status()
+        """Stop what the server is doing now, whoever queued it."""
+        self._request("POST", "/interrupt")
+
+    def cancel(self, prompt_id: str) -> None:
+        """Take one workflow off the queue, or stop it if it runs; others go on."""
+        self._request("POST", "/queue", json={"delete": [prompt_id]})
+        if any(prompt_id in item for item in self.get("/queue")["queue_running"]):
+            self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
 
     def run(self, workflow: dict, progress: Progress | None = None) -> Result:
         """Queue a workflow and wait for its end.
@@ -86,16 +113,22 @@ class ComfyClient:
         Raises:
             WorkflowError: a node failed, the workflow is not valid, or it was interrupted.
         """
-        socket = websocket.create_connection(f"ws://{self.address}/ws?clientId={self.client_id}", timeout=self.timeout)
-        try:
-            return self._watch(socket, self.queue(workflow), workflow, progress)
-        finally:
-            socket.close()
+        url = f"ws://{self.address}/ws?clientId={self.client_id}"
+        with connected(self.address, self.timeout):
+            socket = websocket.create_connection(url, timeout=self.timeout)
+        with contextlib.closing(socket):
+            prompt_id = self.queue(workflow)
+            try:
+                return self._watch(socket, prompt_id, workflow, progress)
+            except KeyboardInterrupt:
+                self.cancel(prompt_id)
+                raise
 
     def _watch(self, socket, prompt_id: str, workflow: dict, progress: Progress | None) -> Result:
         cached: set[str] = set()
         while True:
-            message = socket.recv()
+            with connected(self.address, self.timeout):
+                message = socket.recv()
             if isinstance(message, bytes):  # a preview picture
                 continue
             event = json.loads(message)
@@ -103,8 +136,11 @@ class ComfyClient:
             if data.get("prompt_id") != prompt_id:
                 continue
             if event["type"] == "execution_error":
-                message = f"{data['exception_type'].rsplit('.', 1)[-1]}: {data['exception_message'].strip()}"
-                raise WorkflowError(message, data["node_id"], data["node_type"])
+                error_class = data["exception_type"].rsplit(".", 1)[-1]
+                message = data["exception_message"].strip()
+                # Our own errors are sentences for people; of others the class may be the only thing they say.
+                told = message if error_class == SlotIDError.__name__ else f"{error_class}: {message}"
+                raise WorkflowError(told, data["node_id"], data["node_type"])
             if event["type"] == "execution_interrupted":
                 raise WorkflowError("interrupted", data.get("node_id", ""), data.get("node_type", ""))
             if event["type"] == "execution_cached":
@@ -116,14 +152,27 @@ class ComfyClient:
                 return Result(prompt_id, outputs, cached)
 
     def fetch(self, entry: dict, folder: Path) -> Path:
-        """Download one of `Result.files()`."""
+        """Download one of `Result.files()`; the file appears whole or not at all."""
         parameters = {key: entry.get(key, "") for key in ("filename", "subfolder", "type")}
-        response = requests.get(self._url("/view"), params=parameters, timeout=self.timeout)
-        response.raise_for_status()
-        path = Path(folder) / entry["filename"]
+        content = self._request("GET", "/view", params=parameters).content
+        path = Path(folder) / Path(entry["filename"]).name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(response.content)
+        unfinished = path.with_name(path.name + ".part")
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
         return path
+
+
+@contextlib.contextmanager
+def connected(address: str, timeout: float) -> Iterator[None]:
+    """Say in words that there is no connection, or no longer one."""
+    try:
+        yield
+    except (requests.Timeout, websocket.WebSocketTimeoutException):
+        raise ConnectionLost(f"ComfyUI at {address} said nothing for {timeout:g} s. Look into its log.") from None
+    except (requests.ConnectionError, websocket.WebSocketException, OSError) as error:
+        reason = str(error) or type(error).__name__
+        raise ConnectionLost(f"No connection to ComfyUI at {address} ({reason}). Is it running?") from None
 
 
 def node_class(workflow: dict, node_id: str | None) -> str:
@@ -131,10 +180,15 @@ def node_class(workflow: dict, node_id: str | None) -> str:
 
 
 def refusal(reply: dict) -> WorkflowError:
-    """The server's answer to a workflow that is not valid, in words."""
-    for node_id, problem in (reply.get("node_errors") or {}).items():
-        details = "; ".join(f"{error['message']} ({error['details']})" for error in problem["errors"])
-        return WorkflowError(details, node_id, problem["class_type"])
+    """The server's answer to a workflow that is not valid, in words: every node that is wrong, the first one named."""
+    problems = {
+        node_id: (problem["class_type"], "; ".join(f"{e['message']} ({e['details']})" for e in problem["errors"]))
+        for node_id, problem in (reply.get("node_errors") or {}).items()
+    }
+    if problems:
+        (first, (first_type, text)), *others = problems.items()
+        text += "".join(f"\n{node_type} (node {node_id}): {what}" for node_id, (node_type, what) in others)
+        return WorkflowError(text, first, first_type)
     error = reply.get("error", {})
     message = error if isinstance(error, str) else f"{error.get('message')} {error.get('details', '')}"
     return WorkflowError(message.strip())

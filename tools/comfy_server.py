@@ -1,6 +1,6 @@
 """A ComfyUI server of our own: started on a free loopback port, with the pack in it, and always stopped again."""
 
-import atexit
+import contextlib
 import os
 import shutil
 import signal
@@ -17,6 +17,21 @@ from slotid_core.errors import SlotIDError
 
 FOLDERS = ("custom_nodes", "models", "input", "output", "temp", "user")
 START_TIMEOUT_SECONDS = 300
+STOP_TIMEOUT_SECONDS = 10
+# ComfyUI's main.py, run by a process that ends, with all it started, when its standard input closes. Whoever holds the
+# other end may exit, be interrupted or be killed: no server outlives it.
+RUN_WHILE_WATCHED = """
+import os, runpy, signal, sys, threading
+
+def end_with_the_starter():
+    os.read(0, 1)
+    os.killpg(0, signal.SIGKILL) if hasattr(os, "killpg") else os._exit(1)
+
+threading.Thread(target=end_with_the_starter, daemon=True).start()
+sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 class ComfyServer:
@@ -37,11 +52,12 @@ class ComfyServer:
         prepare_base(self.base)
         port = free_port()
         self.address = f"127.0.0.1:{port}"
-        atexit.register(self.stop)
+        command = self.command(port)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                self.command(port), stdout=log, stderr=subprocess.STDOUT, cwd=self.base, start_new_session=True
-            )
+                command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, cwd=self.base,
+                start_new_session=True,
+            )  # fmt: skip
         try:
             self.wait_until_ready()
         except BaseException:
@@ -59,7 +75,8 @@ class ComfyServer:
         arguments += ["--database-url", "sqlite:///:memory:", "--disable-auto-launch"]
         if not torch.cuda.is_available():
             arguments.append("--cpu")
-        return [sys.executable, "-u", str(find_comfyui() / "main.py"), *arguments, *self.extra]
+        main = str(find_comfyui() / "main.py")
+        return [sys.executable, "-u", "-c", RUN_WHILE_WATCHED, main, *arguments, *self.extra]
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
@@ -81,18 +98,19 @@ class ComfyServer:
 
     def stop(self) -> None:
         """Stop the server and whatever it started; safe to call twice."""
-        atexit.unregister(self.stop)
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None:
             return
-        for sign, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+        if self.process.poll() is None:
+            self.process.terminate()
             try:
-                os.killpg(self.process.pid, sign)
-                self.process.wait(patience)
-                return
-            except ProcessLookupError:
-                return
+                self.process.wait(STOP_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
-                continue
+                self.process.kill()
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process.stdin.close()
 
 
 def prepare_base(base: Path) -> None:
