@@ -22,7 +22,10 @@ def save_weights(path: str | os.PathLike, tensors: dict[str, Tensor], header: di
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
     try:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        # A copy each: safetensors refuses tensors that share memory, as an identity of one stream twice would.
+        tensors = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+        }
         save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
