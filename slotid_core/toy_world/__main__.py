@@ -146,8 +146,26 @@ def _clip_judge() -> Part:
     return Part(module.ClipJudgeTraining, module.train_clip_judge, module.finish_clip_judge)
 
 
+def _text_encoder() -> Part:
+    from . import train_text_encoder as module
+
+    return Part(module.TextEncoderSettings, module.train_text_encoder, module.finish_text_encoder)
+
+
+def _dit() -> Part:
+    from . import train_dit as module
+
+    return Part(module.DiTTraining, module.train_dit, module.finish_dit)
+
+
 # In the order in which they build on each other; imported only when asked for.
-PARTS = {"vae": _vae, "face_judge": _face_judge, "clip_judge": _clip_judge}
+PARTS = {
+    "vae": _vae,
+    "text_encoder": _text_encoder,
+    "face_judge": _face_judge,
+    "clip_judge": _clip_judge,
+    "dit": _dit,
+}
 
 
 if __name__ == "__main__":

@@ -9,12 +9,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import SlotIDError
-from ..wan.vae import LATENT_MEAN, LATENT_STD, WanVAE
-from .family import has_part, load_clip_judge, load_face_judge, load_vae
+from ..wan import WanModel
+from ..wan.vae import LATENT_MEAN, LATENT_STD, WanVAE, denormalize_latents
+from .captions import caption
+from .family import has_part, load_clip_judge, load_dit, load_face_judge, load_text_model, load_vae
 from .judges import ClipJudge, FaceJudge, reveals
 from .person import DYNAMICS, HELD_OUT_FROM, Person, sample_person
 from .render import render_clips
 from .scene import Scene, sample_scene
+from .text_model import TextModel
 
 # Seeds of one evaluation; evaluations with different seeds share no person and no scene.
 PER_SEED = 10_000
@@ -126,6 +129,48 @@ def evaluate_clip_judge(judge: ClipJudge, vae: WanVAE | None, seed: int = 0, num
     return figures
 
 
+@torch.no_grad()
+def sample_latents(
+    model: WanModel, text: TextModel, prompts: list[str], seed: int, steps: int = 20, guidance: float = 4.0
+) -> Tensor:
+    """Euler steps along the velocity with classifier-free guidance. (B, 16, 5, 8, 8), normalised."""
+    x = torch.randn(len(prompts), 16, 5, 8, 8, generator=torch.Generator().manual_seed(seed))
+    wanted, empty = text(prompts), text([""] * len(prompts))
+    times = torch.linspace(1, 0, steps + 1)
+    for now, after in zip(times, times[1:], strict=False):
+        t = 1000 * now.expand(len(x))
+        plain = model(x, t, empty, padding_row=empty.shape[1] - 1)
+        guided = model(x, t, wanted, padding_row=wanted.shape[1] - 1)
+        x = x + (after - now) * (plain + guidance * (guided - plain))
+    return x
+
+
+@torch.no_grad()
+def evaluate_dit(
+    model: WanModel, folder: Path, seed: int = 0, num_prompts: int = 128, sheet: Path | None = None
+) -> dict[str, float]:
+    """How often generated clips show what their prompt asks for, by the clip judge; needs the other parts."""
+    vae, text, judge = load_vae(folder), load_text_model(folder), load_clip_judge(folder)
+    first = HELD_OUT_FROM + seed * PER_SEED
+    scenes = [sample_scene(first + i) for i in range(num_prompts)]
+    prompts = [caption(scene, first + i) for i, scene in enumerate(scenes)]
+    clips = []
+    for start in tqdm(range(0, num_prompts, 8), desc="sampling"):
+        latents = sample_latents(model, text, prompts[start : start + 8], first + start)
+        clips.append(to_drawings(vae.decode(denormalize_latents(latents))))
+    clips = torch.cat(clips)
+    if sheet is not None:
+        save_sheet(rearrange(clips[:16, ::4], "(rows n) t h w c -> rows (n t) h w c", n=2), sheet)
+    told = judge(clips)
+    return {
+        f"dit_{key}": (told[key].argmax(1) == torch.tensor([getattr(scene, key) for scene in scenes]))
+        .float()
+        .mean()
+        .item()
+        for key in ("action", "background", "clothes")
+    }
+
+
 def evaluate_family(folder: Path, seed: int, sheets: Path) -> dict[str, float]:
     """Figures of every part that is there; the judges' on drawings and, where there is a VAE, on its round trips."""
     figures: dict[str, float] = {}
@@ -139,6 +184,8 @@ def evaluate_family(folder: Path, seed: int, sheets: Path) -> dict[str, float]:
             figures |= evaluate_face_judge(load_face_judge(folder), vae, seed, picture=picture)
         if has_part("clip_judge", folder):
             figures |= evaluate_clip_judge(load_clip_judge(folder), vae, seed)
+    if all(has_part(part, folder) for part in ("vae", "text_encoder", "clip_judge", "dit")):
+        figures |= evaluate_dit(load_dit(folder), folder, seed, sheet=sheets / "dit.png")
     if not figures:
         raise SlotIDError(f"There are no trained parts in {folder}. Train them: python -m slotid_core.toy_world all")
     return figures

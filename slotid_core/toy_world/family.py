@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
+from ..wan import WanConfig, WanModel
 from ..wan.vae import WanVAE, WanVAEConfig
 from ..weights import load_weights, save_weights
 from .judges import ClipJudge, FaceJudge
+from .text_model import TextModel
 
 WEIGHTS = Path(__file__).parent / "weights"
 KIND, VERSION = "toy_world", 1
@@ -66,6 +68,17 @@ def load_vae(folder: Path = WEIGHTS) -> WanVAE:
     vae = WanVAE(WanVAEConfig.from_state_dict(tensors))
     vae.load_state_dict(tensors)
     return vae.eval().requires_grad_(False)
+
+
+def load_text_model(folder: Path = WEIGHTS) -> TextModel:
+    return TextModel(read_part("text_encoder", folder)[0])
+
+
+def load_dit(folder: Path = WEIGHTS) -> WanModel:
+    tensors, _ = read_part("dit", folder)
+    model = WanModel(WanConfig.from_state_dict(tensors))
+    model.load_state_dict(tensors)
+    return model.eval().requires_grad_(False)
 
 
 def load_face_judge(folder: Path = WEIGHTS) -> FaceJudge:

@@ -19,14 +19,20 @@ def umt5_config(vocab_size: int) -> dict:
     }  # fmt: skip
 
 
-def train_tokenizer(sentences: Iterable[str], vocab_size: int) -> bytes:
-    """A serialized sentencepiece model; bytes stand in for what it has not seen, so any prompt can be encoded."""
+def train_tokenizer(sentences: Iterable[str], vocab_size: int, whole_words: Iterable[str] = ()) -> bytes:
+    """A serialized sentencepiece model; bytes stand in for what it has not seen, so any prompt can be encoded.
+
+    `whole_words`, in lower case, are one token each, and then upper case is read as lower.
+    """
     import sentencepiece
 
+    pieces = [f"\N{LOWER ONE EIGHTH BLOCK}{word}" for word in whole_words]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences), model_writer=model, vocab_size=vocab_size, hard_vocab_limit=False,
         byte_fallback=True, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, num_threads=1, minloglevel=2,
+        normalization_rule_name="nmt_nfkc_cf" if pieces else "nmt_nfkc",
+        user_defined_symbols=pieces,
     )  # fmt: skip
     return model.getvalue()
 

@@ -20,12 +20,12 @@ from .training_loop import Schedule, load_trained, train
 
 @dataclass(frozen=True)
 class FaceJudgeTraining:
-    people: int = 3000
+    people: int = 1000
     steps: int = 3000
     batch: int = 64
     learning_rate: float = 1.5e-3
-    scale: float = 24.0
-    margin: float = 0.3
+    scale: float = 16.0
+    margin: float = 0.3  # grows from 0 over the first half; from the start it only pushes everybody apart
     save_every: int = 200
 
 
@@ -59,7 +59,8 @@ def train_face_judge(folder: Path, config: FaceJudgeTraining | None = None) -> F
         frames = soften(single_frames([people[i] for i in whose], scenes, rng), step)
         embedding = module.judge(rearrange(frames, "n h w c -> n c h w"))
         whose = torch.from_numpy(whose)
-        loss = angular_margin_loss(embedding, module.centers, whose, config.scale, config.margin)
+        margin = config.margin * min(1.0, step / (0.5 * config.steps))
+        loss = angular_margin_loss(embedding, module.centers, whose, config.scale, margin)
         nearest = (embedding.detach() @ F.normalize(module.centers.detach(), dim=1).T).argmax(1)
         return loss, {"right": (nearest == whose).float().mean().item()}
 

@@ -112,7 +112,9 @@ def train_vae(folder: Path, config: VAETraining | None = None) -> WanVAE:
         spread = (latents.mean().square() + (latents.std() - 1).square()) * 0.01
         return reconstruction_loss(output, pixels) + spread, {"psnr": psnr(output, pixels), "std": latents.std().item()}
 
-    train("vae_clips", vae, clip_loss, Schedule(config.clip_steps, config.clip_learning_rate), folder, config.save_every)
+    train(
+        "vae_clips", vae, clip_loss, Schedule(config.clip_steps, config.clip_learning_rate), folder, config.save_every
+    )
     return vae
 
 

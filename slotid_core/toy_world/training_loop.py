@@ -4,6 +4,7 @@ What a step sees is a function of (seed, step), and the learning rate of the ste
 gives the losses of one that was not.
 """
 
+import copy
 import json
 import math
 import os
@@ -46,17 +47,20 @@ def train(
     folder: Path,
     save_every: int = 200,
     weight_decay: float = 0.0,
+    average: float = 0.0,
 ) -> None:
     """Train `module` in place to `schedule.steps`, from the last checkpoint in `folder` if there is one.
 
     Args:
+        average: decay of a moving average of the weights, which `load_trained` then gives; 0 keeps none.
         loss_of_step: the loss of a step, and figures to log; it draws everything random from a generator
             seeded with the step.
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.99), weight_decay=weight_decay)
     checkpoint, log = folder / f"{name}.safetensors", folder / f"{name}.jsonl"
-    step = resume(checkpoint, log, module, optimizer) if checkpoint.exists() else 0
+    averaged = copy.deepcopy(module).requires_grad_(False) if average else None
+    step = resume(checkpoint, log, module, optimizer, averaged) if checkpoint.exists() else 0
 
     stopping: list[int] = []
     handlers = {sign: signal.signal(sign, lambda number, frame: stopping.append(number)) for sign in STOP_SIGNALS}
@@ -77,13 +81,16 @@ def train(
                 loss.backward()
                 nn.utils.clip_grad_norm_(module.parameters(), 1.0)
                 optimizer.step()
+                if averaged is not None:
+                    for slow, fast in zip(averaged.parameters(), module.parameters(), strict=True):
+                        slow.lerp_(fast.detach(), 1 - min(average, (step + 1) / (step + 10)))
                 lines.write(json.dumps({"step": step, "loss": loss.item(), **figures}) + "\n")
                 step += 1
                 bar.update()
                 bar.set_postfix(loss=f"{loss.item():.4f}", **{key: f"{value:.2f}" for key, value in figures.items()})
                 if step % save_every == 0 or step == schedule.steps or stopping:
                     lines.flush()
-                    save(checkpoint, step, module, optimizer)
+                    save(checkpoint, step, module, optimizer, averaged)
                     plot(log, folder / f"{name}.png")
     finally:
         for sign, handler in handlers.items():
@@ -95,16 +102,24 @@ def train(
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def save(path: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def save(
+    path: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, averaged: nn.Module | None = None
+) -> None:
     tensors = {f"model.{key}": value for key, value in module.state_dict().items()}
+    if averaged is not None:
+        tensors |= {f"average.{key}": value for key, value in averaged.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
     save_weights(path, tensors, {"kind": KIND, "version": VERSION, "step": step})
 
 
-def resume(path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def resume(
+    path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer, averaged: nn.Module | None = None
+) -> int:
     tensors, header = load_weights(path, KIND, VERSION)
-    module.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("model.")})
+    module.load_state_dict(with_prefix(tensors, "model."))
+    if averaged is not None:
+        averaged.load_state_dict(with_prefix(tensors, "average."))
     state = optimizer.state_dict()
     for key, value in tensors.items():
         if key.startswith("optimizer."):
@@ -122,8 +137,12 @@ def resume(path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Opti
 def load_trained(folder: Path, name: str, module: nn.Module) -> int:
     """Put the last checkpoint's weights into `module`, finished or not; returns the step it is of."""
     tensors, header = load_weights(folder / f"{name}.safetensors", KIND, VERSION)
-    module.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("model.")})
+    module.load_state_dict(with_prefix(tensors, "average.") or with_prefix(tensors, "model."))
     return header["step"]
+
+
+def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def plot(log: Path, picture: Path) -> None:

@@ -1,0 +1,116 @@
+"""Training of the toy Wan transformer: flow matching on latents of the toy VAE, captions through the toy umT5.
+
+The objective is Wan's: z_t = (1 - t) z + t ε, the velocity ε - z is predicted, t is uniform. A caption is dropped now
+and then, so that classifier-free guidance works.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..wan import WanConfig, WanModel
+from ..wan.vae import normalize_latents
+from ..weights import load_weights, save_weights
+from .captions import caption
+from .evaluate import evaluate_dit, to_pixels
+from .family import WEIGHTS, load_text_model, load_vae
+from .person import HELD_OUT_FROM, sample_person
+from .render import render_clips
+from .scene import Scene, sample_scene
+from .training_loop import Schedule, load_trained, train
+
+LATENTS_KIND, LATENTS_VERSION = "toy_latents", 1
+SHARD = 256
+
+
+@dataclass(frozen=True)
+class DiTTraining:
+    """`clips` latents are made once, then read by `steps` steps."""
+
+    width: int = 256
+    ffn_width: int = 1024
+    layers: int = 5
+    clips: int = 4096
+    steps: int = 12000
+    batch: int = 24
+    learning_rate: float = 1e-3
+    caption_dropout: float = 0.1
+    average: float = 0.999
+    save_every: int = 200
+    weights: str = ""  # where the VAE and the text encoder are, if not in the package
+
+    def parts(self) -> Path:
+        return Path(self.weights) if self.weights else WEIGHTS
+
+    def model(self) -> WanConfig:
+        return WanConfig(self.width, self.ffn_width, self.layers, self.width // 128)
+
+
+def scene_of(clip: int) -> Scene:
+    """Each training clip has a person of its own; so has its scene."""
+    return sample_scene(clip)
+
+
+@torch.no_grad()
+def training_latents(folder: Path, config: DiTTraining) -> Tensor:
+    """Normalised latents of all training clips (clips, 16, 5, 8, 8); shards that exist are kept."""
+    vae = None
+    shards = []
+    for first in tqdm(range(0, config.clips, SHARD), desc="latents"):
+        path = folder / f"latents_{first:06d}.safetensors"
+        if not path.exists():
+            vae = vae or load_vae(config.parts())
+            seeds = range(first, min(first + SHARD, config.clips))
+            parts = [encode(vae, list(seeds[i : i + 4])) for i in range(0, len(seeds), 4)]
+            header = {"kind": LATENTS_KIND, "version": LATENTS_VERSION, "first": first}
+            save_weights(path, {"latents": torch.cat(parts).half()}, header)
+        shards.append(load_weights(path, LATENTS_KIND, LATENTS_VERSION)[0]["latents"])
+    return torch.cat(shards).float()
+
+
+def encode(vae, seeds: list[int]) -> Tensor:
+    clips = render_clips([sample_person(seed) for seed in seeds], [scene_of(seed) for seed in seeds])
+    return normalize_latents(vae.encode(to_pixels(clips)))
+
+
+def train_dit(folder: Path, config: DiTTraining | None = None) -> WanModel:
+    config = config or DiTTraining()
+    latents = training_latents(folder, config)
+    text = load_text_model(config.parts())
+    torch.manual_seed(0)
+    model = WanModel(config.model())
+    torch.nn.init.zeros_(model.head.head.weight)
+
+    def loss_of_step(step: int):
+        rng = np.random.default_rng((step, 47))
+        generator = torch.Generator().manual_seed(step)
+        chosen = rng.integers(len(latents), size=config.batch)
+        prompts = [
+            ""
+            if rng.random() < config.caption_dropout
+            else caption(scene_of(int(clip)), int(rng.integers(HELD_OUT_FROM)))
+            for clip in chosen
+        ]
+        clean = latents[torch.from_numpy(chosen)]
+        noise = torch.randn(clean.shape, generator=generator)
+        t = torch.rand(len(clean), generator=generator)
+        noisy = torch.lerp(clean, noise, t.view(-1, 1, 1, 1, 1))
+        context = text(prompts)
+        velocity = model(noisy, 1000 * t, context, padding_row=context.shape[1] - 1)
+        loss = (velocity - (noise - clean)).square().mean()
+        return loss, {}
+
+    schedule = Schedule(config.steps, config.learning_rate, warmup=200)
+    train("dit", model, loss_of_step, schedule, folder, config.save_every, average=config.average)
+    return model
+
+
+def finish_dit(folder: Path, config: DiTTraining, seed: int) -> tuple[dict[str, Tensor], int, dict[str, float]]:
+    model = WanModel(config.model()).eval()
+    steps = load_trained(folder, "dit", model)
+    figures = evaluate_dit(model, config.parts(), seed, sheet=folder / "dit.png")
+    return model.state_dict(), steps, figures
