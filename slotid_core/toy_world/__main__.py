@@ -27,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--threads", type=int, default=0, help="CPU threads; bit-exact resuming needs the same number")
     commands = root.add_subparsers(required=True, metavar="command")
 
-    render = commands.add_parser("render", help="a sheet of people in scenes, and of their reference clips")
-    render.add_argument("--people", type=int, default=8, help="how many, default 8")
+    render = commands.add_parser("render", help="a sheet of held-out people: portrait, reference clip, other scenes")
+    render.add_argument("--people", type=int, default=6, help="how many, default 6")
     render.add_argument("--size", type=int, default=128, help="side of a frame in pixels, default 128")
     render.set_defaults(run=run_render)
 
@@ -59,19 +59,31 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_render(options) -> None:
+    """One row a person: portrait, five moments of the reference clip, four other scenes."""
     import torch
 
     from .evaluate import held_out, save_sheet
-    from .render import render_clips, render_portrait, render_reference
+    from .render import render_clip, render_portrait, render_reference
+    from .scene import ACTIONS, BACKGROUNDS, CLOTHES, sample_scene
 
-    people, scenes = held_out(options.seed, options.people)
-    clips = render_clips(people, scenes, size=options.size)[:, ::3]
-    references = torch.stack([render_reference(person, i, 33, options.size)[::6] for i, person in enumerate(people)])
-    portraits = torch.stack([render_portrait(person, options.size) for person in people])
-    for name, frames in (("clips", clips), ("references", references), ("portraits", portraits[None])):
-        path = options.folder / f"{name}.png"
-        save_sheet(frames, path, scale=1)
-        print(path)
+    people, _ = held_out(options.seed, options.people)
+    rows = []
+    for row, person in enumerate(people):
+        reference = render_reference(person, row, 33, options.size)
+        scenes = [
+            sample_scene(
+                900 + 7 * row + column,
+                action=(row + column) % len(ACTIONS),
+                background=(row + 2 * column + column // 3) % len(BACKGROUNDS),
+                clothes=(row + 5 * column) % len(CLOTHES),
+            )
+            for column in range(4)
+        ]
+        shown = [render_portrait(person, options.size), *reference[[4, 12, 15, 20, 29]]]
+        shown += [render_clip(person, scene, size=options.size)[9] for scene in scenes]
+        rows.append(torch.stack(shown))
+    save_sheet(torch.stack(rows), options.folder / "people.png", scale=1)
+    print(options.folder / "people.png")
 
 
 def run_train(options) -> None:

@@ -93,7 +93,7 @@ def test_a_shipped_vae_is_read_back(vae, tmp_path):
 
 def test_command_line(tmp_path, capsys):
     main(["render", "--people", "1", "--size", "32", "--folder", str(tmp_path)])
-    assert {path.name for path in tmp_path.glob("*.png")} == {"clips.png", "references.png", "portraits.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"people.png"}
     with pytest.raises(SlotIDError, match="toy_world all"):
         main(["evaluate", "--weights", str(tmp_path)])
     settings = tmp_path / "settings.json"
