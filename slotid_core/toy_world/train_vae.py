@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..wan.vae import LATENT_MEAN, LATENT_STD, CausalConv3d, Downsample, Upsample, WanVAE, WanVAEConfig
-from .evaluate import evaluate_vae
+from .evaluate import balanced, evaluate_vae, latents_of
 from .motion import CLIP_FRAMES, Motion, move
 from .person import HELD_OUT_FROM, sample_person
 from .render import draw
@@ -112,9 +112,8 @@ def train_vae(folder: Path, config: VAETraining | None = None) -> WanVAE:
         spread = (latents.mean().square() + (latents.std() - 1).square()) * 0.01
         return reconstruction_loss(output, pixels) + spread, {"psnr": psnr(output, pixels), "std": latents.std().item()}
 
-    train(
-        "vae_clips", vae, clip_loss, Schedule(config.clip_steps, config.clip_learning_rate), folder, config.save_every
-    )
+    schedule = Schedule(config.clip_steps, config.clip_learning_rate)
+    train("vae_clips", vae, clip_loss, schedule, folder, config.save_every)
     return vae
 
 
@@ -151,9 +150,9 @@ def finish_vae(folder: Path, config: VAETraining, seed: int) -> tuple[dict[str, 
 
 
 @torch.no_grad()
-def to_wan_statistics(vae: WanVAE, num_clips: int = 128) -> None:
+def to_wan_statistics(vae: WanVAE, num_clips: int = 216) -> None:
     """Fold an affine into both ends of the latent, so that latents have Wan 2.1's mean and std in every channel."""
-    latents = torch.cat([vae.encode(random_pieces(2_000_000 + i, 4, CLIP_FRAMES)) for i in range(num_clips // 4)])
+    latents = latents_of(vae, *balanced(HELD_OUT_FROM // 2, num_clips))
     mean, std = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
     wanted_mean, wanted_std = torch.tensor(LATENT_MEAN), torch.tensor(LATENT_STD)
     scale = wanted_std / std

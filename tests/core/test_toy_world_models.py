@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from slotid_core.errors import SlotIDError
 from slotid_core.toy_world.__main__ import PARTS, main
-from slotid_core.toy_world.evaluate import held_out, to_drawings, to_pixels
+from slotid_core.toy_world.evaluate import balanced, held_out, latents_of, to_drawings, to_pixels
 from slotid_core.toy_world.family import WEIGHTS, has_part, load_vae, ship
 from slotid_core.toy_world.judges import REVEALS, ClipJudge, FaceJudge, angular_margin_loss, reveals
 from slotid_core.toy_world.person import DYNAMICS, HELD_OUT_FROM
@@ -34,7 +34,7 @@ def test_latents_get_wans_statistics_and_pictures_stay(vae):
     before = vae.decode(vae.encode(pixels))
     to_wan_statistics(vae, num_clips=8)
     assert torch.allclose(vae.decode(vae.encode(pixels)), before, atol=1e-4)
-    latents = torch.cat([normalize_latents(vae.encode(random_pieces(2_000_000 + i, 4, 17))) for i in range(2)])
+    latents = normalize_latents(latents_of(vae, *balanced(HELD_OUT_FROM // 2, 8)))
     assert latents.mean((0, 2, 3, 4)).abs().max() < 1e-3
     assert (latents.std((0, 2, 3, 4)) - 1).abs().max() < 1e-3
 
@@ -72,7 +72,8 @@ def test_judges_read_clips_of_any_batch():
 def test_held_out_people_are_nobody_trained_on_and_differ_by_seed():
     assert held_out(0, 3) == held_out(0, 3)
     assert not set(held_out(0, 50)[0]) & set(held_out(1, 50)[0])
-    assert HELD_OUT_FROM > 10**5
+    people, scenes = balanced(HELD_OUT_FROM, 216)
+    assert len({(scene.action, scene.background, scene.clothes) for scene in scenes}) == 216
 
 
 def test_pixels_and_drawings_are_inverse():
