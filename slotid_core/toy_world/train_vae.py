@@ -35,6 +35,7 @@ class VAETraining:
     clip_batch: int = 4
     clip_length: int = 5
     clip_learning_rate: float = 3e-4  # much more, and the new temporal weights undo what single frames taught
+    average: float = 0.995  # of the clip stage's weights; few clips a step make single steps noisy
     save_every: int = 200
 
 
@@ -113,7 +114,7 @@ def train_vae(folder: Path, config: VAETraining | None = None) -> WanVAE:
         return reconstruction_loss(output, pixels) + spread, {"psnr": psnr(output, pixels), "std": latents.std().item()}
 
     schedule = Schedule(config.clip_steps, config.clip_learning_rate)
-    train("vae_clips", vae, clip_loss, schedule, folder, config.save_every)
+    train("vae_clips", vae, clip_loss, schedule, folder, config.save_every, average=config.average)
     return vae
 
 

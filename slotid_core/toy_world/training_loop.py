@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..errors import SlotIDError
 from ..weights import load_weights, save_weights
 
 KIND, VERSION = "toy_training", 1
@@ -117,9 +118,15 @@ def resume(
     path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer, averaged: nn.Module | None = None
 ) -> int:
     tensors, header = load_weights(path, KIND, VERSION)
-    module.load_state_dict(with_prefix(tensors, "model."))
+    weights = with_prefix(tensors, "model.")
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise SlotIDError(
+            f"{path} is of a training with other settings. Give another --folder, or delete it to start anew."
+        ) from error
     if averaged is not None:
-        averaged.load_state_dict(with_prefix(tensors, "average."))
+        averaged.load_state_dict(with_prefix(tensors, "average.") or weights)
     state = optimizer.state_dict()
     for key, value in tensors.items():
         if key.startswith("optimizer."):
@@ -127,7 +134,7 @@ def resume(
             state["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(state)
     # One line a step; a killed run may have logged more than it saved, and its last line may be cut short.
-    kept = log.read_text().splitlines()[: header["step"]]
+    kept = log.read_text().splitlines()[: header["step"]] if log.exists() else []
     replacement = log.with_suffix(".tmp")
     replacement.write_text("".join(line + "\n" for line in kept))
     os.replace(replacement, log)

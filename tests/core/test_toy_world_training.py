@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from slotid_core.config import config_from_dict
+from slotid_core.errors import SlotIDError
 from slotid_core.toy_world.__main__ import PARTS
 from slotid_core.toy_world.family import ship
 from slotid_core.toy_world.train_text_encoder import TextEncoderSettings, make_text_encoder
@@ -38,6 +39,7 @@ import json, sys, torch
 from pathlib import Path
 from slotid_core.config import config_from_dict
 from slotid_core.config import config_from_dict
+from slotid_core.errors import SlotIDError
 from slotid_core.toy_world.__main__ import PARTS
 torch.set_num_threads(1)
 part = PARTS[sys.argv[1]]()
@@ -114,6 +116,16 @@ def test_asked_to_stop_it_saves_the_step_it_is_at_and_goes_on_later(tmp_path):
     assert load_weights(tmp_path / "a" / "part.safetensors", "toy_training", 1)[1]["step"] == 7
     assert torch.equal(run(tmp_path / "a", None), run(tmp_path / "b", None))
     assert losses(tmp_path / "a", ("part",)) == losses(tmp_path / "b", ("part",))
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    def run(width: int):
+        module = torch.nn.Linear(width, 1)
+        train("part", module, lambda step: (module(torch.ones(1, width)).sum(), {}), Schedule(2, 1e-3), tmp_path)
+
+    run(3)
+    with pytest.raises(SlotIDError, match="other settings"):
+        run(4)
 
 
 def test_every_part_is_killed_somewhere():
