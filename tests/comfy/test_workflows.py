@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import av
@@ -131,7 +132,12 @@ def test_graph_json_matches_the_schemas_and_the_api_form(client, name):
                 socket,
             )
         assert {key for key, value in inputs.items() if isinstance(value, list)} == set(linked)
-        assert widget_values(entry, sockets) == {key: value for key, value in inputs.items() if key not in linked}
+        widgets = {key: value for key, value in inputs.items() if key not in linked}
+        found = widget_values(entry, sockets)
+        if entry["type"].startswith("SlotID"):
+            assert found == widgets
+        else:  # core's nodes gain widgets from release to release
+            assert all(found[key] == value for key, value in widgets.items() if key in found)
 
 
 def widget_values(entry: dict, sockets: dict) -> dict:
@@ -141,6 +147,8 @@ def widget_values(entry: dict, sockets: dict) -> dict:
         options = options[0] if options else {}
         is_combo = isinstance(kind, list) or kind == "COMBO"
         if not is_combo and (kind not in ("INT", "FLOAT", "STRING", "BOOLEAN") or options.get("forceInput")):
+            continue
+        if not values and "default" in options:
             continue
         value = found[socket] = values.pop(0)
         if is_combo:
@@ -155,8 +163,8 @@ def widget_values(entry: dict, sockets: dict) -> dict:
 
 def test_pack_starts_fast(server):
     """ComfyUI's own report; the promise is 0.3 s."""
-    (line,) = [text for text in server.log.read_text().splitlines() if "seconds" in text and text.endswith("slotid")]
-    assert float(line.split()[0]) < 0.3, line
+    (seconds,) = re.findall(r"([\d.]+) seconds.*/slotid$", server.log.read_text(), re.MULTILINE)
+    assert float(seconds) < 0.3
 
 
 def test_the_example_clip_is_offered_and_a_queue_survives_a_failing_workflow(client):
