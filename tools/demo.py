@@ -30,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
     parser.add_argument("--reference", type=Path, help="a clip of one person; by default one of the toy world")
     parser.add_argument("--prompt", help="what happens in the new video")
+    parser.add_argument("--json", type=Path, help="also write what was measured to this file")
     arguments = parser.parse_args()
     OUTPUT.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -46,17 +47,27 @@ def main() -> int:
     watch_reference(workflow, name)
 
     print("Starting ComfyUI (about half a minute) ...")
+    before_start = time.monotonic()
     with ComfyServer(BASE) as server:
+        before_run = time.monotonic()
         client = ComfyClient(server.address)
         only(workflow, "SlotIDLoadReferenceVideo")["inputs"]["file"] = client.upload(reference)
         result = run_with_bar(client, workflow)
+        after_run = time.monotonic()
         files = {Path(entry["filename"]).name.split("_")[0]: entry for entry in result.files()}
         video, overlay, face, portrait = (
             client.fetch(files[key], OUTPUT / "parts") for key in ("slotid", "overlay", "face", "portrait")
         )
-    sheet = report(reference, video, overlay, face, portrait, workflow)
-    print(f"\nvideo          {OUTPUT / 'video.mp4'}\ncontact sheet  {sheet}")
-    print(f"It took {time.monotonic() - started:.0f} s.")
+    tracking = json.loads(result.outputs["face report"]["text"][0])
+    figures = make_results(reference, video, overlay, face, portrait, workflow, tracking)
+    figures |= {
+        "server_start_seconds": before_run - before_start,
+        "workflow_seconds": after_run - before_run,
+        "total_seconds": time.monotonic() - started,
+    }
+    tell(figures, tracking["notes"])
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
 
 
@@ -74,6 +85,7 @@ def watch_reference(workflow: dict, name: str) -> None:
                 "video": [f"{label} video", 0], "filename_prefix": f"{name}/{label}", "format": "mp4", "codec": "h264",
             },
         }  # fmt: skip
+    workflow["face report"] = {"class_type": "PreviewAny", "inputs": {"source": [track, 3]}}
     workflow["save portrait"] = {
         "class_type": "SaveImage", "inputs": {"images": [portrait, 0], "filename_prefix": f"{name}/portrait"},
     }  # fmt: skip
@@ -89,7 +101,10 @@ def run_with_bar(client: ComfyClient, workflow: dict):
         return client.run(workflow, progress)
 
 
-def report(reference: Path, video: Path, overlay: Path, face: Path, portrait: Path, workflow: dict) -> Path:
+def make_results(
+    reference: Path, video: Path, overlay: Path, face: Path, portrait: Path, workflow: dict, tracking: dict
+) -> dict:
+    """Write the video and the contact sheet to OUTPUT; returns what was measured."""
     from PIL import Image
 
     frames, rate = read_frames(video)
@@ -99,26 +114,48 @@ def report(reference: Path, video: Path, overlay: Path, face: Path, portrait: Pa
     shutil.copy(video, OUTPUT / "video_as_sampled.mp4")
     overlay_frames, face_frames = read_frames(overlay)[0], read_frames(face)[0]
     prompt = only(workflow, "CLIPTextEncode", "Prompt")["inputs"]["text"]
-    notes = [
-        f"Reference {reference.name}, {len(face_frames)} frames. Prompt: {prompt}",
-        "Toy world with RANDOM weights: every part runs, and the result is noise. Identity is not learned yet.",
+    notes = [f"Reference {reference.name}, {len(face_frames)} frames. Prompt: {prompt}", *weights_note(workflow)]
+    strips = [
+        Strip("Reference and tracked face", overlay_frames),
+        Strip("Face clip that the encoder reads", face_frames),
+        Strip("Portrait on a neutral background", np.asarray(Image.open(portrait).convert("RGB"))[None]),
+        Strip(f"Result, {len(frames)} frames of {frames.shape[2]} x {frames.shape[1]}", frames),
     ]
-    picture = np.asarray(Image.open(portrait).convert("RGB"))
-    sheet = contact_sheet(
-        "Slot-ID demo",
-        notes,
-        [
-            Strip("Reference and tracked face", overlay_frames),
-            Strip("Face clip that the encoder reads", face_frames),
-            Strip("Portrait on a neutral background", picture[None]),
-            Strip(f"Result, {len(frames)} frames of {frames.shape[2]} x {frames.shape[1]}", frames),
-        ],
-    )
-    path = OUTPUT / "contact_sheet.png"
-    sheet.save(path)
+    contact_sheet("Slot-ID demo", notes, strips).save(OUTPUT / "contact_sheet.png")
     print("\n" + "\n".join(notes))
-    print(f"Result: {len(frames)} frames (4n+1) at {rate:g} per second, mean brightness {frames.mean():.1f} of 255.")
-    return path
+    return {
+        "frames": len(frames),
+        "width": frames.shape[2],
+        "height": frames.shape[1],
+        "frames_per_second": rate,
+        "mean_brightness": float(frames.mean()),
+        "face_detector": tracking["detector"],
+        "face_detection_rate": tracking["detection_rate"],
+        "crop_jitter_percent": tracking["crop_jitter_percent"],
+    }
+
+
+def weights_note(workflow: dict) -> list[str]:
+    weights = only(workflow, "SlotIDLoadToyWorld")["inputs"]["weights"]
+    if weights == "random":
+        return ["Toy world with RANDOM weights: every part runs, and the result is noise. Identity is not learned yet."]
+    return [f"Toy world, weights {weights!r}: tiny models of drawn people. No real person is drawn by it."]
+
+
+def tell(figures: dict, tracking_notes: list[str]) -> None:
+    print(
+        "Result: {frames} frames (4n+1) of {width} x {height} at {frames_per_second:g} per second, decoded again; "
+        "mean brightness {mean_brightness:.1f} of 255.\n"
+        "Face: found in {face_detection_rate:.0%} of the frames looked at ({face_detector}); the crop moves by "
+        "{crop_jitter_percent:.2f}% of its side a frame.".format(**figures)
+    )
+    for note in tracking_notes:
+        print(f"      {note}")
+    print(
+        "Time: {server_start_seconds:.0f} s for ComfyUI to start, {workflow_seconds:.0f} s for the workflow, "
+        "{total_seconds:.0f} s in all.".format(**figures)
+    )
+    print(f"\nvideo          {OUTPUT / 'video.mp4'}\ncontact sheet  {OUTPUT / 'contact_sheet.png'}")
 
 
 def only_id(workflow: dict, class_type: str, title: str | None = None) -> str:
