@@ -146,8 +146,8 @@ def tell(figures: dict, tracking_notes: list[str]) -> None:
     print(
         "Result: {frames} frames (4n+1) of {width} x {height} at {frames_per_second:g} per second, decoded again; "
         "mean brightness {mean_brightness:.1f} of 255.\n"
-        "Face: found in {face_detection_rate:.0%} of the frames looked at ({face_detector}); the crop moves by "
-        "{crop_jitter_percent:.2f}% of its side a frame.".format(**figures)
+        "Face: found in {face_detection_rate:.0%} of the frames looked at ({face_detector}); crop jitter "
+        "{crop_jitter_percent:.2f}% of its side.".format(**figures)
     )
     for note in tracking_notes:
         print(f"      {note}")
