@@ -56,7 +56,8 @@ class ComfyClient:
     def _request(self, method: str, path: str, **arguments) -> requests.Response:
         with connected(self.address, self.timeout):
             response = requests.request(method, self._url(path), timeout=self.timeout, **arguments)
-        if response.status_code >= 400 and path != "/prompt":
+        refused = path == "/prompt" and response.status_code == 400  # answered with reasons, which `queue` reads
+        if response.status_code >= 400 and not refused:
             raise SlotIDError(f"ComfyUI answered {method} {path} with {response.status_code} {response.reason}.")
         return response
 
@@ -64,9 +65,7 @@ class ComfyClient:
         return self._request("GET", path, params=parameters).json()
 
     def get_text(self, path: str) -> str:
-        response = requests.get(self._url(path), timeout=self.timeout)
-        response.raise_for_status()
-        return response.text
+        return self._request("GET", path).text
 
     def object_info(self) -> dict:
         return self.get("/object_info")
