@@ -50,7 +50,8 @@ NOTES = {
             "size": [420, 420],
             "text": START_NOTE.format(
                 title="the same person again",
-                what="Loads an identity that *slot_id_text_to_video* saved. No clip and no face tools are needed.",
+                what="Loads an identity that *slot_id_text_to_video* saved; run that one once first. No clip and no "
+                "face tools are needed.",
             ),
         }
     ],
