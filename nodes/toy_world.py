@@ -5,6 +5,7 @@ import comfy.utils
 import torch
 from comfy_api.latest import io
 
+from ..slotid_core.toy_world.family import FLOW_SHIFT, part_path
 from ..slotid_core.toy_world.random_checkpoints import random_checkpoints
 from ..slotid_core.toy_world.text_encoder import umt5_config
 from . import paths
@@ -36,9 +37,10 @@ class SlotIDLoadToyWorld(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "weights",
-                    options=["random"],
-                    default="random",
-                    tooltip="'random': made on demand from a fixed seed; proves that the graph runs, and draws noise.",
+                    options=["trained", "random"],
+                    default="trained",
+                    tooltip="'trained': shipped with the pack; draws cartoon people for prompts in its few words. "
+                    "'random': made on demand from a fixed seed; draws noise, for testing graphs.",
                 )
             ],
             outputs=[
@@ -50,10 +52,15 @@ class SlotIDLoadToyWorld(io.ComfyNode):
 
     @classmethod
     def execute(cls, weights) -> io.NodeOutput:
-        checkpoints = random_checkpoints(paths.toy_world_folder())
-        model = comfy.sd.load_diffusion_model(str(checkpoints.t2v))
-        vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(checkpoints.vae), safe_load=True))
-        return io.NodeOutput(model, load_text_encoder(checkpoints.text_encoder), vae)
+        if weights == "random":
+            made = random_checkpoints(paths.toy_world_folder())
+            dit, text_encoder, vae = made.t2v, made.text_encoder, made.vae
+        else:
+            dit, text_encoder, vae = (part_path(part) for part in ("dit", "text_encoder", "vae"))
+        model = comfy.sd.load_diffusion_model(str(dit))
+        model.model.model_sampling.set_parameters(shift=FLOW_SHIFT)
+        vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(vae), safe_load=True))
+        return io.NodeOutput(model, load_text_encoder(text_encoder), vae)
 
 
 NODES = [SlotIDLoadToyWorld]

@@ -7,7 +7,9 @@ import argparse
 import json
 import shutil
 import sys
+import textwrap
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,13 @@ from tqdm import tqdm
 
 from slotid_core.comfy_runtime import PACK
 from slotid_core.errors import SlotIDError
+from slotid_core.toy_world.captions import known_words, unknown_words
 from slotid_core.toy_world.example import write_example
 
 from .comfy_client import ComfyClient
 from .comfy_server import ComfyServer
 from .contact_sheet import Strip, contact_sheet, read_frames, write_enlarged
+from .toy_judges import judge_clip
 
 OUTPUT = PACK / "output" / "demo"
 BASE = PACK / "output" / "comfyui"
@@ -43,6 +47,8 @@ def main() -> int:
     workflow = json.loads(WORKFLOW.read_text())
     if arguments.prompt:
         only(workflow, "CLIPTextEncode", "Prompt")["inputs"]["text"] = arguments.prompt
+    notes = notes_on(workflow, real_clip=bool(arguments.reference))
+    print("\n".join(notes))
     name = f"demo/{int(time.time())}"
     watch_reference(workflow, name)
 
@@ -54,13 +60,13 @@ def main() -> int:
         only(workflow, "SlotIDLoadReferenceVideo")["inputs"]["file"] = client.upload(reference)
         result = run_with_bar(client, workflow)
         after_run = time.monotonic()
-        files = {Path(entry["filename"]).name.split("_")[0]: entry for entry in result.files()}
-        video, overlay, face, portrait = (
-            client.fetch(files[key], OUTPUT / "parts") for key in ("slotid", "overlay", "face", "portrait")
-        )
+        parts = fetch_parts(client, result)
     tracking = json.loads(result.outputs["face report"]["text"][0])
-    figures = make_results(reference, video, overlay, face, portrait, workflow, tracking)
+    figures = make_results(parts, reference, bool(arguments.reference), prompt_of(workflow), notes)
     figures |= {
+        "face_detector": tracking["detector"],
+        "face_detection_rate": tracking["detection_rate"],
+        "crop_jitter_percent": tracking["crop_jitter_percent"],
         "server_start_seconds": before_run - before_start,
         "workflow_seconds": after_run - before_run,
         "total_seconds": time.monotonic() - started,
@@ -72,7 +78,8 @@ def main() -> int:
 
 
 def watch_reference(workflow: dict, name: str) -> None:
-    """Save what the workflow only passes on, for the contact sheet: the tracked clip, the face clip, the portrait."""
+    """Save what the workflow only passes on, for the contact sheet: the tracked clip, the face clip, the portrait,
+    and the frames of the result, as a video of 64 pixels loses colour."""
     only(workflow, "SaveVideo")["inputs"]["filename_prefix"] = f"{name}/slotid"
     track, portrait = only_id(workflow, "SlotIDFaceTrack"), only_id(workflow, "SlotIDSelectPortrait")
     for label, output in (("face", 0), ("overlay", 2)):
@@ -86,9 +93,10 @@ def watch_reference(workflow: dict, name: str) -> None:
             },
         }  # fmt: skip
     workflow["face report"] = {"class_type": "PreviewAny", "inputs": {"source": [track, 3]}}
-    workflow["save portrait"] = {
-        "class_type": "SaveImage", "inputs": {"images": [portrait, 0], "filename_prefix": f"{name}/portrait"},
-    }  # fmt: skip
+    for label, source in (("portrait", portrait), ("frame", only_id(workflow, "VAEDecode"))):
+        workflow[f"save {label}"] = {
+            "class_type": "SaveImage", "inputs": {"images": [source, 0], "filename_prefix": f"{name}/{label}"},
+        }  # fmt: skip
 
 
 def run_with_bar(client: ComfyClient, workflow: dict):
@@ -101,45 +109,80 @@ def run_with_bar(client: ComfyClient, workflow: dict):
         return client.run(workflow, progress)
 
 
-def make_results(
-    reference: Path, video: Path, overlay: Path, face: Path, portrait: Path, workflow: dict, tracking: dict
-) -> dict:
+def notes_on(workflow: dict, real_clip: bool) -> list[str]:
+    """What must be known to read the result: what the models are, and what they cannot do."""
+    if only(workflow, "SlotIDLoadToyWorld")["inputs"]["weights"] == "random":
+        return ["Toy world with RANDOM weights: every part runs, and the result is noise."]
+    notes = ["Toy world: tiny models that draw cartoon people. Identity is not learned yet: nobody is recognisable."]
+    if real_clip:
+        notes.append(
+            "The reference is a clip of your own, and the toy world draws cartoons: do not expect that person."
+        )
+    unknown = unknown_words(prompt_of(workflow))
+    if unknown:
+        notes.append(f"The toy world does not know: {', '.join(unknown)}.")
+        notes += textwrap.wrap("It knows: " + ", ".join(known_words()) + ".", 160)
+    return notes
+
+
+def prompt_of(workflow: dict) -> str:
+    return only(workflow, "CLIPTextEncode", "Prompt")["inputs"]["text"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Files of a finished run: the video as saved, its frames, and what it was made from."""
+
+    video: Path
+    frames: list[Path]
+    overlay: Path
+    face: Path
+    portrait: Path
+
+
+def fetch_parts(client: ComfyClient, result) -> Parts:
+    shutil.rmtree(OUTPUT / "parts", ignore_errors=True)
+    files: dict[str, list[Path]] = {}
+    for entry in sorted(result.files(), key=lambda entry: entry["filename"]):
+        if entry["type"] == "output":
+            files.setdefault(entry["filename"].split("_")[0], []).append(client.fetch(entry, OUTPUT / "parts"))
+    return Parts(
+        files["slotid"][0], files["frame"], files["overlay"][0], files["face"][0], files["portrait"][0]
+    )  # fmt: skip
+
+
+def make_results(parts: Parts, reference: Path, real_clip: bool, prompt: str, notes: list[str]) -> dict:
     """Write the video and the contact sheet to OUTPUT; returns what was measured."""
     from PIL import Image
 
-    frames, rate = read_frames(video)
-    if len(frames) % 4 != 1:
-        raise SlotIDError(f"{video.name} has {len(frames)} frames, which is not 4n+1. Please report this.")
+    saved, rate = read_frames(parts.video)
+    frames = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in parts.frames])
+    if len(saved) % 4 != 1 or len(saved) != len(frames):
+        raise SlotIDError(
+            f"{parts.video.name} has {len(saved)} frames, and {len(frames)} were decoded; both should be 4n+1 and the "
+            "same. Please report this."
+        )
     write_enlarged(frames, rate, OUTPUT / "video.mp4")
-    shutil.copy(video, OUTPUT / "video_as_sampled.mp4")
-    overlay_frames, face_frames = read_frames(overlay)[0], read_frames(face)[0]
-    prompt = only(workflow, "CLIPTextEncode", "Prompt")["inputs"]["text"]
-    notes = [f"Reference {reference.name}, {len(face_frames)} frames. Prompt: {prompt}", *weights_note(workflow)]
+    shutil.copy(parts.video, OUTPUT / "video_as_sampled.mp4")
+    overlay, face = read_frames(parts.overlay)[0], read_frames(parts.face)[0]
+    verdict = judge_clip(frames, prompt, None if real_clip else read_frames(reference)[0])
+    sheet_notes = [f"Reference {reference.name}, {len(face)} frames. Prompt: {prompt}", *notes, *verdict.lines()]
     strips = [
-        Strip("Reference and tracked face", overlay_frames),
-        Strip("Face clip that the encoder reads", face_frames),
-        Strip("Portrait on a neutral background", np.asarray(Image.open(portrait).convert("RGB"))[None]),
+        Strip("Reference and tracked face", overlay),
+        Strip("Face clip that the encoder reads", face),
+        Strip("Portrait on a neutral background", np.asarray(Image.open(parts.portrait).convert("RGB"))[None]),
         Strip(f"Result, {len(frames)} frames of {frames.shape[2]} x {frames.shape[1]}", frames),
     ]
-    contact_sheet("Slot-ID demo", notes, strips).save(OUTPUT / "contact_sheet.png")
-    print("\n" + "\n".join(notes))
+    contact_sheet("Slot-ID demo", sheet_notes, strips).save(OUTPUT / "contact_sheet.png")
+    print("\n" + "\n".join([sheet_notes[0], *verdict.lines()]))
     return {
         "frames": len(frames),
         "width": frames.shape[2],
         "height": frames.shape[1],
         "frames_per_second": rate,
         "mean_brightness": float(frames.mean()),
-        "face_detector": tracking["detector"],
-        "face_detection_rate": tracking["detection_rate"],
-        "crop_jitter_percent": tracking["crop_jitter_percent"],
+        **verdict.figures(),
     }
-
-
-def weights_note(workflow: dict) -> list[str]:
-    weights = only(workflow, "SlotIDLoadToyWorld")["inputs"]["weights"]
-    if weights == "random":
-        return ["Toy world with RANDOM weights: every part runs, and the result is noise. Identity is not learned yet."]
-    return [f"Toy world, weights {weights!r}: tiny models of drawn people. No real person is drawn by it."]
 
 
 def tell(figures: dict, tracking_notes: list[str]) -> None:

@@ -56,6 +56,17 @@ def caption(scene: Scene, seed: int) -> str:
     return text[0].upper() + text[1:]
 
 
+def asked_for(prompt: str) -> dict[str, int]:
+    """What a prompt asks for: indices into `scene.ACTIONS`, `BACKGROUNDS` and `CLOTHES`, where it names one."""
+    said = " ".join(words(prompt))
+    found = {}
+    for what, group in (("action", ACTION_PHRASES), ("background", PLACE_PHRASES), ("clothes", CLOTHES_PHRASES)):
+        for index, phrases in enumerate(group):
+            if any(" ".join(words(phrase)) in said for phrase in phrases):
+                found[what] = index
+    return found
+
+
 def known_words() -> list[str]:
     """Every word of every caption, in alphabetical order."""
     phrases = [*SUBJECTS, "a video of who"]

@@ -12,7 +12,7 @@ from ..errors import SlotIDError
 from ..wan import WanModel
 from ..wan.vae import LATENT_MEAN, LATENT_STD, WanVAE, denormalize_latents
 from .captions import caption
-from .family import has_part, load_clip_judge, load_dit, load_face_judge, load_text_model, load_vae
+from .family import FLOW_SHIFT, has_part, load_clip_judge, load_dit, load_face_judge, load_text_model, load_vae
 from .judges import ClipJudge, FaceJudge, reveals
 from .person import DYNAMICS, HELD_OUT_FROM, Person, sample_person
 from .render import render_clips
@@ -99,7 +99,8 @@ def evaluate_face_judge(
     """Is it the same held-out person in two different scenes? Clips of 17 frames, through the VAE if one is given.
 
     Returns:
-        the true-accept rate at 1% false accepts, and the mean similarity of same and of different people.
+        the true-accept rate at 1% false accepts, the similarity from which on there are so few, and the mean
+        similarity of same and of different people.
     """
     sides = []
     for side in (0, 1):
@@ -118,6 +119,7 @@ def evaluate_face_judge(
     name = "face_judge" if vae is None else "face_judge_vae"
     return {
         f"{name}_true_accepts": (same > threshold).float().mean().item(),
+        f"{name}_threshold": threshold.item(),
         f"{name}_same": same.mean().item(),
         f"{name}_different": different.mean().item(),
     }
@@ -154,6 +156,7 @@ def sample_latents(
     x = torch.randn(len(prompts), 16, 5, 8, 8, generator=torch.Generator().manual_seed(seed))
     wanted, empty = text(prompts), text([""] * len(prompts))
     times = torch.linspace(1, 0, steps + 1)
+    times = FLOW_SHIFT * times / (1 + (FLOW_SHIFT - 1) * times)
     for now, after in zip(times, times[1:], strict=False):
         t = 1000 * now.expand(len(x))
         plain = model(x, t, empty, padding_row=empty.shape[1] - 1)

@@ -17,6 +17,8 @@ from .text_model import TextModel
 
 WEIGHTS = Path(__file__).parent / "weights"
 KIND, VERSION = "toy_world", 1
+# Wan's timestep shift for frames this small; ComfyUI's default of 8 is for frames a hundred times larger.
+FLOW_SHIFT = 3.0
 
 
 def ship(part: str, tensors: dict[str, Tensor], manifest: dict, folder: Path = WEIGHTS) -> Path:
@@ -47,19 +49,23 @@ def has_part(part: str, folder: Path = WEIGHTS) -> bool:
     return (folder / f"{part}.safetensors").exists()
 
 
-def read_part(part: str, folder: Path = WEIGHTS) -> tuple[dict[str, Tensor], dict]:
-    """Tensors in fp32, and the header.
+def part_path(part: str, folder: Path = WEIGHTS) -> Path:
+    """File of a part.
 
     Raises:
         SlotIDError: the part has not been trained yet.
     """
-    path = folder / f"{part}.safetensors"
     if not has_part(part, folder):
         raise SlotIDError(
             f"The toy world has no trained {part.replace('_', ' ')} in {folder}. "
             f"Train one: python -m slotid_core.toy_world train {part}"
         )
-    tensors, header = load_weights(path, KIND, VERSION)
+    return folder / f"{part}.safetensors"
+
+
+def read_part(part: str, folder: Path = WEIGHTS) -> tuple[dict[str, Tensor], dict]:
+    """Tensors in fp32, and the header."""
+    tensors, header = load_weights(part_path(part, folder), KIND, VERSION)
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, header
 
 

@@ -78,7 +78,9 @@ class RMSNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(channels, *([1] * num_spatial)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(x, dim=1) * self.gamma * x.shape[1] ** 0.5
+        # F.normalize gives the same, but its norm over channels is slow on CPUs: a sixth of a training step.
+        length = x.float().square().sum(1, keepdim=True).clamp_min(1e-12).sqrt().to(x.dtype)
+        return x / length * (self.gamma * x.shape[1] ** 0.5)
 
 
 class ResidualBlock(nn.Module):

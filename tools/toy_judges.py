@@ -1,0 +1,73 @@
+"""What the toy world's judges say of a clip, in words: what it shows of what was asked for, and whether it is she."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+from slotid_core.toy_world.captions import asked_for
+from slotid_core.toy_world.family import load_clip_judge, load_face_judge, read_part
+from slotid_core.toy_world.motion import CLIP_FRAMES
+from slotid_core.toy_world.scene import ACTIONS, BACKGROUNDS, CLOTHES
+
+NAMES = {"action": ACTIONS, "background": BACKGROUNDS, "clothes": CLOTHES}
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`scene`: of each of `NAMES`, what the judge sees, how sure it is, and what the prompt asks for, if anything."""
+
+    scene: dict[str, tuple[str, float, str | None]]
+    similarity: float | None
+    threshold: float
+
+    def lines(self) -> list[str]:
+        told = []
+        for what, (seen, sure, wanted) in self.scene.items():
+            agrees = "" if wanted is None else ", as asked" if seen == wanted else f", but asked was {wanted}"
+            told.append(f"{what} {seen} ({sure:.0%} sure{agrees})")
+        lines = ["Toy-world judges: " + "; ".join(told) + "."]
+        if self.similarity is not None:
+            same = "the same person" if self.similarity > self.threshold else "not the person of the reference"
+            lines.append(
+                f"Toy-world face judge: {same}; similarity {self.similarity:.2f}, and only 1% of strangers are above "
+                f"{self.threshold:.2f}."
+            )
+        return lines
+
+    def figures(self) -> dict[str, float | str | None]:
+        figures: dict[str, float | str | None] = {f"judged_{what}": seen for what, (seen, _, _) in self.scene.items()}
+        return figures | {"face_similarity": self.similarity, "face_threshold": self.threshold}
+
+
+@torch.no_grad()
+def judge_clip(frames: np.ndarray, prompt: str, reference: np.ndarray | None = None) -> Verdict:
+    """Judge a clip (17, H, W, 3) uint8; `reference` (T, H, W, 3) is a clip of the toy world, not of a real person.
+
+    The judges know clips of 17 frames only; of others the first 17 are judged, the last one repeated if need be.
+    """
+    clip = as_judged(frames)
+    kept = clip[torch.arange(CLIP_FRAMES).clamp(max=len(clip) - 1)]
+    told, wanted = load_clip_judge()(kept[None]), asked_for(prompt)
+    scene = {}
+    for what, names in NAMES.items():
+        sure, index = told[what][0].softmax(0).max(0)
+        scene[what] = (names[index], sure.item(), names[wanted[what]] if what in wanted else None)
+    similarity = None
+    if reference is not None:
+        judge = load_face_judge()
+        ours, theirs = judge.embed_clips(clip[None]), judge.embed_clips(as_judged(reference)[None])
+        similarity = F.cosine_similarity(ours, theirs).item()
+    threshold = read_part("face_judge")[1]["metrics"]["face_judge_threshold"]
+    return Verdict(scene, similarity, threshold)
+
+
+def as_judged(frames: np.ndarray) -> torch.Tensor:
+    """(T, H, W, 3) uint8 -> (T, 64, 64, 3) in [0, 1]."""
+    pixels = rearrange(torch.from_numpy(frames).float() / 255, "t h w c -> t c h w")
+    if pixels.shape[-2:] != (SIZE, SIZE):
+        pixels = F.interpolate(pixels, (SIZE, SIZE), mode="area")
+    return rearrange(pixels, "t c h w -> t h w c")
