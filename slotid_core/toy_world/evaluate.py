@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..errors import SlotIDError
 from ..wan import WanModel
+from ..wan.text_encoder import TextEncoder
 from ..wan.vae import LATENT_MEAN, LATENT_STD, WanVAE, denormalize_latents
 from .captions import caption
 from .family import FLOW_SHIFT, has_part, load_clip_judge, load_dit, load_face_judge, load_text_model, load_vae
@@ -17,7 +18,6 @@ from .judges import ClipJudge, FaceJudge, reveals
 from .person import DYNAMICS, HELD_OUT_FROM, Person, sample_person
 from .render import render_clips
 from .scene import Scene, sample_scene
-from .text_model import TextModel
 
 # Seeds of one evaluation; evaluations with different seeds share no person and no scene.
 PER_SEED = 10_000
@@ -150,7 +150,7 @@ def evaluate_clip_judge(judge: ClipJudge, vae: WanVAE | None, seed: int = 0, num
 
 @torch.no_grad()
 def sample_latents(
-    model: WanModel, text: TextModel, prompts: list[str], seed: int, steps: int = 20, guidance: float = 4.0
+    model: WanModel, text: TextEncoder, prompts: list[str], seed: int, steps: int = 20, guidance: float = 4.0
 ) -> Tensor:
     """Euler steps along the velocity with classifier-free guidance. (B, 16, 5, 8, 8), normalised."""
     x = torch.randn(len(prompts), 16, 5, 8, 8, generator=torch.Generator().manual_seed(seed))

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from ..errors import SlotIDError
 from ..wan import WanConfig, WanModel
+from ..wan.text_encoder import TextEncoder
 from ..wan.vae import WanVAE, WanVAEConfig
 from ..weights import load_weights, save_weights
 from .judges import ClipJudge, FaceJudge
-from .text_model import TextModel
 
 WEIGHTS = Path(__file__).parent / "weights"
 KIND, VERSION = "toy_world", 1
@@ -76,8 +76,8 @@ def load_vae(folder: Path = WEIGHTS) -> WanVAE:
     return vae.eval().requires_grad_(False)
 
 
-def load_text_model(folder: Path = WEIGHTS) -> TextModel:
-    return TextModel(read_part("text_encoder", folder)[0])
+def load_text_model(folder: Path = WEIGHTS) -> TextEncoder:
+    return TextEncoder(read_part("text_encoder", folder)[0])
 
 
 def load_dit(folder: Path = WEIGHTS) -> WanModel:
