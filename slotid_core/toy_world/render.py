@@ -20,6 +20,8 @@ from .scene import ACTIONS, Scene, sample_scene
 FRAME_SIZE = 64
 PORTRAIT_BACKGROUND = "#ffffff"
 CLOSE_UP = 1.2
+# The head turns about a point of the neck. Lengths are halves of a frame's side at zoom 1.
+PIVOT, NECK, HEAD_HEIGHT, DROP = 0.35, 0.12, 0.48, 0.02
 REVEALING = ("smile", "look around", "nod", "talk")
 
 
@@ -34,11 +36,10 @@ def render_clips(people: list[Person], scenes: list[Scene], num_frames: int = CL
     return draw(people, scenes, motions, size)
 
 
-def render_reference(person: Person, seed: int, num_frames: int = 65, size: int = FRAME_SIZE) -> Tensor:
-    """A clip in which somebody smiles, looks around, nods and talks, so that marks and dynamics show.
+def reference_motion(person: Person, seed: int, num_frames: int = 65) -> tuple[Scene, Motion]:
+    """Somebody smiles, looks around, nods and talks, in an order of the seed's, so that marks and dynamics show.
 
-    Returns:
-        (T, size, size, 3); each of the four actions takes a quarter of the clip.
+    Each of the four actions takes a quarter of the frames.
     """
     rng = np.random.default_rng((seed, 29))
     scene = sample_scene(seed)
@@ -47,16 +48,40 @@ def render_reference(person: Person, seed: int, num_frames: int = 65, size: int 
     for action in rng.permutation(REVEALING):
         moved = move(person, replace(scene, action=ACTIONS.index(action)), part)
         motion = moved if motion is None else motion.concatenate(moved)
-    motion = Motion(*(getattr(motion, name)[:num_frames] for name in Motion.__dataclass_fields__))
+    return scene, Motion(*(getattr(motion, name)[:num_frames] for name in Motion.__dataclass_fields__))
+
+
+def render_reference(person: Person, seed: int, num_frames: int = 65, size: int = FRAME_SIZE) -> Tensor:
+    """A clip of `reference_motion`. (T, size, size, 3)."""
+    scene, motion = reference_motion(person, seed, num_frames)
     return draw([person], [scene], [motion], size)[0]
 
 
 def render_portrait(person: Person, size: int = FRAME_SIZE) -> Tensor:
     """The neutral face from the front on a plain background. (size, size, 3)."""
-    scene = Scene(action=0, background=0, clothes=0)
-    rest = np.zeros(1)
-    motion = Motion(rest, rest, rest, rest + 0.12, rest + 0.12, rest, rest, rest + 1, rest)
+    scene, motion = portrait_motion()
     return draw([person], [scene], [motion], size, plain_background=True)[0, 0]
+
+
+def portrait_motion() -> tuple[Scene, Motion]:
+    """One frame at rest."""
+    rest = np.zeros(1)
+    return Scene(action=0, background=0, clothes=0), Motion(
+        rest, rest, rest, rest + 0.12, rest + 0.12, rest, rest, rest + 1, rest
+    )
+
+
+def head_boxes(scene: Scene, motion: Motion, size: int = FRAME_SIZE) -> np.ndarray:
+    """Where the head is drawn, without hair that stands off: a square per frame, as a face detector draws it.
+
+    Returns:
+        (T, 4) left, top, right, bottom in pixels of a frame of `size`.
+    """
+    zoom = CLOSE_UP * scene.zoom
+    x = zoom * (PIVOT + NECK) * np.sin(motion.roll) + scene.shift_x
+    y = zoom * (PIVOT - (PIVOT + NECK) * np.cos(motion.roll) + motion.bob) + scene.shift_y + DROP
+    half = np.full_like(x, zoom * HEAD_HEIGHT)
+    return (np.stack([x - half, y - half, x + half, y + half], axis=1) + 1) * size / 2
 
 
 class Figure:
@@ -82,7 +107,7 @@ class Figure:
         self.skin_shade = self.skin_color * torch.tensor([0.86, 0.79, 0.77])
         self.hair_tone = torch.stack([color(tone) for tone in HAIR_COLORS])[self.hair_color]
         self.head_width = 0.36 + 0.07 * self.face_width
-        self.head_height = torch.full_like(self.head_width, 0.48)
+        self.head_height = torch.full_like(self.head_width, HEAD_HEIGHT)
 
 
 def draw(
@@ -102,15 +127,15 @@ def draw(
     screen_x, screen_y = canvas.x, canvas.y
     zoom = CLOSE_UP * column(figure.scene_zoom)
     canvas.x = (screen_x - column(figure.scene_shift_x)) / zoom
-    canvas.y = (screen_y - column(figure.scene_shift_y) - 0.02) / zoom - column(figure.bob)
+    canvas.y = (screen_y - column(figure.scene_shift_y) - DROP) / zoom - column(figure.bob)
 
     body_x, body_y = canvas.x, canvas.y
     roll = column(figure.roll)
-    pivot = body_y - 0.35
+    pivot = body_y - PIVOT
     head = Head(
         figure,
         body_x * roll.cos() + pivot * roll.sin(),
-        pivot * roll.cos() - body_x * roll.sin() + 0.35 + 0.12,
+        pivot * roll.cos() - body_x * roll.sin() + PIVOT + NECK,
     )
     head.back_hair(canvas)
     dress(canvas, figure, body_x, body_y)
