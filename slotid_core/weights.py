@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -33,6 +34,16 @@ def save_weights(path: str | os.PathLike, tensors: dict[str, Tensor], header: di
         Path(temporary).unlink(missing_ok=True)
 
 
+def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, mapped from the file and read when used, and the metadata of any safetensors file.
+
+    Raises:
+        SlotIDError: the file is missing or is no safetensors.
+    """
+    with _open(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
 def read_header(path: str | os.PathLike, kind: str, version: int) -> dict:
     """The JSON header of a file of ours.
 
@@ -40,15 +51,8 @@ def read_header(path: str | os.PathLike, kind: str, version: int) -> dict:
         SlotIDError: the file is missing, is no safetensors, is of another kind, or is newer than this code.
     """
     path = Path(path)
-    if not path.is_file():
-        raise SlotIDError(f"There is no file {path.name!r} in {path.parent}. Check the name, then refresh the list.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise SlotIDError(
-            f"{path.name} cannot be read as safetensors ({error}). It is damaged or not finished; copy it again."
-        ) from error
+    with _open(path) as file:
+        metadata = file.metadata() or {}
     try:
         header = json.loads(metadata[HEADER_KEY])
     except (KeyError, json.JSONDecodeError):
@@ -69,9 +73,22 @@ def read_header(path: str | os.PathLike, kind: str, version: int) -> dict:
 def load_weights(path: str | os.PathLike, kind: str, version: int) -> tuple[dict[str, Tensor], dict]:
     """Tensors on the CPU, and the header; errors as `read_header`, and also for NaN or infinite weights."""
     header = read_header(path, kind, version)
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors, _ = read_tensors(path)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise SlotIDError(f"{Path(path).name} holds NaN or infinity in {name!r}. The file is not usable.")
     return tensors, header
+
+
+@contextmanager
+def _open(path: str | os.PathLike):
+    path = Path(path)
+    if not path.is_file():
+        raise SlotIDError(f"There is no file {path.name!r} in {path.parent}. Check the name, then refresh the list.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise SlotIDError(
+            f"{path.name} cannot be read as safetensors ({error}). It is damaged or not finished; copy it again."
+        ) from error

@@ -122,14 +122,29 @@ def _replacement(previous, write, condition: IdentityCondition, index: int, spli
     return replace_block
 
 
+def rows_running(transformer_options: dict, values: Tensor) -> Tensor:
+    """Those of per-row `values` (B,) whose rows of the batch this block call runs; see `_run_by_row`."""
+    rows = transformer_options.get(SHARED_KEY, {}).get("rows")
+    return values if rows is None else values[rows]
+
+
 def _run_by_row(run, args: dict, extra: dict, context: Tensor, has_identity: Tensor) -> Tensor:
-    """Run rows with and without identity apart: added rows would change the latter even as padding."""
+    """Run rows with and without identity apart: added rows would change the latter even as padding.
+
+    Who else takes part in the block learns from the options which rows these are.
+    """
     hidden = torch.empty_like(args["img"])
+    options = args["transformer_options"]
+    numbers = rows_running(options, torch.arange(len(has_identity), device=has_identity.device))
     for rows, text in ((has_identity, context), (~has_identity, args["txt"])):
         if rows.any():
             part = {
                 name: value[rows] if torch.is_tensor(value) and value.shape[0] == len(rows) > 1 else value
                 for name, value in args.items()
+            }
+            part["transformer_options"] = {
+                **options,
+                SHARED_KEY: {**options.get(SHARED_KEY, {}), "rows": numbers[rows]},
             }
             hidden[rows] = run({**part, "img": args["img"][rows], "txt": text[rows]}, extra)
     return hidden

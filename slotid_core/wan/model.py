@@ -9,6 +9,7 @@ conditions the other.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -76,16 +77,25 @@ class SelfAttention(nn.Module):
         self.norm_q = nn.RMSNorm(config.dim, eps=config.eps)
         self.norm_k = nn.RMSNorm(config.dim, eps=config.eps)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, key_bias: Tensor | None = None) -> Tensor:
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, transformer_options: Mapping, key_bias: Tensor | None = None
+    ) -> Tensor:
         """q (B, N, D), k and v (B, M, D), key_bias (M,) added to the logits -> (B, N, D)."""
-        q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=self.num_heads) for t in (q, k, v))
-        bias = None if key_bias is None else key_bias.to(q.dtype).view(1, 1, 1, -1)
-        return rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=bias), "b h n d -> b n (h d)")
 
-    def forward(self, x: Tensor, rotary: Tensor) -> Tensor:
+        def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **kwargs) -> Tensor:
+            q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=heads) for t in (q, k, v))
+            bias = None if key_bias is None else key_bias.to(q.dtype).view(1, 1, 1, -1)
+            return rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=bias), "b h n d -> b n (h d)")
+
+        override = transformer_options.get("optimized_attention_override")
+        if override is None:
+            return attention(q, k, v, self.num_heads)
+        return override(attention, q, k, v, heads=self.num_heads, transformer_options=transformer_options)
+
+    def forward(self, x: Tensor, rotary: Tensor, transformer_options: Mapping) -> Tensor:
         q = apply_rotary(rearrange(self.norm_q(self.q(x)), "b n (h d) -> b n h d", h=self.num_heads), rotary)
         k = apply_rotary(rearrange(self.norm_k(self.k(x)), "b n (h d) -> b n h d", h=self.num_heads), rotary)
-        return self.o(self.attend(q.flatten(2), k.flatten(2), self.v(x)))
+        return self.o(self.attend(q.flatten(2), k.flatten(2), self.v(x), transformer_options))
 
 
 class CrossAttention(SelfAttention):
@@ -98,13 +108,20 @@ class CrossAttention(SelfAttention):
             self.v_img = nn.Linear(config.dim, config.dim)
             self.norm_k_img = nn.RMSNorm(config.dim, eps=config.eps)
 
-    def forward(self, x: Tensor, context: Tensor, num_image_tokens: int, padding_row: int | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor,
+        num_image_tokens: int,
+        padding_row: int | None,
+        transformer_options: Mapping,
+    ) -> Tensor:
         image, text = context[:, :num_image_tokens], context[:, num_image_tokens:]
         key_bias = None if padding_row is None else padding_bias(padding_row, text.shape[1], text.device)
         q = self.norm_q(self.q(x))
-        out = self.attend(q, self.norm_k(self.k(text)), self.v(text), key_bias)
+        out = self.attend(q, self.norm_k(self.k(text)), self.v(text), transformer_options, key_bias)
         if num_image_tokens:
-            out = out + self.attend(q, self.norm_k_img(self.k_img(image)), self.v_img(image))
+            out = out + self.attend(q, self.norm_k_img(self.k_img(image)), self.v_img(image), transformer_options)
         return self.o(out)
 
 
@@ -130,11 +147,12 @@ class Block(nn.Module):
         rotary: Tensor,
         num_image_tokens: int,
         padding_row: int | None = None,
+        transformer_options: Mapping = MappingProxyType({}),
     ) -> Tensor:
         """x (B, N, D), context (B, M, D), time (B, 1 or frames, 6, D), rotary (1, N, 1, d/2, 2, 2)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = per_token(self.modulation + time, x)
-        x = x + gate1 * self.self_attn(shift1 + self.norm1(x) * (1 + scale1), rotary)
-        x = x + self.cross_attn(self.norm3(x), context, num_image_tokens, padding_row)
+        x = x + gate1 * self.self_attn(shift1 + self.norm1(x) * (1 + scale1), rotary, transformer_options)
+        x = x + self.cross_attn(self.norm3(x), context, num_image_tokens, padding_row, transformer_options)
         return x + gate2 * self.ffn(shift2 + self.norm2(x) * (1 + scale2))
 
 
@@ -177,7 +195,8 @@ class WanModel(nn.Module):
         timestep: 1000 × noise level, (B,) or, for Wan 2.2 5B, (B, T).
         context: text encoder output (B, M, text_dim).
         clip_fea: CLIP vision features (B, 257, 1280) for I2V models that take them.
-        transformer_options: block replacements as in ComfyUI; nothing else is read.
+        transformer_options: block replacements and `optimized_attention_override`, both as in ComfyUI; nothing else is
+            read.
         padding_row: index of a zero row of `context` that stands for all the padding up to 512 rows. Exact, and
             several times faster for short prompts: equal keys share one row whose logit is raised by log(count).
 
@@ -232,7 +251,10 @@ class WanModel(nn.Module):
         for index, block in enumerate(self.blocks):
 
             def original(args: dict, block=block) -> dict:
-                inputs = (args["img"], args["txt"], args["vec"], args["pe"], num_image_tokens, padding_row)
+                inputs = (
+                    args["img"], args["txt"], args["vec"], args["pe"], num_image_tokens, padding_row,
+                    args["transformer_options"],
+                )  # fmt: skip
                 if self.activation_checkpointing and torch.is_grad_enabled():
                     return {"img": checkpoint(block, *inputs, use_reentrant=False)}
                 return {"img": block(*inputs)}

@@ -45,6 +45,13 @@ def apply_rotary(x: Tensor, rotary: Tensor) -> Tensor:
     return (rotary * pairs).sum(-1).flatten(-2).to(x.dtype)
 
 
+def undo_rotary(x: Tensor, rotary: Tensor) -> Tensor:
+    """The inverse of `apply_rotary`, which is its transpose; same shapes."""
+    pairs = x.to(rotary.dtype).unflatten(-1, (-1, 2))
+    out = rotary[..., 0, :] * pairs[..., 0:1]
+    return out.addcmul_(rotary[..., 1, :], pairs[..., 1:2]).flatten(-2).to(x.dtype)
+
+
 def _frequencies(dim: int, device) -> Tensor:
     exponent = torch.arange(0, dim, 2, device=device, dtype=torch.float64) / dim
     return 1.0 / THETA**exponent
