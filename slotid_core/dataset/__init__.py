@@ -1,0 +1,1 @@
+"""From clips to cached training samples: sources, preparation, shards, and reading them back."""

@@ -1,0 +1,175 @@
+"""Settings of a preparation: where the clips are, what is cut out of them, and which models encode it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import config_from_dict
+from ..errors import SlotIDError
+
+TOY_WORLD = "toy_world"
+DTYPES = ("float32", "bfloat16", "float16")
+REAL_SIZES = {"frames": 65, "height": 480, "width": 832, "reference_size": 256, "portrait_size": 512}
+TOY_SIZES = {"frames": 17, "height": 64, "width": 64, "reference_size": 64, "portrait_size": 64, "reference_frames": 33}
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Videos with a `.txt` of the same name beside each, or a `.jsonl` of `{video_path, caption, person?}`.
+
+    `group_by`: "none", each clip is a person of its own; "folder", clips in one subfolder show one person.
+    """
+
+    path: str
+    group_by: str = "none"
+
+
+@dataclass(frozen=True)
+class ConsisIDSource:
+    """The layout of ConsisID-preview-Data: `path` is its total_train_data.txt, or the folder that holds it.
+
+    `root`: what the paths in that file are relative to; by default the file's folder.
+    `group_by`: "none", or "video": clips cut from one video (the name before `_segment_`) show one person.
+    """
+
+    path: str
+    root: str = ""
+    group_by: str = "none"
+
+
+@dataclass(frozen=True)
+class ToyWorldSource:
+    """Drawn people of the seeds `first` to `first + people - 1`, each in `clips_per_person` scenes.
+
+    Training people have seeds below `toy_world.person.HELD_OUT_FROM` (1,000,000), held-out ones from there on.
+    """
+
+    people: int
+    first: int = 0
+    clips_per_person: int = 4
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Exactly one of `folder`, `consisid`, `toy_world` is given. A size of None is the usual one of that source.
+
+    vae: a Wan 2.1 VAE safetensors file, or "toy_world". text_encoder: a umT5 safetensors file in ComfyUI's layout,
+    or "toy_world".
+    frames (4n+1), height, width, frames_per_second: the target window; None for the rate takes every frame.
+    windows_per_clip: at most so many windows that do not overlap, spread evenly over a clip.
+    reference_frames (4n+1), reference_size: the face clip. portrait_size: the portrait. margin: space around the
+    face on each side, as a share of the face's side.
+    short_side: pixels at which real clips are decoded for face tracking.
+    detector, detector_models: as for `reference.detector.find_detector`.
+    device: "auto" takes the GPU if there is one.
+    """
+
+    vae: str
+    text_encoder: str
+    folder: FolderSource | None = None
+    consisid: ConsisIDSource | None = None
+    toy_world: ToyWorldSource | None = None
+    frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    frames_per_second: float | None = 16.0
+    windows_per_clip: int = 1
+    reference_frames: int | None = None
+    reference_size: int | None = None
+    portrait_size: int | None = None
+    margin: float = 0.5
+    short_side: int = 720
+    clips_per_shard: int = 32
+    detector: str = "auto"
+    detector_models: tuple[str, ...] = ()
+    vae_dtype: str = "float32"
+    text_encoder_dtype: str = "float32"
+    device: str = "auto"
+
+    def __post_init__(self):
+        given = [name for name in ("folder", "consisid", TOY_WORLD) if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise SlotIDError(
+                f"{'No source' if not given else 'More than one source'} of clips is given. "
+                "Give exactly one of folder, consisid, toy_world."
+            )
+        for name, usual in (TOY_SIZES if self.toy_world else REAL_SIZES).items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, usual)
+        if self.reference_frames is None:
+            object.__setattr__(self, "reference_frames", self.frames)
+        _check(self)
+
+    @property
+    def source(self) -> FolderSource | ConsisIDSource | ToyWorldSource:
+        return self.folder or self.consisid or self.toy_world
+
+
+def read_config(path: str | Path) -> PrepareConfig:
+    """Settings from a YAML or JSON file.
+
+    Raises:
+        SlotIDError: no such file, not readable as YAML or JSON, an unknown setting, or a value out of range.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SlotIDError(f"The settings file {path} cannot be read ({error}). Check the path.") from error
+    try:
+        values = json.loads(text) if path.suffix == ".json" else _parse_yaml(text)
+    except ValueError as error:
+        raise SlotIDError(
+            f"{path.name} is not valid {path.suffix.lstrip('.')}: {error}. Correct that place."
+        ) from error
+    if not isinstance(values, dict):
+        raise SlotIDError(f"{path.name} holds no settings. It must be `name: value` lines, such as `vae: toy_world`.")
+    return config_from_dict(PrepareConfig, values)
+
+
+def _parse_yaml(text: str):
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _check(config: PrepareConfig) -> None:
+    for name in ("height", "width", "reference_size", "portrait_size"):
+        value = _whole(config, name, 16)
+        if value % 8:
+            raise SlotIDError(f"{name} is {value}; it must be a multiple of 8 (of 16, for Wan's transformer).")
+    for name in ("frames", "reference_frames"):
+        value = _whole(config, name, 1)
+        if value % 4 != 1:
+            raise SlotIDError(f"{name} is {value}; it must be of the form 4n+1, such as {value // 4 * 4 + 1}.")
+    if not config.toy_world and config.reference_frames > config.frames:
+        raise SlotIDError(
+            f"reference_frames is {config.reference_frames}, more than the {config.frames} frames of the window that "
+            "it is cut from. Lower it, or leave it out."
+        )
+    for name in ("windows_per_clip", "clips_per_shard"):
+        _whole(config, name, 1)
+    _whole(config, "short_side", 64)
+    rate = config.frames_per_second
+    if rate is not None and not (isinstance(rate, int | float) and 0 < rate <= 1000):
+        raise SlotIDError(f"frames_per_second is {rate!r}; it must be above 0 (16 is Wan's rate).")
+    if not (isinstance(config.margin, int | float) and 0.1 <= config.margin <= 3):
+        raise SlotIDError(f"margin is {config.margin!r}; it must be between 0.1 and 3 (0.5 is usual).")
+    for name in ("vae_dtype", "text_encoder_dtype"):
+        if getattr(config, name) not in DTYPES:
+            raise SlotIDError(f"{name} is {getattr(config, name)!r}; choose one of {', '.join(DTYPES)}.")
+    choices = {"folder": ("none", "folder"), "consisid": ("none", "video")}
+    for name, allowed in choices.items():
+        source = getattr(config, name)
+        if source and source.group_by not in allowed:
+            raise SlotIDError(f"{name}.group_by is {source.group_by!r}; choose one of {', '.join(allowed)}.")
+
+
+def _whole(config: PrepareConfig, name: str, smallest: int) -> int:
+    value = getattr(config, name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+        raise SlotIDError(f"{name} is {value!r}; it must be a whole number of at least {smallest}.")
+    return value

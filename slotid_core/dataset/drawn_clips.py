@@ -1,0 +1,69 @@
+"""Pictures of drawn people: target, face clip and portrait in scenes that have nothing to do with each other."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..reference.crop import cut_squares, square_path
+from ..toy_world.person import Person, sample_person
+from ..toy_world.render import (
+    head_boxes,
+    portrait_motion,
+    reference_motion,
+    render_clip,
+    render_portrait,
+    render_reference,
+)
+from ..toy_world.scene import sample_scene
+from .clip import Clip
+from .config import PrepareConfig
+from .pixels import Pixels
+from .toy_world_source import scene_seed
+
+FINER = 2  # drawn at so many times the size of the crop, as a real video is larger than the crop from it
+SMOOTHING = 8  # frames, as the face tracker's default
+JITTER = 0.06  # of the head's side: detectors place their boxes a little differently on everybody
+SCALE = (0.85, 1.1)
+
+
+def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
+    """Draws the sample; the same for the same clip and settings."""
+    person = sample_person(clip.person_seed)
+    scene = sample_scene(scene_seed(clip.person_seed, clip.number))
+    size = max(config.height, config.width)
+    video = render_clip(person, scene, config.frames, size)  # (T, size, size, 3)
+    top, left = (size - config.height) // 2, (size - config.width) // 2
+    video = video[:, top : top + config.height, left : left + config.width]
+
+    rng = np.random.default_rng((clip.person_seed, clip.number, 67))
+    seed = scene_seed(clip.person_seed, clip.number, part=1)
+    reference, squares = _reference(person, seed, config, rng)
+    facts = {
+        "window": {"start": 0.0, "frames": config.frames, "frames_per_second": config.frames_per_second},
+        "detector": "the drawing's own head boxes",
+        "crop": {"square_pixels": round(float(squares[:, 2].mean()) / FINER, 3)},
+    }
+    return Pixels(video, reference, _portrait(person, config, rng), facts)
+
+
+def _reference(person: Person, seed: int, config: PrepareConfig, rng) -> tuple[Tensor, np.ndarray]:
+    size = FINER * config.reference_size
+    frames = render_reference(person, seed, config.reference_frames, size)
+    boxes = _as_if_detected(head_boxes(*reference_motion(person, seed, config.reference_frames), size), rng)
+    squares = square_path(boxes, size, size, config.margin, SMOOTHING)
+    return cut_squares(frames, squares, config.reference_size), squares
+
+
+def _portrait(person: Person, config: PrepareConfig, rng) -> Tensor:
+    size = FINER * config.portrait_size
+    boxes = _as_if_detected(head_boxes(*portrait_motion(), size), rng)
+    squares = square_path(boxes, size, size, config.margin, smoothing=0)
+    return cut_squares(torch.stack([render_portrait(person, size)]), squares, config.portrait_size)
+
+
+def _as_if_detected(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(T, 4) boxes, all moved and scaled by one random amount."""
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    centre = centre + 2 * half * rng.uniform(-JITTER, JITTER, 2)
+    half = half * rng.uniform(*SCALE)
+    return np.concatenate([centre - half, centre + half], axis=1)

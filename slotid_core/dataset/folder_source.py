@@ -1,0 +1,97 @@
+"""Clips of a folder: videos with captions beside them, or a JSONL list."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from ..errors import SlotIDError
+from .clip import Clip, key_of
+from .config import FolderSource
+
+ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
+
+
+def folder_clips(source: FolderSource) -> list[Clip]:
+    """Every video of the source, also those that cannot be used, which say why.
+
+    Raises:
+        SlotIDError: there is no such folder or list.
+    """
+    path = Path(source.path)
+    if path.is_dir():
+        return _videos_in(path, source.group_by == "folder")
+    if path.is_file() and path.suffix == ".jsonl":
+        return _listed_in(path, source.group_by == "folder")
+    raise SlotIDError(
+        f"{source.path} is neither a folder nor a .jsonl file. Give a folder of videos with .txt captions, or a list."
+    )
+
+
+def _videos_in(root: Path, by_folder: bool) -> list[Clip]:
+    clips = []
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if hidden or path.suffix.lower() not in ENDINGS or not path.is_file():
+            continue
+        caption, failed = _caption_beside(path)
+        key = key_of(relative.with_suffix("").as_posix(), relative.as_posix())
+        clips.append(Clip(key, caption, _person(relative, key, by_folder), str(path), failed=failed))
+    return clips
+
+
+def _caption_beside(video: Path) -> tuple[str, str]:
+    path = video.with_suffix(".txt")
+    if not path.is_file():
+        return "", f"it has no caption: there is no {path.name} beside it"
+    try:
+        caption = _tidy(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        return "", f"{path.name} cannot be read as UTF-8 text ({error})"
+    return caption, "" if caption else f"{path.name} is empty"
+
+
+def _listed_in(path: Path, by_folder: bool) -> list[Clip]:
+    clips: list[Clip] = []
+    seen: Counter[str] = Counter()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SlotIDError(f"{path} cannot be read as UTF-8 text ({error}). Save it as UTF-8.") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        clip = _listed(path, number, line, by_folder, seen)
+        clips.append(clip)
+    return clips
+
+
+def _listed(path: Path, number: int, line: str, by_folder: bool, seen: Counter) -> Clip:
+    where = f"line {number} of {path.name}"
+    try:
+        entry = json.loads(line)
+        video, caption = entry["video_path"], entry["caption"]
+        if not isinstance(video, str) or not isinstance(caption, str):
+            raise TypeError("video_path and caption must be text")
+        person = entry.get("person")
+        if person is not None and not isinstance(person, str | int):
+            raise TypeError("person must be text or a number")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        key = key_of(f"line_{number}", line)
+        return Clip(key, "", key, failed=f"{where} is not a JSON object with video_path and caption ({error!r})")
+    seen[video] += 1
+    relative = Path(video)
+    key = key_of(relative.with_suffix("").as_posix(), f"{video} {seen[video]}")
+    who = _person(relative, key, by_folder) if person in (None, "") else str(person)
+    caption = _tidy(caption)
+    failed = "" if caption else f"{where} has an empty caption"
+    return Clip(key, caption, who, str(path.parent / relative), failed=failed)
+
+
+def _person(relative: Path, key: str, by_folder: bool) -> str:
+    parent = relative.parent.as_posix()
+    return parent if by_folder and parent not in (".", "") else key
+
+
+def _tidy(caption: str) -> str:
+    return " ".join(caption.split())

@@ -1,0 +1,88 @@
+"""The frozen models of a preparation: Wan's VAE and text encoder, from files or from the toy world."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..errors import SlotIDError
+from ..wan.text_encoder import TextEncoder
+from ..wan.vae import WanVAE, WanVAEConfig, normalize_latents
+from .config import TOY_WORLD, PrepareConfig
+
+
+class Encoders:
+    """Pixels and captions to what a sample stores."""
+
+    def __init__(self, config: PrepareConfig):
+        self.device = pick_device(config.device)
+        # The first kernel that is quick enough differs from run to run, and so would its last digits.
+        torch.backends.cudnn.benchmark = False
+        self.vae_dtype = getattr(torch, config.vae_dtype)
+        self.vae = load_vae(config.vae).to(device=self.device, dtype=self.vae_dtype)
+        self.text = load_text_encoder(config.text_encoder, getattr(torch, config.text_encoder_dtype), self.device)
+
+    @torch.inference_mode()
+    def latents(self, frames: Tensor) -> Tensor:
+        """(T, H, W, 3) in [0, 1] -> normalised latents (16, (T+3)/4, H/8, W/8), float16 on the CPU."""
+        pixels = frames.permute(3, 0, 1, 2)[None].to(device=self.device, dtype=self.vae_dtype) * 2 - 1
+        return _stored(normalize_latents(self.vae.encode(pixels).float())[0], "the VAE")
+
+    @torch.inference_mode()
+    def text_rows(self, caption: str) -> Tensor:
+        """Caption -> (M, 4096) of real tokens only, float16 on the CPU."""
+        return _stored(self.text.encode(caption), "the text encoder")
+
+
+def pick_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise SlotIDError(f"There is no device {name!r} ({error}). Choose auto, cpu, cuda or cuda:1.") from error
+
+
+def load_vae(path: str) -> WanVAE:
+    """Frozen, in float32.
+
+    Raises:
+        SlotIDError: no such file, or not a Wan 2.1 VAE.
+    """
+    if path == TOY_WORLD:
+        from ..toy_world.family import load_vae as load_toy_vae
+
+        return load_toy_vae()
+    if not Path(path).is_file():
+        raise SlotIDError(f"There is no VAE file {path}. Give the path of wan_2.1_vae.safetensors, or toy_world.")
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise SlotIDError(f"The VAE {path} cannot be read as safetensors ({error}). Copy it again.") from error
+    vae = WanVAE(WanVAEConfig.from_state_dict(weights))
+    try:
+        vae.load_state_dict(weights)
+    except RuntimeError as error:
+        raise SlotIDError(f"{Path(path).name} is not a Wan 2.1 VAE ({_first_line(error)}). Give that file.") from error
+    return vae.eval().requires_grad_(False)
+
+
+def load_text_encoder(path: str, dtype: torch.dtype, device: torch.device) -> TextEncoder:
+    if path == TOY_WORLD:
+        from ..toy_world.family import part_path
+
+        path = str(part_path("text_encoder"))
+    return TextEncoder.from_file(path, dtype, device)
+
+
+def _stored(tensor: Tensor, maker: str) -> Tensor:
+    tensor = tensor.to(device="cpu", dtype=torch.float16).contiguous()
+    if not torch.isfinite(tensor).all():
+        raise SlotIDError(f"{maker} gave NaN or values beyond float16; try float32 for it")
+    return tensor
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,86 @@
+"""One clip to its samples, or to the reason why it has none."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..errors import SlotIDError
+from ..reference.detector import find_detector
+from .clip import Clip
+from .config import PrepareConfig
+from .drawn_clips import drawn_pixels
+from .models import Encoders
+from .pixels import Pixels
+from .real_clips import probe, real_pixels, window_starts
+
+
+@dataclass(frozen=True)
+class Sample:
+    """tensors in float16: video (16, T, h, w), reference (16, T', h', w'), portrait (16, 1, h'', w''), text (M, 4096);
+    facts: what its `.json` says."""
+
+    key: str
+    tensors: dict[str, Tensor]
+    facts: dict
+
+
+@dataclass
+class Prepared:
+    """The samples of one clip, and why windows of it failed."""
+
+    samples: list[Sample] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+class Preparer:
+    """Holds the models; one clip per call, and one clip per encode, so that no sample depends on its neighbours."""
+
+    def __init__(self, config: PrepareConfig):
+        self.config = config
+        self.encoders = Encoders(config)
+        self.detector = None if config.toy_world else find_detector(config.detector_models, config.detector)
+
+    def __call__(self, clip: Clip) -> Prepared:
+        """Never raises for what is wrong with a clip; running out of memory is not the clip's fault, and raises."""
+        prepared = Prepared()
+        try:
+            if clip.failed:
+                raise SlotIDError(clip.failed)
+            text = self.encoders.text_rows(clip.caption)
+            windows = self._windows(clip)
+        except Exception as error:  # noqa: BLE001  decoders and damaged files fail in many ways; the run goes on
+            prepared.failures.append(self._reason(clip, error))
+            return prepared
+        for number, window in enumerate(windows):
+            try:
+                prepared.samples.append(self._sample(f"{clip.key}-{number:02d}", clip, window(), text))
+            except Exception as error:  # noqa: BLE001
+                which = f"window {number}: " if len(windows) > 1 else ""
+                prepared.failures.append(which + self._reason(clip, error))
+        return prepared
+
+    def _windows(self, clip: Clip) -> list:
+        """Functions that make the pictures of one window each, so that one is in memory at a time."""
+        if self.config.toy_world:
+            return [lambda: drawn_pixels(clip, self.config)]
+        video = probe(clip.video)
+        return [
+            lambda start=start: real_pixels(clip, video, start, self.config, self.detector)
+            for start in window_starts(video, self.config)
+        ]
+
+    def _sample(self, key: str, clip: Clip, pixels: Pixels, text: Tensor) -> Sample:
+        tensors = {name: self.encoders.latents(getattr(pixels, name)) for name in ("video", "reference", "portrait")}
+        facts = {"caption": clip.caption, "person": clip.person, "clip": clip.key, **pixels.facts}
+        return Sample(key, {**tensors, "text": text}, facts)
+
+    def _reason(self, clip: Clip, error: Exception) -> str:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+            raise SlotIDError(
+                f"Memory ran out at {clip.key}, for {self.config.frames} frames of "
+                f"{self.config.width}x{self.config.height}. Lower frames, height or width, or set vae_dtype to "
+                "bfloat16. Whole shards are kept."
+            ) from error
+        text = " ".join(str(error).split())
+        return text if isinstance(error, SlotIDError) else f"{type(error).__name__}: {text}"

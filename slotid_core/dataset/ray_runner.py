@@ -1,0 +1,104 @@
+"""The same preparation on Ray Data: a shard a task, the models once per worker, on one machine or many.
+
+The output folder must be one that every machine sees. A worker that dies is replaced and its shard made again.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ..config import config_from_dict, config_to_dict
+from ..errors import SlotIDError
+from .config import PrepareConfig
+from .runner import new_preparer
+from .shards import is_whole, write_shard
+from .sources import ShardPlan
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class ShardWorker:
+    """Lives in a worker process and makes the shards whose numbers it is given."""
+
+    def __init__(self, config: dict, shards: dict[int, ShardPlan], folder: str):
+        self.shards, self.folder = shards, Path(folder)
+        self.prepare = new_preparer(config_from_dict(PrepareConfig, config))
+
+    def __call__(self, row: dict) -> dict:
+        number = int(row["number"])
+        if not is_whole(self.folder, number):  # a worker may have died after finishing it
+            write_shard(self.folder, self.shards[number], self.prepare)
+        return {"number": number, "clips": len(self.shards[number].clips)}
+
+
+def prepare_with_ray(
+    config: PrepareConfig,
+    shards: list[ShardPlan],
+    folder: Path,
+    advance: Callable[[int], bool],
+    workers: int,
+    address: str,
+) -> bool:
+    """Whether all shards were made before `advance` said to stop.
+
+    Raises:
+        SlotIDError: Ray is not installed or not reachable, or the workers cannot do their work.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody unless asked for
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise SlotIDError(
+            f"Ray is not installed ({error}). Install ray[data], or prepare with one process: no --ray, --workers 1."
+        ) from error
+    local = address == "local"
+    try:
+        ray.init(
+            address=address,
+            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            **({"num_cpus": workers + 1, "include_dashboard": False} if local else {}),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise SlotIDError(f"Ray cannot be reached at {address} ({error}). Check the address, or start it.") from error
+    try:
+        _quiet(ray)
+        rows = ray.data.from_items([{"number": shard.number} for shard in shards], override_num_blocks=len(shards))
+        made = rows.map(
+            ShardWorker,
+            fn_constructor_kwargs={
+                "config": config_to_dict(config),
+                "shards": {shard.number: shard for shard in shards},
+                "folder": str(folder.resolve()),
+            },
+            concurrency=min(workers, len(shards)),
+            num_cpus=1,
+            num_gpus=1 if _on_gpu(config, ray) else 0,
+        )
+        going_on = True
+        for row in made.iter_rows():
+            going_on = advance(row["clips"])
+            if not going_on:
+                break
+        return going_on or all(is_whole(folder, shard.number) for shard in shards)
+    except (ray.exceptions.RayError, RuntimeError) as error:
+        cause = getattr(error, "cause", None) or error
+        raise SlotIDError(f"A worker failed: {' '.join(str(cause).split())[:600]}. Whole shards are kept.") from error
+    finally:
+        ray.shutdown()
+
+
+def _quiet(ray) -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def _on_gpu(config: PrepareConfig, ray) -> bool:
+    if config.device == "auto":
+        return ray.cluster_resources().get("GPU", 0) > 0
+    return config.device.startswith("cuda")

@@ -1,0 +1,174 @@
+"""A whole preparation: the plan, its shards one by one or across machines, and the manifest at the end."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ..config import config_to_dict
+from ..errors import SlotIDError
+from .config import PrepareConfig
+from .manifest import KIND, MANIFEST, VERSION
+from .shards import UNFINISHED, is_whole, read_index, shard_name, tar_size, write_shard
+from .sources import ShardPlan, plan_shards
+
+STARTED = "preparation.json"
+
+
+class Stopped(Exception):
+    """The preparation was asked to stop; whole shards are kept."""
+
+
+def prepare_dataset(
+    config: PrepareConfig,
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    stopping: Callable[[], bool] = lambda: False,
+    workers: int = 1,
+    ray_address: str | None = None,
+) -> dict:
+    """Prepare what is still missing in `folder`, and return the manifest.
+
+    Args:
+        progress: called with (clips done, clips in all).
+        stopping: asked after each clip; with Ray, after each shard.
+        workers: more than one run on Ray.
+        ray_address: None for one process, "local" for Ray on this machine, else that of a cluster.
+
+    Raises:
+        SlotIDError: the source, the models or the folder cannot be used.
+        Stopped: `stopping` said so.
+    """
+    plan = plan_shards(config)
+    _start_or_resume(config, plan, folder)
+    missing = [shard for shard in plan if not is_whole(folder, shard.number)]
+    total = sum(len(shard.clips) for shard in plan)
+    done = total - sum(len(shard.clips) for shard in missing)
+    progress(done, total)
+
+    def advance(clips: int) -> bool:
+        nonlocal done
+        done += clips
+        progress(done, total)
+        return not stopping()
+
+    if not missing or stopping():
+        whole = not missing
+    elif ray_address is None and workers == 1:
+        whole = _prepare_here(config, missing, folder, advance, stopping)
+    else:
+        from .ray_runner import prepare_with_ray
+
+        whole = prepare_with_ray(config, missing, folder, advance, workers, ray_address or "local")
+    if not whole:
+        raise Stopped
+    return _write_manifest(config, plan, folder)
+
+
+def _prepare_here(
+    config: PrepareConfig,
+    shards: list[ShardPlan],
+    folder: Path,
+    advance: Callable[[int], bool],
+    stopping: Callable[[], bool],
+) -> bool:
+    prepare = new_preparer(config)
+    for shard in shards:
+        if stopping() or not write_shard(folder, shard, prepare, lambda: advance(1)):
+            return False
+    return True
+
+
+def new_preparer(config: PrepareConfig):
+    """The models, on one thread: then sums come out the same on every machine. More workers use more cores."""
+    import torch
+
+    from .prepare import Preparer
+
+    torch.set_num_threads(1)
+    return Preparer(config)
+
+
+def _start_or_resume(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder: Path) -> None:
+    """Note in the folder what it is prepared from; one of other settings or other clips is left alone."""
+    clips = json.dumps([[[clip.key, clip.caption, clip.person] for clip in shard.clips] for shard in plan])
+    started = {
+        "kind": KIND,
+        "version": VERSION,
+        "config": config_to_dict(config),
+        "clips": hashlib.sha256(clips.encode()).hexdigest(),
+    }
+    path = folder / STARTED
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f".*{UNFINISHED}"):
+            leftover.unlink(missing_ok=True)
+        if path.exists():
+            _compare(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(started)), folder)
+        else:
+            write_json(path, started)
+    except OSError as error:
+        raise SlotIDError(f"{folder} cannot be written to ({error}). Choose another folder.") from error
+    except ValueError as error:
+        if isinstance(error, SlotIDError):
+            raise
+        raise SlotIDError(f"{path} is damaged ({error}). Delete that folder and prepare again.") from error
+
+
+def _compare(before: dict, now: dict, folder: Path) -> None:
+    changed = [name for name, value in now["config"].items() if before["config"].get(name) != value]
+    if before.get("version") != VERSION or changed:
+        what = ", ".join(changed) or "the format"
+        raise SlotIDError(
+            f"{folder} was begun with other settings ({what}). Give another output folder, or delete that one."
+        )
+    if before["clips"] != now["clips"]:
+        raise SlotIDError(
+            f"The clips of the source have changed since {folder} was begun. Give another output folder, or delete "
+            "that one."
+        )
+
+
+def _write_manifest(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder: Path) -> dict:
+    """Joins the shard indexes; nothing in it depends on when, where or by how many workers they were made."""
+    whole, shards, people = hashlib.sha256(), [], set()
+    for shard in plan:
+        path = folder / f"{shard_name(shard.number)}.jsonl"
+        index = read_index(path)
+        whole.update(path.read_bytes())
+        samples = [line for line in index if "key" in line]
+        people |= {line["person"] for line in samples}
+        shards.append(
+            {
+                "name": shard_name(shard.number),
+                "samples": len(samples),
+                "failed": len(index) - len(samples),
+                "text_rows": sum(line["text_rows"] for line in samples),
+                "bytes": tar_size(index),
+            }
+        )
+    manifest = {
+        "kind": KIND,
+        "version": VERSION,
+        "config": config_to_dict(config),
+        "clips": sum(len(shard.clips) for shard in plan),
+        "people": len(people),
+        **{name: sum(shard[name] for shard in shards) for name in ("samples", "failed", "text_rows", "bytes")},
+        "shards": shards,
+        "sha256": whole.hexdigest(),
+    }
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def failures(folder: Path, manifest: dict) -> list[dict]:
+    """Every failure that the shards list: {"clip", "failed"}."""
+    indexes = (read_index(folder / f"{shard['name']}.jsonl") for shard in manifest["shards"] if shard["failed"])
+    return [line for index in indexes for line in index if "failed" in line]
+
+
+def write_json(path: Path, values: dict) -> None:
+    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
+    unfinished.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)

@@ -1,0 +1,44 @@
+"""Which clips there are, and how they are divided into shards."""
+
+from dataclasses import dataclass
+
+from ..errors import SlotIDError
+from .clip import Clip
+from .config import PrepareConfig
+from .consisid_source import consisid_clips
+from .folder_source import folder_clips
+from .toy_world_source import toy_world_clips
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    number: int
+    clips: tuple[Clip, ...]
+
+
+def list_clips(config: PrepareConfig) -> list[Clip]:
+    """The source's clips in the order of their keys.
+
+    Raises:
+        SlotIDError: the source cannot be read, or has none.
+    """
+    if config.toy_world:
+        clips = toy_world_clips(config.toy_world)
+    elif config.consisid:
+        clips = consisid_clips(config.consisid)
+    else:
+        clips = folder_clips(config.folder)
+    if not clips:
+        raise SlotIDError(f"There is no clip in {config.source}. Look at its path and its layout.")
+    keys = {clip.key for clip in clips}
+    if len(keys) < len(clips):
+        raise SlotIDError(f"{len(clips) - len(keys)} clips are listed twice. Remove the repeated lines or entries.")
+    return sorted(clips, key=lambda clip: clip.key)
+
+
+def plan_shards(config: PrepareConfig) -> tuple[ShardPlan, ...]:
+    """Fixed lists of `clips_per_shard` clips, from the sorted keys alone."""
+    clips, size = list_clips(config), config.clips_per_shard
+    return tuple(
+        ShardPlan(number, tuple(clips[start : start + size])) for number, start in enumerate(range(0, len(clips), size))
+    )

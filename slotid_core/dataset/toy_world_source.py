@@ -1,0 +1,44 @@
+"""Clips of drawn people, in as many independent scenes each as asked."""
+
+import numpy as np
+
+from ..errors import SlotIDError
+from ..toy_world.captions import caption
+from ..toy_world.person import HELD_OUT_FROM
+from ..toy_world.scene import sample_scene
+from .clip import Clip
+from .config import ToyWorldSource
+
+
+def toy_world_clips(source: ToyWorldSource) -> list[Clip]:
+    """One clip per person and scene.
+
+    Raises:
+        SlotIDError: no people, or people of both sides of the border between training and held-out ones.
+    """
+    last = source.first + source.people - 1
+    if source.people < 1 or source.clips_per_person < 1 or source.first < 0:
+        raise SlotIDError(
+            f"toy_world has people={source.people}, first={source.first}, clips_per_person={source.clips_per_person}; "
+            "people and clips_per_person must be at least 1, and first at least 0."
+        )
+    if source.first < HELD_OUT_FROM <= last:
+        raise SlotIDError(
+            f"The people {source.first} to {last} are partly held out (from {HELD_OUT_FROM} on). Lower first or people."
+        )
+    return [
+        Clip(
+            key=f"person{seed:07d}-clip{number:03d}",
+            caption=caption(sample_scene(scene_seed(seed, number)), scene_seed(seed, number)),
+            person=f"person{seed:07d}",
+            person_seed=seed,
+            number=number,
+        )
+        for seed in range(source.first, last + 1)
+        for number in range(source.clips_per_person)
+    ]
+
+
+def scene_seed(person_seed: int, number: int, part: int = 0) -> int:
+    """A seed of 63 bits for each clip (part 0) and its reference (part 1), so that no two share a scene."""
+    return int(np.random.SeedSequence((person_seed, number, part, 61)).generate_state(1, np.uint64)[0] >> 1)
