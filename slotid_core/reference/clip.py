@@ -13,11 +13,10 @@ import torch.nn.functional as functional
 
 from ..errors import SlotIDError
 from .audio import read_audio
-from .decode_decord import DecordVideo, decord_is_installed
-from .decode_pyav import PyAVVideo
+from .shots import find_cuts, longest_shot
+from .source import BACKENDS, FrameSource, open_source
 from .window import every_frame_from, largest_window, nearest_in_time, sample_times
 
-BACKENDS = {"decord": DecordVideo, "PyAV": PyAVVideo}
 Progress = Callable[[int, int], None]
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ class ReferenceClip:
 
 
 def read_clip(
-    path: str | Path,
+    path: str | Path | FrameSource,
     num_frames: int = 65,
     start_seconds: float = 0.0,
     frames_per_second: float | None = None,
@@ -48,88 +47,109 @@ def read_clip(
     backend: str = "auto",
     progress: Progress | None = None,
 ) -> ReferenceClip:
-    """Reads a window of 4n+1 frames of a video file, shrinking each frame as it is decoded.
+    """Reads a window of 4n+1 frames of a clip, shrinking each frame as it is decoded; it never spans a cut.
+
+    Memory beside the result is a few frames, however long the clip.
 
     Args:
-        path: the file.
+        path: a video file, a folder of pictures (in the order of their numbers, at 25 per second), or an open source.
         num_frames: how many frames; other numbers than 4n+1 are rounded down. A shorter clip gives the largest 4n+1.
-        start_seconds: where the window begins.
+        start_seconds: where the window begins. If the scene changes within it, its longest scene is kept.
         frames_per_second: sample at this rate by presentation time; None takes every frame of the file.
         short_side: frames are shrunk to this many pixels on the shorter side; smaller ones stay as they are.
-        backend: "decord", "PyAV", or "auto": decord where it is installed, PyAV otherwise and when decord fails.
+        backend: "decord", "PyAV", or "auto", which is PyAV: it reaches a late window without reading the whole file.
         progress: called with (frames read, frames wanted).
 
     Raises:
         SlotIDError: a setting out of range, or a missing, empty or broken file; the message has the remedy.
     """
-    path = Path(path)
-    _check(path, num_frames, start_seconds, frames_per_second, short_side, backend)
+    _check(num_frames, start_seconds, frames_per_second, short_side, backend)
+    given = not isinstance(path, str | Path)
+    name = path.name if given else Path(path).name
+    source = path if given else open_source(Path(path), backend)
     notes: list[str] = []
     wanted = largest_window(num_frames)
     if wanted != num_frames:
         notes.append(f"{num_frames} frames asked; {wanted} taken, the next smaller 4n+1.")
-
-    def read(kind: str) -> tuple:
-        return _read(BACKENDS[kind], path, wanted, start_seconds, frames_per_second, short_side, progress)
-
-    kind = backend if backend != "auto" else "decord" if decord_is_installed() else "PyAV"
     try:
-        images, times, video = read(kind)
-    except SlotIDError as error:
-        if backend != "auto" or kind == "PyAV":
-            raise
-        images, times, video = read("PyAV")
-        notes.append(f"Read with PyAV: {error}")
-    if not images:
-        raise _nothing_read(path, start_seconds, video)
-    if video.failure:
-        notes.append(f"{path.name} breaks off after {times[-1]:.2f} s ({video.failure}).")
-    kept = largest_window(len(images))
+        frames, times = _read(source, name, wanted, start_seconds, frames_per_second, short_side, progress)
+    finally:
+        if not given:
+            source.close()
+    if not times:
+        raise _nothing_read(name, start_seconds, source)
+    if source.failure:
+        notes.append(f"{name} breaks off after {times[-1]:.2f} s ({source.failure}).")
+    first, end = longest_shot(find_cuts(frames), len(frames))
+    if end - first < len(frames):
+        notes.append(
+            f"The scene changes within the window; only {times[first]:.2f} to {times[end - 1]:.2f} s are used, its "
+            "longest scene. Choose another start, or let the best window be searched."
+        )
+        frames, times = frames[first:end], times[first:end]
+    kept = largest_window(len(frames))
     if kept < wanted:
         notes.append(
-            f"The clip gives only {len(images)} of {wanted} frames from {start_seconds:g} s on; {kept} are used."
+            f"The clip gives only {len(frames)} of {wanted} frames from {start_seconds:g} s on; {kept} are used."
         )
     if kept == 1:
         notes.append("One frame shows no movement: use a longer clip if you can.")
-    frames = torch.from_numpy(np.stack(images[:kept])).float().div_(255)  # (T, H, W, 3)
-    rate, times = _shown_rate(times[:kept], frames_per_second, video.rate, notes), times[:kept]
+    frames, times = frames[:kept], times[:kept]
+    rate = _shown_rate(times, frames_per_second, source.rate, notes)
     for note in notes:
-        logger.info("Slot-ID, %s: %s", path.name, note)
-    audio = read_audio(path, times[0], kept / rate)
-    return ReferenceClip(frames, rate, tuple(times), audio, video.name, tuple(notes))
+        logger.info("Slot-ID, %s: %s", name, note)
+    audio = (
+        None if given or Path(path).is_dir() else read_audio(Path(path), times[0] + source.origin_seconds, kept / rate)
+    )
+    return ReferenceClip(frames, rate, tuple(times), audio, source.name, tuple(notes))
 
 
-def _read(source, path, wanted, start, rate, short_side, progress) -> tuple[list[np.ndarray], list[float], object]:
-    video = source(path)
+def _read(source: FrameSource, name, wanted, start, rate, short_side, progress) -> tuple[torch.Tensor, list[float]]:
+    """(T, H, W, 3) float32 and each frame's seconds, written frame by frame into the tensor that is returned."""
+    frames, times, last_load = torch.empty(0), [], None
+    for time, load in islice(select_frames(source, wanted, start, rate), wanted):
+        if load is last_load:
+            frames[len(times)] = frames[len(times) - 1]
+        else:
+            try:
+                image, last_load = shrink(load(), short_side), load
+            except SlotIDError:
+                raise
+            except Exception as error:  # noqa: BLE001  each backend raises its own kinds for a damaged frame
+                source.failure = str(error).strip().split("\n")[0] or type(error).__name__
+                break
+            if not times:
+                frames = _room(wanted, image.shape, name)
+            pixels = torch.from_numpy(image).float().div_(255)  # (H, W, 3)
+            frames[len(times)] = pixels if pixels.shape == frames.shape[1:] else _resized(pixels, frames.shape[1:3])
+        times.append(round(time, 4))
+        if progress:
+            progress(len(times), wanted)
+    return frames[: len(times)], times
+
+
+def _room(count: int, shape: tuple[int, ...], name: str) -> torch.Tensor:
     try:
-        images: list[np.ndarray] = []
-        times: list[float] = []
-        last_load = None
-        for time, load in islice(_selected(video, wanted, start, rate), wanted):
-            if load is not last_load:
-                try:
-                    image, last_load = shrink(load(), short_side), load
-                except SlotIDError:
-                    raise
-                except Exception as error:  # noqa: BLE001  each backend raises its own kinds for a damaged frame
-                    if source is not PyAVVideo:
-                        raise SlotIDError(f"{video.name} fails at {time:.2f} s of {path.name}.") from error
-                    video.failure = str(error)
-                    break
-            images.append(image)
-            times.append(round(time, 4))
-            if progress:
-                progress(len(images), wanted)
-        return images, times, video
-    finally:
-        video.close()
+        return torch.empty(count, *shape)
+    except RuntimeError as error:
+        raise SlotIDError(
+            f"{count} frames of {shape[1]}x{shape[0]} pixels from {name} do not fit into memory "
+            f"({count * math.prod(shape) * 4 / 1e9:.1f} GB). Lower short_side or num_frames."
+        ) from error
 
 
-def _selected(video, wanted: int, start: float, rate: float | None) -> Iterator:
-    half_a_frame = 0.5 / video.rate
+def _resized(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Recordings of calls change their size on the way; the first frame's holds."""
+    moved = pixels.permute(2, 0, 1)[None]
+    return functional.interpolate(moved, size=size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+
+
+def select_frames(source: FrameSource, wanted: int | None, start: float, rate: float | None) -> Iterator:
+    """(seconds, load) from `start` on: every frame, or those nearest to the ticks of `rate`; None has no end."""
+    half_a_frame = 0.5 / source.rate
     if rate is None:
-        return every_frame_from(video.frames(start), start, half_a_frame)
-    return nearest_in_time(video.frames(start), sample_times(start, rate, wanted), half_a_frame)
+        return every_frame_from(source.frames(start), start, half_a_frame)
+    return nearest_in_time(source.frames(start), sample_times(start, rate, wanted), half_a_frame)
 
 
 def shrink(image: np.ndarray, short_side: int) -> np.ndarray:
@@ -161,11 +181,7 @@ def _shown_rate(times: list[float], asked: float | None, average: float, notes: 
     return average
 
 
-def _check(path: Path, num_frames, start_seconds, frames_per_second, short_side, backend) -> None:
-    if not path.is_file():
-        raise SlotIDError(f"There is no video file {path}. Check the name, or upload the clip again.")
-    if path.stat().st_size == 0:
-        raise SlotIDError(f"{path.name} is empty (0 bytes). The copy or upload broke off; do it again.")
+def _check(num_frames, start_seconds, frames_per_second, short_side, backend) -> None:
     if num_frames < 1:
         raise SlotIDError(f"num_frames is {num_frames}; it must be at least 1 (65 is usual).")
     if not math.isfinite(start_seconds) or start_seconds < 0:
@@ -178,13 +194,12 @@ def _check(path: Path, num_frames, start_seconds, frames_per_second, short_side,
         raise SlotIDError(f"There is no decoder {backend!r}. Choose auto, {', '.join(BACKENDS)}.")
 
 
-def _nothing_read(path: Path, start: float, video) -> SlotIDError:
-    if video.failure:
+def _nothing_read(name: str, start: float, source: FrameSource) -> SlotIDError:
+    if source.failure:
         return SlotIDError(
-            f"No frame of {path.name} can be decoded ({video.failure}). The file is damaged: "
-            "copy it again from its source."
+            f"No frame of {name} can be decoded ({source.failure}). The file is damaged: copy it again from its source."
         )
-    if start > 0 and (video.duration is None or start >= video.duration - 0.5 / video.rate):
-        length = f"{video.duration:.2f} s long" if video.duration else "shorter"
-        return SlotIDError(f"{path.name} is {length}; it has nothing at {start:g} s. Set an earlier start.")
-    return SlotIDError(f"{path.name} holds no frame of video. Choose another clip.")
+    if start > 0 and (source.duration is None or start >= source.duration - 0.5 / source.rate):
+        length = f"{source.duration:.2f} s long" if source.duration else "shorter"
+        return SlotIDError(f"{name} is {length}; it has nothing at {start:g} s. Set an earlier start.")
+    return SlotIDError(f"{name} holds no frame of video. Choose another clip.")

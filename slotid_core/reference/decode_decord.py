@@ -1,4 +1,4 @@
-"""Frames of a video file through decord: the same frames as PyAV, faster where decord has a wheel."""
+"""Frames of a video file through decord, where it has a wheel: the same frames as PyAV."""
 
 import importlib.util
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import SlotIDError
-from .decode_pyav import Frame
+from .decode_pyav import Frame, PyAVVideo
 
 
 def decord_is_installed() -> bool:
@@ -19,8 +19,9 @@ class DecordVideo:
     name = "decord"
 
     def __init__(self, path: Path):
-        # decord retries 10240 times at the end of a damaged file, which looks like a hang
-        os.environ.setdefault("DECORD_EOF_RETRY_MAX", "64")
+        self._refuse_what_only_pyav_shows_right(path)
+        # decord retries 10240 times at the end of a damaged file, which looks like a hang; sound files need some 500
+        os.environ.setdefault("DECORD_EOF_RETRY_MAX", "2048")
         try:
             import decord
 
@@ -37,6 +38,17 @@ class DecordVideo:
         self._times = self._times - self._times[0]
         self.duration = float(self._times[-1]) + 1 / self.rate
         self.failure: str | None = None
+
+    def _refuse_what_only_pyav_shows_right(self, path: Path) -> None:
+        """decord ignores mirroring, transparency and HDR, and for a picture of any size takes the memory it asks."""
+        probe = PyAVVideo(path)
+        try:
+            self.size, self.origin_seconds = probe.size, probe.origin_seconds
+            peculiarity = probe.peculiarity()
+        finally:
+            probe.close()
+        if peculiarity:
+            raise SlotIDError(f"decord does not show {peculiarity} video right. Use the PyAV backend for {path.name}.")
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
         """Frames in order of presentation from shortly before `start` on (seconds)."""

@@ -102,22 +102,30 @@ def make_face_clip(
 def detect_faces(
     frames: torch.Tensor, detector: Detector, every: int = 1, progress: Progress | None = None
 ) -> dict[int, list[Face]]:
-    """Faces on each `every`-th frame and the last, in pixels of `frames`; small pictures are enlarged first."""
-    count, height, width = frames.shape[:3]
-    scale = detector.working_side / min(height, width)
-    size = (round(height * scale), round(width * scale))
+    """Faces on each `every`-th frame and the last, in pixels of `frames`."""
+    count = len(frames)
     examined = sorted({*range(0, count, max(1, every)), count - 1})
     found = {}
     for index in examined:
-        picture = functional.interpolate(
-            frames[index].permute(2, 0, 1)[None].float(), size=size, mode="bicubic", antialias=True
-        )
-        pixels = (picture[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
-        faces = [face.scaled(1 / scale) for face in detector.detect(pixels, round(SMALLEST_FACE * scale))]
-        found[index] = [face for face in faces if max(sides(face.box)) >= 0.99 * SMALLEST_FACE]
+        found[index] = faces_in(frames[index], detector)
         if progress:
             progress(index + 1, count)
     return found
+
+
+def faces_in(frame: torch.Tensor, detector: Detector) -> list[Face]:
+    """Faces in one frame (H, W, 3), in its pixels."""
+    height, width = frame.shape[:2]
+    scale = detector.working_side / min(height, width)
+    picture = functional.interpolate(
+        frame.permute(2, 0, 1)[None].float(),
+        size=(round(height * scale), round(width * scale)),
+        mode="bicubic",
+        antialias=True,
+    )
+    pixels = (picture[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
+    faces = [face.scaled(1 / scale) for face in detector.detect(pixels, round(SMALLEST_FACE * scale))]
+    return [face for face in faces if max(sides(face.box)) >= 0.99 * SMALLEST_FACE]
 
 
 def check_frames(frames: torch.Tensor) -> None:

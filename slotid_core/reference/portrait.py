@@ -1,6 +1,5 @@
 """The frame that shows the face best: frontal, sharp, well exposed; and the runners-up."""
 
-import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,11 +12,11 @@ from .clip import Progress
 from .detector import Detector
 from .face import Face, area
 from .face_clip import check_frames, detect_faces
+from .measure import exposure, face_region, nose_between_eyes, sharpness, symmetry
 
 WEIGHTS = {"frontal": 0.35, "sharp": 0.45, "exposed": 0.2}
 FOUND_BONUS = 0.25  # the detector sees the face: it is most likely not turned away nor covered
 EXAMINED = 32  # frames, evenly spread: neighbours differ too little to look at all
-FACE_PIXELS = 96  # faces are compared at this size, so that sharpness does not depend on the distance to the camera
 
 
 @dataclass(frozen=True)
@@ -103,49 +102,9 @@ def select_portrait(
 
 def score_frame(frame: torch.Tensor, index: int, face: Face, found: bool) -> FrameScore:
     """Judges the face's region of one frame (H, W, 3)."""
-    left, top, right, bottom = face.box
-    height, width = frame.shape[:2]
-    rows = slice(int(max(0, top)), int(min(height, math.ceil(bottom))))
-    columns = slice(int(max(0, left)), int(min(width, math.ceil(right))))
-    luminance = frame[rows, columns].float() @ frame.new_tensor([0.299, 0.587, 0.114]).float()
-    region = functional.interpolate(luminance[None, None], size=(FACE_PIXELS, FACE_PIXELS), mode="area")[0, 0].cpu()
+    region = face_region(frame, face.box)
     frontal = symmetry(region) if face.landmarks is None else nose_between_eyes(face.landmarks)
     return FrameScore(index, frontal, sharpness(region), exposure(region), found)
-
-
-def sharpness(region: torch.Tensor) -> float:
-    """Energy of the Laplacian relative to the region's contrast, squashed to [0, 1)."""
-    kernel = region.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
-    edges = functional.conv2d(region[None, None], kernel)
-    ratio = float(edges.std() / region.std().clamp(min=1e-3))
-    return ratio / (ratio + 0.3)
-
-
-def exposure(region: torch.Tensor) -> float:
-    """1 for a face in the middle of the range with nothing black or blown out."""
-    clipped = float(((region < 0.02) | (region > 0.98)).float().mean())
-    return max(0.0, 1 - 2 * abs(float(region.mean()) - 0.5)) * (1 - clipped)
-
-
-def symmetry(region: torch.Tensor) -> float:
-    """Best correlation of the face with its mirror image over small shifts: near 1 when it looks at the camera."""
-    region = functional.adaptive_avg_pool2d(region[None], (20, 20))[0]  # coarse, so that blur is not taken for symmetry
-    size = region.shape[1]
-    best = 0.0
-    for shift in range(-size // 8, size // 8 + 1):
-        part = region[:, max(0, shift) : size + min(0, shift)]
-        part = part - part.mean()
-        mirrored = part.flip(1)
-        best = max(best, float((part * mirrored).sum() / part.square().sum().clamp(min=1e-6)))
-    return best
-
-
-def nose_between_eyes(landmarks: np.ndarray) -> float:
-    """1 when the nose lies midway between the eyes, 0 when below one of them; from (5, 2) landmarks."""
-    left_eye, right_eye, nose = landmarks[:3]
-    across = right_eye - left_eye
-    place = float(np.dot(nose - left_eye, across) / max(float(np.dot(across, across)), 1e-6))  # 0..1 along the eye line
-    return max(0.0, 1 - 2 * abs(place - 0.5))
 
 
 def _usual_face(faces: dict[int, Face | None], frames: torch.Tensor) -> Face:

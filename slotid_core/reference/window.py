@@ -3,6 +3,7 @@
 Wan's VAE folds four frames into one latent frame after the first, so only 4n+1 frames encode without remainder.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -25,9 +26,9 @@ def largest_window(available: int) -> int:
     return (available - 1) // 4 * 4 + 1
 
 
-def sample_times(start: float, rate: float, count: int) -> list[float]:
-    """`count` times in seconds, `1 / rate` apart, the first at `start`."""
-    return [start + index / rate for index in range(count)]
+def sample_times(start: float, rate: float, count: int | None) -> Iterator[float]:
+    """`count` times in seconds (None: without end), `1 / rate` apart, the first at `start`."""
+    return (start + index / rate for index in (itertools.count() if count is None else range(count)))
 
 
 def nearest_in_time(

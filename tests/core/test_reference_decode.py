@@ -46,7 +46,7 @@ def test_no_window_in_nothing():
 )
 def test_sampling_takes_the_frame_nearest_in_time(gaps, start, rate, count):
     times = np.cumsum([0, *gaps]) / 1000
-    wanted = sample_times(start / 1000, rate, count)
+    wanted = list(sample_times(start / 1000, rate, count))
     taken = [index for _, index in nearest_in_time(zip(times, range(len(times)), strict=True), wanted, tolerance=0.0)]
     inside = [time for time in wanted if time <= times[-1]]
     assert len(taken) == len(inside)

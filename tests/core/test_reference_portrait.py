@@ -10,7 +10,8 @@ from slotid_core.reference.background import neutralise, person_mask
 from slotid_core.reference.clip import shrink
 from slotid_core.reference.detector import Detector, find_detector
 from slotid_core.reference.face import Face
-from slotid_core.reference.portrait import nose_between_eyes, select_portrait, sharpness, symmetry
+from slotid_core.reference.measure import nose_between_eyes, sharpness, symmetry
+from slotid_core.reference.portrait import select_portrait
 
 SIDE = 128
 
