@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import SlotIDError
 from ..wan.text_encoder import TextEncoder
 from ..wan.vae import WanVAE, WanVAEConfig, normalize_latents
+from ..wan.vae_chunks import encode_in_chunks
 from .config import TOY_WORLD, PrepareConfig
 
 
@@ -28,7 +29,7 @@ class Encoders:
     def latents(self, frames: Tensor) -> Tensor:
         """(T, H, W, 3) in [0, 1] -> normalised latents (16, (T+3)/4, H/8, W/8), float16 on the CPU."""
         pixels = frames.permute(3, 0, 1, 2)[None].to(device=self.device, dtype=self.vae_dtype) * 2 - 1
-        return _stored(normalize_latents(self.vae.encode(pixels).float())[0], "the VAE")
+        return _stored(normalize_latents(encode_in_chunks(self.vae, pixels).float())[0], "the VAE")
 
     @torch.inference_mode()
     def text_rows(self, caption: str) -> Tensor:

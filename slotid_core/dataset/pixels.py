@@ -19,12 +19,31 @@ class Pixels:
     facts: dict = field(default_factory=dict)
 
 
-def fill(frames: Tensor, height: int, width: int) -> Tensor:
-    """(T, H, W, 3) resized until it covers height x width, and what sticks out cut off on both sides alike."""
+def fill(frames: Tensor, height: int, width: int, keep: tuple[float, float, float, float] | None = None) -> Tensor:
+    """Frames resized until they cover height x width, with what sticks out cut off.
+
+    Args:
+        frames: (T, H, W, 3).
+        keep: left, top, right, bottom in pixels of the frames; the cut is in the middle, moved just so far that this
+            stays in. Without it, a standing person in a wide picture would lose the head.
+
+    Returns:
+        (T, height, width, 3)
+    """
     scale = max(height / frames.shape[1], width / frames.shape[2])
     size = (max(height, round(frames.shape[1] * scale)), max(width, round(frames.shape[2] * scale)))
     resized = F.interpolate(
         frames.permute(0, 3, 1, 2), size=size, mode="bicubic", antialias=True, align_corners=False
     ).clamp(0, 1)
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    left, top, right, bottom = (scale * edge for edge in keep) if keep else (None,) * 4
+    top = _cut(size[0], height, top, bottom)
+    left = _cut(size[1], width, left, right)
     return resized[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1)
+
+
+def _cut(extent: int, wanted: int, first: float | None, last: float | None) -> int:
+    """Where to begin so that `wanted` of `extent` pixels are kept, from `first` to `last` among them if they fit."""
+    start = (extent - wanted) / 2
+    if first is not None:
+        start = (first + last - wanted) / 2 if last - first > wanted else min(max(start, last - wanted), first)
+    return round(min(max(start, 0), extent - wanted))

@@ -90,7 +90,9 @@ def real_pixels(clip: Clip, video: VideoFacts, start: float, config: PrepareConf
         "detector": found_by,
         "crop": _plain(report | {"portrait_frame": portrait.report["frame"], "clip_notes": list(read.notes)}),
     }
-    return Pixels(fill(frames, config.height, config.width), reference, portrait.image, facts)
+    corners = np.concatenate([squares[:, :2], squares[:, :2] + squares[:, 2:]], axis=1)  # (T, 4)
+    around = (*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0))
+    return Pixels(fill(frames, config.height, config.width, around), reference, portrait.image, facts)
 
 
 def follow_boxes(
