@@ -2,36 +2,17 @@
 
 import json
 
-import folder_paths
 from comfy_api.latest import io
 
-from ..slotid_core.reference.detector import CHOICES, find_detector
 from ..slotid_core.reference.face_clip import ON_MISSING, make_face_clip
 from ..slotid_core.reference.portrait import select_portrait
+from .face_detector import detector_input, face_detector
 from .progress import progress_bar
 from .reference_latents import encode_reference
 from .reference_video import CATEGORY, SlotIDLoadReferenceVideo
 
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "grey": (0.5, 0.5, 0.5), "black": (0.0, 0.0, 0.0)}
 BoundingBox = io.Custom("BOUNDING_BOX")  # core's type since 0.23; older versions have no class for it
-
-
-def face_detector(choice: str):
-    try:
-        folders = folder_paths.get_folder_paths("insightface")
-    except KeyError:  # no other pack registered the folder
-        folders = [f"{folder_paths.models_dir}/insightface"]
-    return find_detector(folders, choice)
-
-
-def detector_input() -> io.Combo.Input:
-    return io.Combo.Input(
-        "detector",
-        options=list(CHOICES),
-        default="auto",
-        tooltip="What finds the face. auto: insightface if its models lie in models/insightface, else the bundled "
-        "cascade, which sees frontal faces only. Change it to compare them; the report names the one that ran.",
-    )
 
 
 class SlotIDFaceTrack(io.ComfyNode):

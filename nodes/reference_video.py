@@ -1,33 +1,43 @@
-"""The node that reads a clip from ComfyUI's input folder, and nothing outside of it."""
+"""The node that reads a clip: from ComfyUI's input folder and nothing outside of it, or from a VIDEO."""
 
+import json
 import os
+from pathlib import Path
 
 import folder_paths
-from comfy_api.latest import io
+from comfy_api.latest import InputImpl, io
 
 from ..slotid_core.errors import SlotIDError
+from ..slotid_core.reference.audio import cut_audio, read_audio
+from ..slotid_core.reference.best_window import find_best_window, without_search
 from ..slotid_core.reference.clip import read_clip
+from ..slotid_core.reference.decode_images import PICTURES, GivenFrames
+from ..slotid_core.reference.source import FrameSource, Trimmed, open_source
+from ..slotid_core.reference.timeline import draw_timeline
 from . import example_clip, paths
+from .face_detector import face_detector
 from .progress import progress_bar
 
 CATEGORY = "Slot-ID/reference"
+WINDOWS = ("at start_seconds", "best")
+FEWEST_PICTURES = 5  # in a folder that is offered as a clip
 ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 
 
 def input_videos() -> list[str]:
-    """Names relative to the input folder, those in its subfolders with forward slashes, and the drawn example."""
+    """Names relative to the input folder, with forward slashes: videos, folders of pictures, and the drawn example."""
     root = folder_paths.get_input_directory()
-    found = sorted(
-        os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
-        for folder, _, names in os.walk(root)
-        for name in names
-        if name.lower().endswith(ENDINGS)
-    )
-    return [*found, example_clip.NAME]
+    found = []
+    for folder, _, names in os.walk(root):
+        below = os.path.relpath(folder, root).replace(os.sep, "/")
+        found += [f"{below}/{name}".removeprefix("./") for name in names if name.lower().endswith(ENDINGS)]
+        if below != "." and sum(name.lower().endswith(PICTURES) for name in names) >= FEWEST_PICTURES:
+            found.append(f"{below}/")
+    return [*sorted(found), example_clip.NAME]
 
 
 def input_video_path(name: str) -> str:
-    """The file of that name, checked after following links.
+    """The file or folder of that name, checked after following links.
 
     Raises:
         SlotIDError: it lies outside the input folder, or does not exist.
@@ -39,7 +49,7 @@ def input_video_path(name: str) -> str:
     path = os.path.realpath(os.path.join(root, name))
     if not _is_below(root, path):
         raise SlotIDError(f"{name!r} lies outside ComfyUI's input folder. Upload the clip or copy it into {root}.")
-    if not os.path.isfile(path):
+    if not os.path.isfile(path) and (path == root or not os.path.isdir(path)):
         raise SlotIDError(f"There is no video {name!r} in ComfyUI's input folder. Upload it, or check the name.")
     return path
 
@@ -54,6 +64,22 @@ def _is_below(root: str, path: str) -> bool:
         return os.path.commonpath([root, path]) == root
     except ValueError:  # different drives
         return False
+
+
+def source_of(video) -> tuple[Path | FrameSource, dict | None]:
+    """ComfyUI's VIDEO -> what `read_clip` takes, and its sound where that must be cut apart.
+
+    A file is read from the disk, seeking; a video that is frames in memory is taken as it is, not encoded first.
+    """
+    if not isinstance(video, InputImpl.VideoFromFile):
+        components = video.get_components()
+        return GivenFrames(components.images, float(components.frame_rate)), components.audio
+    file = video.get_stream_source()
+    file = Path(file) if isinstance(file, str) else file
+    start, duration = video.get_active_trim_window() if hasattr(video, "get_active_trim_window") else (0.0, 0.0)
+    if not start and not duration:
+        return file, None
+    return Trimmed(open_source(file), start, duration or None), read_audio(file, start, duration or 86400.0)
 
 
 class SlotIDLoadReferenceVideo(io.ComfyNode):
@@ -112,8 +138,28 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
                     "decoder",
                     options=["auto", "decord", "PyAV"],
                     default="auto",
-                    tooltip="What reads the file; both give the same frames. auto: decord where installed, else PyAV. "
-                    "Choose PyAV for a file that decord reads badly.",
+                    tooltip="What reads the file; both give the same frames. auto is PyAV, which is faster on long "
+                    "files and shows HDR and mirrored clips right. Choose decord to compare.",
+                ),
+                io.Combo.Input(
+                    "window",
+                    options=list(WINDOWS),
+                    default=WINDOWS[0],
+                    optional=True,
+                    tooltip="Where the frames are taken. best searches the clip, from start_seconds on, for the window "
+                    "in which the face changes most while sharp and large; a minute at most on long clips. No window "
+                    "ever spans a cut between scenes. Choose best for any clip that you have not cut yourself.",
+                ),
+                io.Video.Input(
+                    "video",
+                    optional=True,
+                    tooltip="A VIDEO from another node, read instead of file: from the disk where it is a file.",
+                ),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="Sound to take instead of the clip's own; it begins where the clip begins. For folders of "
+                    "pictures and separate recordings.",
                 ),
             ],
             outputs=[
@@ -123,22 +169,48 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
                 io.String.Output(
                     display_name="notes", tooltip="What was done to the clip: decoder, rounding, repairs."
                 ),
+                io.Image.Output(
+                    display_name="timeline",
+                    tooltip="The clip from left to right: pictures, where a face was seen, cuts, the score of every "
+                    "window that was compared, and the one taken.",
+                ),
+                io.String.Output(
+                    display_name="window_report", tooltip="JSON: the window, its score and cuts, for Reference Report."
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, file, num_frames, start_seconds, sample_rate, short_side, decoder) -> io.NodeOutput:
-        clip = read_clip(
-            video_path(file),
-            num_frames,
-            start_seconds,
-            frames_per_second=sample_rate or None,
-            short_side=short_side,
-            backend=decoder,
-            progress=progress_bar(),
+    def execute(
+        cls,
+        file,
+        num_frames,
+        start_seconds,
+        sample_rate,
+        short_side,
+        decoder,
+        window=WINDOWS[0],
+        video=None,
+        audio=None,
+    ) -> io.NodeOutput:
+        source, sound = (Path(video_path(file)), None) if video is None else source_of(video)
+        rate = sample_rate or None
+        survey = None
+        if window == "best":
+            survey = find_best_window(source, face_detector("auto"), num_frames, start_seconds, rate, progress_bar())
+            num_frames, start_seconds = survey.best.num_frames, survey.best.start_seconds
+        clip = read_clip(source, num_frames, start_seconds, rate, short_side, decoder, progress_bar())
+        if survey is None:
+            survey = without_search(clip)
+        sound = audio if audio is not None else sound
+        sound = clip.audio if sound is None else cut_audio(sound, clip.times[0], clip.duration)
+        taken = f"{len(clip.frames)} frames, {clip.times[0]:.2f} to {clip.times[-1]:.2f} s, read with {clip.backend}."
+        notes = "\n".join((taken, *survey.notes, *clip.notes))
+        facts = survey.facts() | {"frames_per_second": round(clip.frames_per_second, 3), "read_with": clip.backend}
+        facts["notes"] = [*survey.notes, *clip.notes]
+        return io.NodeOutput(
+            clip.frames, clip.frames_per_second, sound, notes, draw_timeline(survey), json.dumps(facts, indent=2)
         )
-        window = f"{len(clip.frames)} frames, {clip.times[0]:.2f} to {clip.times[-1]:.2f} s, read with {clip.backend}."
-        return io.NodeOutput(clip.frames, clip.frames_per_second, clip.audio, "\n".join((window, *clip.notes)))
 
     @classmethod
     def validate_inputs(cls, file):
@@ -151,4 +223,8 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file, **settings):
-        return file if file == example_clip.NAME else paths.file_state(input_video_path(file))
+        if file == example_clip.NAME:
+            return file
+        path = input_video_path(file)
+        with_pictures = sorted(entry.path for entry in os.scandir(path)) if os.path.isdir(path) else []
+        return "\n".join(map(paths.file_state, [path, *with_pictures]))

@@ -1,13 +1,14 @@
 """The sound that belongs to a window of a video file."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
 
-def read_audio(path: Path, start: float, duration: float) -> dict | None:
-    """The first audio stream from `start` for `duration` seconds, in the form of ComfyUI's AUDIO.
+def read_audio(path: Path | BinaryIO, start: float, duration: float) -> dict | None:
+    """The first audio stream from `start` for `duration` seconds of the file's clock, in the form of ComfyUI's AUDIO.
 
     Returns:
         {"waveform": (1, channels, samples) float32 in [-1, 1], "sample_rate": Hz}, or None where there is no sound.
@@ -15,14 +16,16 @@ def read_audio(path: Path, start: float, duration: float) -> dict | None:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        if not isinstance(path, Path):
+            path.seek(0)
+        with av.open(str(path) if isinstance(path, Path) else path) as container:
             if not container.streams.audio:
                 return None
             stream = container.streams.audio[0]
             rate = stream.codec_context.sample_rate
             resampler = av.AudioResampler(format="fltp", rate=rate)
             if start > 0:
-                container.seek(int(start / stream.time_base) + (stream.start_time or 0), stream=stream)
+                container.seek(int(start / stream.time_base), stream=stream)
             first, chunks = None, []
             for frame in container.decode(stream):
                 if frame.time is not None and frame.time >= start + duration:
@@ -39,3 +42,10 @@ def read_audio(path: Path, start: float, duration: float) -> dict | None:
     if window.shape[1] == 0:
         return None
     return {"waveform": torch.from_numpy(np.ascontiguousarray(window))[None].float(), "sample_rate": rate}
+
+
+def cut_audio(audio: dict, start: float, duration: float) -> dict | None:
+    """The part of ComfyUI's AUDIO that belongs to a window of the video; None where it is already over."""
+    rate = audio["sample_rate"]
+    window = audio["waveform"][..., round(start * rate) : round((start + duration) * rate)]
+    return {"waveform": window, "sample_rate": rate} if window.shape[-1] else None

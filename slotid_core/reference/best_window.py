@@ -10,12 +10,13 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
 from ..errors import SlotIDError
-from .clip import Progress, select_frames, shrink
+from .clip import Progress, ReferenceClip, select_frames, shrink
 from .detector import Detector
 from .face import Box, Face, sides
 from .face_clip import faces_in
@@ -47,7 +48,7 @@ class WindowScore:
 
     @property
     def total(self) -> float:
-        return float(np.prod([self.parts[name] ** weight for name, weight in WEIGHTS.items()]))
+        return float(np.prod([self.parts[name] ** weight for name, weight in WEIGHTS.items()])) if self.parts else 0.0
 
 
 @dataclass
@@ -66,9 +67,23 @@ class Survey:
     def best(self) -> WindowScore:
         return max(self.windows, key=lambda window: window.total)
 
+    def facts(self) -> dict:
+        """JSON-ready: the window that was taken, why, and what else the search saw."""
+        best = self.best
+        return {
+            "start_seconds": round(best.start_seconds, 3),
+            "end_seconds": round(best.end_seconds, 3),
+            "frames": best.num_frames,
+            "score": round(best.total, 4) if best.parts else None,
+            "parts": {name: round(value, 3) for name, value in best.parts.items()},
+            "windows_compared": len(self.windows),
+            "cuts_seconds": [round(cut, 3) for cut in self.cuts],
+            "notes": self.notes,
+        }
+
 
 def find_best_window(
-    path: str | Path | FrameSource,
+    path: str | Path | BinaryIO | FrameSource,
     detector: Detector,
     num_frames: int = 65,
     start_seconds: float = 0.0,
@@ -78,7 +93,7 @@ def find_best_window(
     """Searches a clip for the window that covers most change of pose and expression at good sharpness.
 
     Args:
-        path: a video file, a folder of pictures, or an open source.
+        path: a video file or its bytes, a folder of pictures, or an open source, which stays open.
         num_frames: how long the window should be; between two close cuts it is shorter, of the form 4n+1.
         start_seconds: what lies before is left out.
         frames_per_second: as for `read_clip`: sample at this rate; None takes every frame.
@@ -90,8 +105,8 @@ def find_best_window(
     Raises:
         SlotIDError: the clip cannot be read, or is over before `start_seconds`.
     """
-    given = not isinstance(path, str | Path)
-    source = path if given else open_source(Path(path))
+    given = hasattr(path, "frames")
+    source = path if given else open_source(Path(path) if isinstance(path, str) else path)
     wanted = largest_window(num_frames)
     rate = frames_per_second or source.rate
     length = ((source.duration or 0.0) - start_seconds) * rate
@@ -113,8 +128,7 @@ def find_best_window(
         if not given:
             source.close()
     if not survey.windows:
-        name = path.name if given else Path(path).name
-        raise SlotIDError(f"{name} has no frame to choose from after {start_seconds:g} s. Set an earlier start.")
+        raise SlotIDError(f"The clip has no frame to choose from after {start_seconds:g} s. Set an earlier start.")
     if not any(seen for _, seen in survey.faces):
         survey.notes.append(
             f"No face was found ({detector.name}); the window was chosen by what changes in the middle of the picture."
@@ -124,6 +138,16 @@ def find_best_window(
             f"No {wanted} frames without a cut show the face well; the best window has {survey.best.num_frames}."
         )
     survey.duration = max(survey.duration, survey.best.end_seconds)
+    return survey
+
+
+def without_search(clip: ReferenceClip) -> Survey:
+    """What the timeline can show of a window that was given and not searched."""
+    end = clip.times[0] + clip.duration
+    survey = Survey(end, windows=[WindowScore(clip.times[0], clip.times[-1], len(clip.frames), {})])
+    for index in range(0, len(clip.frames), max(1, len(clip.frames) // 12)):
+        pixels = (clip.frames[index] * 255).round().byte().numpy()
+        survey.pictures.append((clip.times[index], shrink(pixels, 48)))
     return survey
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class ReferenceClip:
 
 
 def read_clip(
-    path: str | Path | FrameSource,
+    path: str | Path | BinaryIO | FrameSource,
     num_frames: int = 65,
     start_seconds: float = 0.0,
     frames_per_second: float | None = None,
@@ -52,7 +53,8 @@ def read_clip(
     Memory beside the result is a few frames, however long the clip.
 
     Args:
-        path: a video file, a folder of pictures (in the order of their numbers, at 25 per second), or an open source.
+        path: a video file or its bytes, a folder of pictures (in the order of their numbers, at 25 per second), or an
+            open source, which stays open.
         num_frames: how many frames; other numbers than 4n+1 are rounded down. A shorter clip gives the largest 4n+1.
         start_seconds: where the window begins. If the scene changes within it, its longest scene is kept.
         frames_per_second: sample at this rate by presentation time; None takes every frame of the file.
@@ -64,9 +66,10 @@ def read_clip(
         SlotIDError: a setting out of range, or a missing, empty or broken file; the message has the remedy.
     """
     _check(num_frames, start_seconds, frames_per_second, short_side, backend)
-    given = not isinstance(path, str | Path)
-    name = path.name if given else Path(path).name
-    source = path if given else open_source(Path(path), backend)
+    given = hasattr(path, "frames")
+    file = Path(path) if isinstance(path, str) else path
+    name = getattr(file, "name", "The video")
+    source = file if given else open_source(file, backend)
     notes: list[str] = []
     wanted = largest_window(num_frames)
     if wanted != num_frames:
@@ -98,9 +101,8 @@ def read_clip(
     rate = _shown_rate(times, frames_per_second, source.rate, notes)
     for note in notes:
         logger.info("Slot-ID, %s: %s", name, note)
-    audio = (
-        None if given or Path(path).is_dir() else read_audio(Path(path), times[0] + source.origin_seconds, kept / rate)
-    )
+    has_clock = not given and hasattr(source, "origin_seconds")
+    audio = read_audio(file, times[0] + source.origin_seconds, kept / rate) if has_clock else None
     return ReferenceClip(frames, rate, tuple(times), audio, source.name, tuple(notes))
 
 

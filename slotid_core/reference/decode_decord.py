@@ -50,10 +50,13 @@ class DecordVideo:
         if peculiarity:
             raise SlotIDError(f"decord does not show {peculiarity} video right. Use the PyAV backend for {path.name}.")
 
-    def frames(self, start: float = 0.0) -> Iterator[Frame]:
+    def frames(self, start: float = 0.0, only_key_frames: bool = False) -> Iterator[Frame]:
         """Frames in order of presentation from shortly before `start` on (seconds)."""
         first = max(0, int(self._times.searchsorted(start)) - 1)
-        for index in range(first, len(self._times)):
+        indices = range(first, len(self._times))
+        if only_key_frames:
+            indices = [key for key in self._reader.get_key_indices() if key >= first]
+        for index in indices:
             yield float(self._times[index]), lambda index=index: self._reader[index].asnumpy()
 
     def close(self) -> None:

@@ -21,7 +21,12 @@ class ImageFolder:
     failure: str | None = None
 
     def __init__(self, folder: Path, rate: float = USUAL_RATE):
-        files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES and file.is_file()]
+        # a link could lead anywhere on the machine
+        files = [
+            file
+            for file in folder.iterdir()
+            if file.suffix.lower() in PICTURES and file.is_file() and not file.is_symlink()
+        ]
         if not files:
             raise SlotIDError(f"The folder {folder.name} holds no pictures ({', '.join(PICTURES)}). Choose another.")
         self._files = sorted(files, key=lambda file: _in_order(file.name))
@@ -76,6 +81,6 @@ def _read(file: Path) -> np.ndarray:
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
             if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
                 return on_white(np.asarray(upright.convert("RGBA")))
-            return np.asarray(upright.convert("RGB"))
+            return np.array(upright.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise SlotIDError(f"{file.name} cannot be read as a picture ({error}). Remove or replace it.") from error

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -19,27 +20,29 @@ class PyAVVideo:
 
     name = "PyAV"
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path | BinaryIO):
         import av
+
+        name = getattr(path, "name", "The video")
 
         self._failure = av.error.FFmpegError
         try:
-            self._container = av.open(str(path))
+            self._container = av.open(str(path) if isinstance(path, Path) else path)
         except (av.error.FFmpegError, ValueError, OSError) as error:
             raise SlotIDError(
-                f"{path.name} cannot be read as a video ({error}). It may be truncated or of an unknown format: "
+                f"{name} cannot be read as a video ({error}). It may be truncated or of an unknown format: "
                 "copy it again from its source, or convert it to mp4 (H.264)."
             ) from error
         streams = self._container.streams.video
         if not streams:
             self.close()
-            raise SlotIDError(f"{path.name} has no video stream. Choose a file with moving pictures, not only sound.")
+            raise SlotIDError(f"{name} has no video stream. Choose a file with moving pictures, not only sound.")
         self._stream = streams[0]
         self.size = (self._stream.codec_context.width, self._stream.codec_context.height)
         if self.size[0] * self.size[1] > MOST_PIXELS:
             self.close()
             raise SlotIDError(
-                f"{path.name} says that its frames are {self.size[0]}x{self.size[1]} pixels; more than 50 megapixels "
+                f"{name} says that its frames are {self.size[0]}x{self.size[1]} pixels; more than 50 megapixels "
                 "are not read. If that is not its size, the file is damaged; else shrink it first."
             )
         self._stream.thread_type = "AUTO"

@@ -1,7 +1,7 @@
 """High dynamic range to the standard one: what a phone's HDR clip looks like on an ordinary screen.
 
-Transfer functions: ITU-R BT.2100-2, tables 4 (PQ) and 5 (HLG, system gamma 1.2 at 1000 cd/m²). The brightness of a white
-sheet of paper, 203 cd/m², is BT.2408's; it becomes almost white, and what is brighter is squeezed into the rest.
+Transfer functions: ITU-R BT.2100-2, tables 4 (PQ) and 5 (HLG, system gamma 1.2 at 1000 cd/m²). The brightness of a
+white sheet of paper, 203 cd/m², is BT.2408's; it becomes almost white, and what is brighter shares the rest.
 """
 
 import numpy as np

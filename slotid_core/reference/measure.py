@@ -13,7 +13,7 @@ APPEARANCE = 16  # pixels on each side of the appearance vector: a box that trem
 
 
 def face_region(frame: torch.Tensor, box: Box) -> torch.Tensor:
-    """(H, W, 3) in [0, 1] -> luminance of the face, (FACE_PIXELS, FACE_PIXELS); outside the picture there is nothing."""
+    """(H, W, 3) in [0, 1] -> luminance of the box, (FACE_PIXELS, FACE_PIXELS), without what lies outside."""
     left, top, right, bottom = box
     height, width = frame.shape[:2]
     left, top = min(max(0, int(left)), width - 1), min(max(0, int(top)), height - 1)

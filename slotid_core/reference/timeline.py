@@ -14,18 +14,16 @@ LEAST_GAP = 0.02  # of the clip: scores further apart than that belong to differ
 def draw_timeline(survey: Survey) -> torch.Tensor:
     """A survey of a clip -> (1, 300, 960, 3)."""
     picture, pen = canvas(WIDTH, HEIGHT)
-    best, span = survey.best, max(survey.duration, 1e-3)
+    best, origin = survey.best, 0.0 if survey.regions else survey.best.start_seconds
+    span = max(survey.duration - origin, 1e-3)
 
     def across(seconds: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * min(1.0, max(0.0, seconds / span))
+        return LEFT + (WIDTH - LEFT - RIGHT) * min(1.0, max(0.0, (seconds - origin) / span))
 
     chosen = (across(best.start_seconds), max(across(best.end_seconds), across(best.start_seconds) + 3))
     parts = ", ".join(f"{name} {value:.2f}" for name, value in best.parts.items())
-    pen.text(
-        (LEFT, 8),
-        f"{best.start_seconds:.2f} to {best.end_seconds:.2f} s taken, {best.num_frames} frames, score {best.total:.2f}",
-        fill=INK, font=font(15),
-    )  # fmt: skip
+    taken = f"{best.start_seconds:.2f} to {best.end_seconds:.2f} s taken, {best.num_frames} frames"
+    pen.text((LEFT, 6), taken + (f", score {best.total:.2f}" if parts else ", not searched"), fill=INK, font=font(15))
     pen.text((LEFT, 24), parts, fill=FAINT, font=font(11))
     _strip(picture, survey, across)
     for seconds, seen in survey.faces:
@@ -36,7 +34,7 @@ def draw_timeline(survey: Survey) -> torch.Tensor:
     _curve(pen, survey, across)
     for seconds in survey.cuts:
         pen.line([across(seconds), STRIP[0], across(seconds), CURVE[1]], fill=POOR, width=2)
-    _axis(pen, span, across)
+    _axis(pen, origin, span, across)
     legend = "blue: score of the window beginning here   green: the window taken   red line: cut   gaps: not examined"
     pen.text((LEFT, HEIGHT - 24), legend, fill=FAINT, font=font(11))
     return as_image(picture)
@@ -68,10 +66,10 @@ def _curve(pen, survey: Survey, across) -> None:
     pen.text((4, bottom - 10), "0", fill=FAINT, font=font(11))
 
 
-def _axis(pen, span: float, across) -> None:
+def _axis(pen, origin: float, span: float, across) -> None:
     step = next((s for s in (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800) if span / s <= 12), 3600)
-    for seconds in np.arange(0, span + 1e-6, step):
-        x = across(float(seconds))
+    for seconds in np.arange(np.ceil(origin / step) * step, origin + span + 1e-6, step):
+        x = across(seconds)
         pen.line([x, CURVE[1], x, CURVE[1] + 4], fill=FAINT)
         label = f"{seconds:g} s" if step < 60 else f"{seconds / 60:g} min"
         pen.text((min(x, WIDTH - 44), CURVE[1] + 6), label, fill=FAINT, font=font(11))

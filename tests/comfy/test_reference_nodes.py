@@ -59,8 +59,9 @@ def portrait(reference, frames, **settings):
 def test_a_clip_in_a_subfolder_becomes_a_face_clip_and_a_portrait(reference, input_folder):
     write_clip(input_folder / "people" / "ann.mp4")
     assert "people/ann.mp4" in reference.SlotIDLoadReferenceVideo.define_schema().inputs[0].options
-    frames, rate, audio, notes = load(reference, "people/ann.mp4")
+    frames, rate, audio, notes, timeline, window = load(reference, "people/ann.mp4")
     assert frames.shape == (9, 64, 96, 3) and rate == 25 and audio is None and "9" in notes
+    assert timeline.shape[0] == 1 and json.loads(window)["frames"] == 9
     clip, boxes, overlay, report = track(reference, frames)
     assert clip.shape == (9, 64, 64, 3) and len(overlay) == 9
     assert boxes == [[]] * 9 and "No face" in json.loads(report)["notes"][0]
