@@ -76,7 +76,7 @@ class IdentityGuider(comfy.samplers.CFGGuider):
 
 def make_guider(model, positive, negative, text_scale, identity_scale, order) -> IdentityGuider:
     if not patching.has_identity(model):
-        raise SlotIDError("The MODEL has no identity. Put Apply Slot-ID Identity before this node.")
+        raise SlotIDError("The MODEL has no identity. Put Apply Slot-ID Identity or Apply Lynx before this node.")
     guider = IdentityGuider(model)
     guider.set_guidance(positive, negative, text_scale, identity_scale, order)
     return guider
@@ -91,7 +91,7 @@ class SlotIDGuider(io.ComfyNode):
             category=CATEGORY,
             description="Guidance with one scale for the prompt and one for the person, for SamplerCustomAdvanced.",
             inputs=[
-                io.Model.Input("model", tooltip="A MODEL from Apply Slot-ID Identity."),
+                io.Model.Input("model", tooltip="A MODEL from Apply Slot-ID Identity or Apply Lynx."),
                 io.Conditioning.Input("positive", tooltip="The prompt."),
                 io.Conditioning.Input("negative", tooltip="The negative prompt; may be empty."),
                 *GUIDANCE_INPUTS,

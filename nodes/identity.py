@@ -38,7 +38,7 @@ class SlotIDSaveIdentity(io.ComfyNode):
 
     @classmethod
     def execute(cls, identity, name, replace) -> io.NodeOutput:
-        path = paths.new_identity_path(name, replace)
+        path = paths.new_path(paths.IDENTITIES, "an identity", name, replace)
         identity.save(path)
         file_name = os.path.basename(path)
         return io.NodeOutput(file_name, ui=ui.PreviewText(f"Saved as {file_name}"))

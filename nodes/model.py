@@ -134,7 +134,7 @@ class SlotIDApplyIdentity(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "conditionings",
-                    options=["positive", "positive and middle"],
+                    options=list(patching.CONDITIONINGS),
                     default="positive",
                     tooltip="Which conditionings get the person. 'positive and middle' is for DualCFGGuider only, "
                     "whose second conditioning is the middle one.",
@@ -146,9 +146,6 @@ class SlotIDApplyIdentity(io.ComfyNode):
     @classmethod
     def execute(cls, model, identity, strength, start_percent, end_percent, blocks, conditionings) -> io.NodeOutput:
         _, depth = patching.wan_shape(model)
-        names = {"positive", patching.NEGATIVE_WITH_IDENTITY}
-        if conditionings == "positive and middle":
-            names.add("middle")
         patched = patching.apply_identity(
             model,
             identity,
@@ -156,7 +153,7 @@ class SlotIDApplyIdentity(io.ComfyNode):
             start_percent,
             end_percent,
             patching.parse_blocks(blocks, depth),
-            frozenset(names),
+            patching.CONDITIONINGS[conditionings],
         )
         return io.NodeOutput(patched)
 

@@ -1,13 +1,13 @@
-"""How an identity gets onto a ComfyUI MODEL.
+"""How a person gets onto a ComfyUI MODEL, whatever draws them: a Slot-ID identity, or what another system adds.
 
 Everything is closures on a clone. Per sampling run, a SAMPLER_SAMPLE wrapper notes which conditioning is called
-what; per model call, a DIFFUSION_MODEL wrapper installs the identity on a copy of `transformer_options`. Nothing
+what; per model call, a DIFFUSION_MODEL wrapper installs what they need on a copy of `transformer_options`. Nothing
 is left on the model when a call returns, raises or is interrupted.
 """
 
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import comfy.ldm.wan.model
 import torch
@@ -21,6 +21,11 @@ from ..slotid_core.wan.injection import SHARED_KEY, count_padding, install_ident
 WRAPPER_KEY = "slotid_identity"
 ADAPTER_KEY = "slotid_adapter"
 NEGATIVE_WITH_IDENTITY = "negative with identity"
+# Choice of an Apply node -> the guiders' names of the conditionings that get the person.
+CONDITIONINGS = {
+    "positive": frozenset({"positive", NEGATIVE_WITH_IDENTITY}),
+    "positive and middle": frozenset({"positive", "middle", NEGATIVE_WITH_IDENTITY}),
+}
 
 
 def wan_shape(model: ModelPatcher) -> tuple[int, int]:
@@ -63,8 +68,35 @@ def apply_identity(
         )
     warn_about_lora(model, identity)
     blocks = tuple(blocks)
-    range_key = f"range_{uuid.uuid4().hex}"
     on_device: dict[torch.device, Identity] = {}
+
+    def draw_identity(transformer, options, context, sigma, rows):
+        row_strength = (strength * rows).to(context.device)
+        if not row_strength.any():
+            return options
+        if context.device not in on_device:
+            on_device[context.device] = identity.to(context.device, torch.float32)
+        condition = on_device[context.device].condition(sigma.expand(len(rows)), row_strength)
+
+        def padding_vector():
+            return transformer.text_embedding(context.new_zeros(1, 1, context.shape[2]))
+
+        return install_identity(options, condition, blocks, count_padding(context), padding_vector)
+
+    return add_to_calls(model, start_percent, end_percent, cond_names, draw_identity)
+
+
+def add_to_calls(
+    model: ModelPatcher, start_percent: float, end_percent: float, cond_names: frozenset[str], install: Callable
+) -> ModelPatcher:
+    """A clone of `model` that calls `install` before each forward pass between start and end.
+
+    Args:
+        cond_names: the conditionings that show the person, by their names in the guider.
+        install: (transformer, transformer_options, context, sigma, rows) -> transformer_options for this one pass;
+            context (B, M, text width), sigma a float32 scalar on its device, rows (B,) 1 where the person belongs.
+    """
+    range_key = f"range_{uuid.uuid4().hex}"
 
     def note_conditionings(executor, guider, sigmas, extra_args, *args, **kwargs):
         options = extra_args["model_options"].setdefault("transformer_options", {})
@@ -76,29 +108,20 @@ def apply_identity(
         }
         return executor(guider, sigmas, extra_args, *args, **kwargs)
 
-    def draw_identity(
+    def install_for_this_call(
         executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options=None, **kwargs
     ):
         options = transformer_options or {}
         sigma = options["sigmas"].max() if "sigmas" in options else timestep.max() / 1000
         start, end = options.get(SHARED_KEY, {}).get(range_key, (1.0, 0.0))
-        row_strength = strength * rows_with_identity(options, cond_names, x.shape[0])
-        if end <= sigma <= start and row_strength.any():
-            if x.device not in on_device:
-                on_device[x.device] = identity.to(x.device, torch.float32)
-            condition = on_device[x.device].condition(
-                sigma.float().to(x.device).expand(x.shape[0]), row_strength.to(x.device)
-            )
-
-            def padding_vector():
-                return executor.class_obj.text_embedding(context.new_zeros(1, 1, context.shape[2]))
-
-            options = install_identity(options, condition, blocks, count_padding(context), padding_vector)
+        if end <= sigma <= start:
+            rows = rows_with_identity(options, cond_names, x.shape[0])
+            options = install(executor.class_obj, options, context, sigma.float().to(x.device), rows)
         return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
 
     patched = model.clone()
     patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, note_conditionings)
-    patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY, draw_identity)
+    patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY, install_for_this_call)
     return patched
 
 

@@ -11,7 +11,7 @@ from ..slotid_core.toy_world.random_checkpoints import random_checkpoints
 
 ADAPTERS = "slotid"
 IDENTITIES = "slotid_identities"
-EXTENSIONS = {".safetensors"}
+EXTENSIONS = frozenset({".safetensors"})
 NAME = re.compile(r"[\w][\w .-]*")
 TOY_FOLDER = "toy_world"
 TOY_ADAPTER = "toy_world_random"
@@ -20,9 +20,13 @@ TOY_ADAPTER = "toy_world_random"
 def register_folders() -> None:
     root = os.path.join(folder_paths.models_dir, "slotid")
     for category, folder in ((ADAPTERS, root), (IDENTITIES, os.path.join(root, "identities"))):
-        folder_paths.add_model_folder_path(category, folder)
-        paths, extensions = folder_paths.folder_names_and_paths[category]
-        folder_paths.folder_names_and_paths[category] = (paths, set(extensions) | EXTENSIONS)
+        register_folder(category, folder)
+
+
+def register_folder(category: str, folder: str, extensions: frozenset[str] = EXTENSIONS) -> None:
+    folder_paths.add_model_folder_path(category, folder)
+    paths, known = folder_paths.folder_names_and_paths[category]
+    folder_paths.folder_names_and_paths[category] = (paths, set(known) | extensions)
 
 
 def adapter_names() -> list[str]:
@@ -53,14 +57,18 @@ def model_path(category: str, name: str) -> str:
     return path
 
 
-def new_identity_path(name: str, replace: bool) -> str:
-    """Where an identity of this name goes; an existing file is numbered around unless `replace`."""
+def new_path(category: str, what: str, name: str, replace: bool) -> str:
+    """Where a new file of this name goes; an existing one is numbered around unless `replace`.
+
+    Args:
+        what: the thing saved, with its article, for the error.
+    """
     name = name.strip().removesuffix(".safetensors")
     if not NAME.fullmatch(name):
         raise SlotIDError(
-            f"{name!r} cannot be an identity's name. Use letters, digits, spaces, dots, '-' and '_', and no folders."
+            f"{name!r} cannot be {what}'s name. Use letters, digits, spaces, dots, '-' and '_', and no folders."
         )
-    folder = folder_paths.get_folder_paths(IDENTITIES)[0]
+    folder = folder_paths.get_folder_paths(category)[0]
     path, number = os.path.join(folder, f"{name}.safetensors"), 2
     while os.path.exists(path) and not replace:
         path, number = os.path.join(folder, f"{name}_{number}.safetensors"), number + 1

@@ -14,23 +14,32 @@ def encode_reference(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(T, H, W, 3) and (1, H, W, 3) -> (1, 16, (T-1)/4 + 1, H/8, W/8) and (1, 16, 1, H/8, W/8)."""
     for name, pixels in (("face_clip", face_clip), ("portrait", portrait)):
-        check_frames(pixels)
-        height, width = pixels.shape[1:3]
-        if height % 16 or width % 16:
-            raise SlotIDError(
-                f"{name} is {width}x{height}; both sides must be multiples of 16. "
-                "Set size in Track Face to one, such as 256."
-            )
-    _check_vae(vae)
+        check_sides(name, pixels)
     frames = face_clip[: largest_window(len(face_clip))]
     latents = []
     for done, pixels in enumerate((frames, portrait[:1])):
         progress(done, 2)
-        latent = vae.encode(pixels[:, :, :, :3])
-        _check_latent(latent, pixels)
-        latents.append(latent)
+        latents.append(encode_frames(vae, pixels))
     progress(2, 2)
     return latents[0], latents[1]
+
+
+def encode_frames(vae, pixels: torch.Tensor) -> torch.Tensor:
+    """4n+1 frames (T, H, W, 3) -> (1, 16, (T-1)/4 + 1, H/8, W/8), by Wan 2.1's VAE or an error."""
+    _check_vae(vae)
+    latent = vae.encode(pixels[:, :, :, :3])
+    _check_latent(latent, pixels)
+    return latent
+
+
+def check_sides(name: str, pixels: torch.Tensor) -> None:
+    check_frames(pixels)
+    height, width = pixels.shape[1:3]
+    if height % 16 or width % 16:
+        raise SlotIDError(
+            f"{name} is {width}x{height}; both sides must be multiples of 16. "
+            "Set size in Track Face to one, such as 256."
+        )
 
 
 def _check_vae(vae) -> None:

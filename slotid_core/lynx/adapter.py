@@ -75,7 +75,7 @@ class LynxAdapter(nn.Module):
                 f"A face embedding of width {embeddings.shape[-1]} does not fit this Lynx adapter. Load a resampler, "
                 "and make the embedding with Lynx Face Embedding."
             )
-        tokens = self.resampler.to(embeddings.device)(embeddings.to(self.resampler.latents.dtype).unsqueeze(1))
+        tokens = self.resampler(embeddings.to(self.resampler.latents).unsqueeze(1)).to(embeddings.device)
         branches = {}
         for block, layer in self.id_layers.items():
             key, value = layer(tokens)
@@ -177,8 +177,11 @@ def _load(module: nn.Module, tensors: Mapping[str, Tensor], title: str) -> nn.Mo
 
 
 def _project(linear: nn.Linear, tokens: Tensor) -> Tensor:
-    bias = None if linear.bias is None else linear.bias.to(tokens)
-    return F.linear(tokens, linear.weight.to(tokens), bias)
+    # First to the device, then to the precision: half the way for half-precision weights.
+    weight, bias = (
+        None if tensor is None else tensor.to(tokens.device).to(tokens.dtype) for tensor in (linear.weight, linear.bias)
+    )
+    return F.linear(tokens, weight, bias)
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:

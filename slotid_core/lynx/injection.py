@@ -7,7 +7,6 @@ exactly where Lynx's code adds it, through the block's own layers, with nothing 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn

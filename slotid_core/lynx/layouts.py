@@ -24,7 +24,7 @@ LITE_STRIDE = 2
 
 @dataclass(frozen=True)
 class AdapterLayers:
-    """Tensors of one adapter by block: "to_k.weight", "to_v.weight", and where they exist the biases and "registers"."""
+    """Tensors of one adapter by block: "to_k.weight", "to_v.weight", and where they exist biases and "registers"."""
 
     part: Part
     blocks: dict[int, dict[str, Tensor]]
@@ -68,8 +68,8 @@ def _check(layers: AdapterLayers) -> None:
     odd = [number for number, found in shapes.items() if found != usual]
     if odd:
         raise SlotIDError(
-            f"The {TITLES[layers.part]} file is damaged or mixed: layer {odd[0]} has {shapes[odd[0]]} where others have "
-            f"{usual}. Download it again."
+            f"The {TITLES[layers.part]} file is damaged or mixed: layer {odd[0]} has {shapes[odd[0]]} where others "
+            f"have {usual}. Download it again."
         )
 
 

@@ -1,4 +1,4 @@
-"""What the Ref adapter reads: how the frozen base itself sees the reference face, in every block (Lynx, section 3.1)."""
+"""What the Ref adapter reads: how the frozen base itself sees the face, in every block (Lynx, section 3.1)."""
 
 import os
 from collections.abc import Callable

@@ -1,0 +1,343 @@
+"""Lynx on ComfyUI's own Wan models, in process: what it equals, where it acts, what it leaves and what it refuses."""
+
+import comfy.sample
+import comfy.samplers
+import comfy.sd
+import pytest
+import torch
+from comfy_extras.nodes_custom_sampler import Guider_DualCFG
+
+import nodes as core_nodes
+
+WIDTH, DEPTH = 256, 4
+LATENT = {"samples": torch.zeros(1, 16, 3, 8, 8)}
+MODULES = (
+    "nodes.patching", "nodes.lynx", "nodes.lynx_patching", "nodes.lynx_reference", "nodes.guider", "slotid_core.lynx",
+    "slotid_core.lynx.random_checkpoints", "slotid_core.slot_id", "slotid_core.wan", "slotid_core.weights",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pack(pack_module):
+    return {name.split(".", 1)[1] if name.startswith("nodes") else name: pack_module(name) for name in MODULES}
+
+
+def load_wan(pack, seed=0, model_options=None, **settings):
+    wan = pack["slotid_core.wan"]
+    torch.manual_seed(seed)
+    config = wan.WanConfig(**{**dict(dim=WIDTH, ffn_dim=512, num_layers=DEPTH, num_heads=2), **settings})
+    return comfy.sd.load_diffusion_model_state_dict(
+        wan.WanModel(config).state_dict(), model_options=model_options or {}
+    )
+
+
+@pytest.fixture(scope="module")
+def model(pack):
+    return load_wan(pack)
+
+
+@pytest.fixture(scope="module")
+def adapters(pack, tmp_path_factory):
+    files = pack["slotid_core.lynx.random_checkpoints"].random_lynx(tmp_path_factory.mktemp("lynx"))
+    read, build = pack["slotid_core.weights"].read_tensors, pack["slotid_core.lynx"].build_adapter
+    full, full_resampler, ref, lite, lite_resampler = (
+        read(path)[0]
+        for path in (
+            files.full_id_layers,
+            files.full_resampler,
+            files.ref_layers,
+            files.lite_id_layers,
+            files.lite_resampler,
+        )
+    )
+    return {
+        "lite": build(lite_resampler, lite, None),
+        "full": build(full_resampler, full, None),
+        "full + ref": build(full_resampler, full, ref),
+    }
+
+
+VARIANTS = ("lite", "full", "full + ref")
+
+
+def face(seed=1):
+    return torch.nn.functional.normalize(torch.randn(1, 512, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+def features(seed=2):
+    return torch.randn(2, DEPTH, 16, WIDTH, generator=torch.Generator().manual_seed(seed))
+
+
+def text(seed, rows=10):
+    context = torch.zeros(1, 512, 4096)
+    context[:, :rows] = torch.randn(1, rows, 4096, generator=torch.Generator().manual_seed(seed))
+    return [[context, {}]]
+
+
+PROMPT, NEGATIVE = text(1), text(2, rows=3)
+
+
+@pytest.fixture
+def apply(pack, adapters):
+    def apply(model, variant="full + ref", id_scale=1.0, ref_scale=1.0, start=0.0, end=1.0, blocks=range(DEPTH),
+              conditionings="positive", seed=1):  # fmt: skip
+        adapter = adapters[variant]
+        branches = adapter.face_branches(torch.cat([torch.zeros(1, 512), face(seed)]))
+        reference = adapter.reference_branches(features()) if "ref" in variant else {}
+        held = pack["lynx_patching"].hold(model, branches, reference)
+        names = pack["patching"].CONDITIONINGS[conditionings]
+        return pack["lynx_patching"].apply_lynx(model, held, id_scale, ref_scale, start, end, blocks, names)
+
+    return apply
+
+
+@torch.inference_mode()
+def sample(model, positive=PROMPT, negative=NEGATIVE, cfg=5.0, latent=LATENT, seed=3):
+    return core_nodes.common_ksampler(model, seed, 3, cfg, "euler", "simple", positive, negative, latent)[0]["samples"]
+
+
+def run_guider(guider, callback=None, sigmas=None):
+    noise = comfy.sample.prepare_noise(LATENT["samples"], 3, None)
+    if sigmas is None:
+        sigmas = comfy.samplers.KSampler(guider.model_patcher, 3, torch.device("cpu"), "euler", "simple").sigmas
+    with torch.inference_mode():
+        return guider.sample(
+            noise, LATENT["samples"], comfy.samplers.sampler_object("euler"), sigmas, callback=callback, seed=3
+        )
+
+
+def separate_passes(model, monkeypatch):
+    monkeypatch.setattr(model.model, "memory_required", lambda *args, **kwargs: 1e30)
+
+
+def direct(model, options, context, rows=2):
+    """One forward pass of the network itself."""
+    x = torch.randn(rows, 16, 3, 8, 8, generator=torch.Generator().manual_seed(9))
+    transformer = model.model.diffusion_model
+    with torch.inference_mode():
+        return transformer(x, torch.full((rows,), 600.0), context.expand(rows, -1, -1), transformer_options=options)
+
+
+def test_core_and_our_own_wan_do_the_same_with_lynx(pack, adapters):
+    """The injection is one code for both; parity with the official modules is tested on ours."""
+    lynx, wan = pack["slotid_core.lynx"], pack["slotid_core.wan"]
+    core_model = load_wan(pack)
+    torch.manual_seed(0)
+    ours = wan.WanModel(wan.WanConfig(dim=WIDTH, ffn_dim=512, num_layers=DEPTH, num_heads=2)).eval()
+    adapter = adapters["full + ref"]
+    branches = adapter.face_branches(torch.cat([torch.zeros(1, 512), face()]))
+    reference = adapter.reference_branches(features())
+    condition = lynx.LynxCondition(torch.tensor([1, 0]), branches, reference, 0.8, 0.7)
+    results = []
+    for transformer in (core_model.model.diffusion_model.float(), ours):
+        options = lynx.install_lynx({}, transformer, condition, range(DEPTH))
+        x = torch.randn(2, 16, 3, 8, 8, generator=torch.Generator().manual_seed(9))
+        with torch.inference_mode():
+            context = PROMPT[0][0].expand(2, -1, -1)
+            results.append(transformer(x, torch.full((2,), 600.0), context, transformer_options=options))
+    assert (results[0] - results[1]).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_scale_zero_is_the_incoming_model_and_scales_are_continuous(model, apply, variant):
+    base = sample(model)
+    assert torch.equal(sample(apply(model, variant, 0.0, 0.0)), base)
+    distance = [(sample(apply(model, variant, s, s)) - base).abs().max() for s in (0.01, 0.1, 1.0)]
+    assert 0 < distance[0] < distance[1] < distance[2]
+
+
+def test_both_scales_act_and_faces_differ(model, apply):
+    both = sample(apply(model))
+    for changed in (apply(model, id_scale=0.0), apply(model, ref_scale=0.0), apply(model, seed=5)):
+        assert (sample(changed) - both).abs().max() > 1e-2
+    assert torch.equal(sample(apply(model)), both)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_batched_and_separate_passes_agree(model, apply, monkeypatch, variant):
+    patched = apply(model, variant)
+    batched = sample(patched)
+    separate_passes(model, monkeypatch)
+    assert torch.allclose(sample(patched), batched, atol=5e-4)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("conditionings", ["positive", "positive and middle"])
+def test_dual_cfg_rows_are_those_meant(model, apply, monkeypatch, batched, conditionings):
+    """A conditioning without the person does not depend on whose face it is."""
+    if not batched:
+        separate_passes(model, monkeypatch)
+
+    def predict(seed, cfg_positive, cfg_middle):
+        guider = Guider_DualCFG(apply(model, conditionings=conditionings, seed=seed))
+        guider.set_conds(PROMPT, text(5), NEGATIVE)
+        guider.set_cfg(cfg_positive, cfg_middle)
+        return run_guider(guider)
+
+    # At positive scale 0 the result is negative + s (middle - negative).
+    same = torch.allclose(predict(1, 0.0, 3.0), predict(5, 0.0, 3.0), atol=2e-3)
+    assert same == (conditionings == "positive")
+    assert not torch.allclose(predict(1, 3.0, 3.0), predict(5, 3.0, 3.0), atol=1e-2)
+
+
+def test_start_and_end_bound_lynx_in_time(model, apply):
+    base, whole = sample(model), sample(apply(model))
+    for part in (sample(apply(model, end=0.5)), sample(apply(model, start=0.5))):
+        assert (part - base).abs().max() > 1e-3 and (part - whole).abs().max() > 1e-3
+    assert torch.equal(sample(apply(model, start=0.999, end=1.0)), base)
+
+
+def test_model_is_untouched_after_a_run_an_error_and_an_interrupt(model, apply):
+    base, patched = sample(model), apply(model)
+    with_lynx = sample(patched)
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    guider = comfy.samplers.CFGGuider(patched)
+    guider.set_conds(PROMPT, NEGATIVE)
+    with pytest.raises(KeyboardInterrupt):
+        run_guider(guider, callback=stop)
+    with pytest.raises(RuntimeError):
+        sample(patched, positive=[[torch.zeros(1, 512, 7), {}]])
+    hooks = [module for module in model.model.diffusion_model.modules() if module._forward_pre_hooks]
+    assert not hooks
+    assert torch.equal(sample(model), base)
+    assert torch.equal(sample(patched), with_lynx)
+
+
+@pytest.mark.parametrize("order", ["lynx first", "slot-id first"])
+def test_slot_id_and_lynx_on_one_model_in_either_order(pack, model, apply, order, monkeypatch):
+    slot_id = pack["slotid_core.slot_id"]
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=torch.Generator().manual_seed(4))
+
+    identity = slot_id.Identity(
+        normal(1, 2, WIDTH), normal(1, 6, WIDTH), 0.3 * normal(1, 2, 2, WIDTH), 0.3 * normal(1, 2, 2, WIDTH), WIDTH,
+        DEPTH, slot_id.GateSchedule("linear"),
+    )  # fmt: skip
+    names = pack["patching"].CONDITIONINGS["positive"]
+
+    def slot(model, strength=1.0):
+        return pack["patching"].apply_identity(model, identity, strength, 0.0, 1.0, range(DEPTH), names)
+
+    def stack(strength=1.0, scale=1.0):
+        if order == "lynx first":
+            return slot(apply(model, id_scale=scale, ref_scale=scale), strength)
+        return apply(slot(model, strength), id_scale=scale, ref_scale=scale)
+
+    both, reference = sample(stack()), sample(apply(slot(model)))
+    assert torch.allclose(both, reference, atol=1e-4)
+    assert torch.equal(sample(stack(strength=0.0)), sample(apply(model)))
+    assert torch.equal(sample(stack(scale=0.0)), sample(slot(model)))
+    assert (both - sample(apply(model))).abs().max() > 1e-2 and (both - sample(slot(model))).abs().max() > 1e-2
+    # A prompt without padding makes Slot-ID run the batch in two parts; each must keep its own rows of Lynx.
+    long = text(4, rows=512)
+    batched = sample(stack(), positive=long)
+    separate_passes(model, monkeypatch)
+    assert torch.allclose(sample(stack(), positive=long), batched, atol=5e-4)
+
+
+def test_chains_onto_an_attention_override_and_a_block_replacement(model, apply):
+    seen = []
+
+    def override(function, *args, **kwargs):
+        seen.append("attention")
+        return function(*args, **kwargs)
+
+    def count(args, extra):
+        seen.append("block")
+        return extra["original_block"](args)
+
+    chained = model.clone()
+    chained.model_options["transformer_options"]["optimized_attention_override"] = override
+    chained.set_model_patch_replace(count, "dit", "double_block", 1)
+    assert torch.equal(sample(apply(chained)), sample(apply(model)))
+    assert seen.count("block") == 3 and seen.count("attention") == 3 * DEPTH * 2
+
+
+def test_fp8_base_works(pack, apply):
+    fp8 = load_wan(pack, model_options={"dtype": torch.float8_e4m3fn})
+    assert fp8.model.diffusion_model.blocks[0].self_attn.q.weight.dtype == torch.float8_e4m3fn
+    base = sample(fp8)
+    assert torch.equal(sample(apply(fp8, id_scale=0.0, ref_scale=0.0)), base)
+    out = sample(apply(fp8))
+    assert torch.isfinite(out).all() and (out - base).abs().max() > 1e-2
+
+
+def test_i2v_with_clip_image_tokens(pack, apply):
+    model = load_wan(pack, in_dim=36, has_image_tokens=True)
+    extra = {"concat_latent_image": torch.randn(1, 16, 3, 8, 8), "concat_mask": torch.ones(1, 1, 3, 8, 8)}
+
+    class Vision:
+        penultimate_hidden_states = torch.randn(1, 257, 1280)
+
+    conds = [[[c[0][0], {**extra, "clip_vision_output": Vision()}]] for c in (PROMPT, NEGATIVE)]
+    base = sample(model, *conds)
+    assert torch.equal(sample(apply(model, id_scale=0.0, ref_scale=0.0), *conds), base)
+    assert (sample(apply(model), *conds) - base).abs().max() > 1e-2
+
+
+def test_a_compiled_block_gives_the_same(model, apply):
+    base = sample(apply(model))
+    compiled = apply(model)
+    block = compiled.model.diffusion_model.blocks[1]
+    compiled.add_object_patch("diffusion_model.blocks.1", torch.compile(block, backend="eager"))
+    assert torch.allclose(sample(compiled), base, atol=1e-5)
+
+
+def test_the_guider_gives_lynxs_own_three_way_guidance(pack, model, apply, monkeypatch):
+    """u + s_i (i - u) + s_t (c - i) with u = (negative, nobody), i = (negative, person), c = (prompt, person)."""
+    patched, nobody = apply(model), apply(model, conditionings="positive")
+    sigmas = torch.tensor([1.0, 0.0])
+
+    def one(model, positive):
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(positive, NEGATIVE)
+        guider.set_cfg(1.0)
+        return run_guider(guider, sigmas=sigmas)
+
+    i, c = one(patched, NEGATIVE), one(patched, PROMPT)
+    with monkeypatch.context() as patch:
+        patch.setattr(pack["patching"], "rows_with_identity", lambda options, names, batch: torch.zeros(batch))
+        u = one(nobody, NEGATIVE)
+    guider = pack["guider"].make_guider(patched, PROMPT, NEGATIVE, 5.0, 2.0, "identity first")
+    assert torch.allclose(run_guider(guider, sigmas=sigmas), u + 2.0 * (i - u) + 5.0 * (c - i), atol=2e-3)
+    assert (i - u).abs().max() > 1e-3
+
+
+def test_guider_wants_an_identity(pack, model):
+    with pytest.raises(ValueError, match="Apply Lynx"):
+        pack["guider"].make_guider(model, PROMPT, NEGATIVE, 5.0, 2.0, "identity first")
+
+
+def test_reference_features_through_core_equal_the_direct_pass(pack, model):
+    read = pack["slotid_core.lynx"].read_features
+    x = torch.randn(2, 16, 1, 8, 8, generator=torch.Generator().manual_seed(6))
+    base, context = model.model, PROMPT[0][0].expand(2, -1, -1)
+    with torch.inference_mode():
+        through_core = read(
+            base.diffusion_model,
+            lambda: base.apply_model(x, torch.zeros(2), c_crossattn=context, transformer_options={}),
+        )
+        direct = read(base.diffusion_model, lambda: base.diffusion_model(x, torch.zeros(2), context))
+    assert through_core.shape == (2, DEPTH, 16, WIDTH)
+    assert torch.equal(through_core, direct)
+    with pytest.raises(ZeroDivisionError):
+        read(base.diffusion_model, lambda: 1 / 0)
+    assert not any(module._forward_pre_hooks for module in base.diffusion_model.modules())
+
+
+def test_a_model_of_another_size_and_missing_parts_are_explained(pack, model, adapters):
+    wide = load_wan(pack, dim=384, num_heads=3)
+    with pytest.raises(ValueError, match="width 256.*width 384"):
+        adapters["full"].check_model(*pack["patching"].wan_shape(wide))
+    needed = pack["lynx"].needed
+    with pytest.raises(ValueError, match="no Ref layers"):
+        needed(object(), {}, 1.0, "reference", "Ref layers")
+    with pytest.raises(ValueError, match="need a face"):
+        needed(None, {"0": 1}, 1.0, "face", "ID layers")
+    i2v = load_wan(pack, in_dim=36, has_image_tokens=True)
+    with pytest.raises(ValueError, match="text-to-video"):
+        pack["lynx_reference"].check_base(i2v)
