@@ -12,10 +12,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..wan.injection import rows_running
+from ..wan.model import ATTENTION_KIND, SELF_ATTENTION, TEXT_ATTENTION
 from ..wan.rope import undo_rotary
 
 OVERRIDE = "optimized_attention_override"
-SELF_ATTENTION, CROSS_ATTENTION = 0, 1  # the order of a block's calls; I2V blocks make a third, for image tokens
+# A block's calls in order. I2V blocks make a third, and the two on text and image tokens are summed, so that the
+# branch may join either. Our own model says which call it is, because recomputing a block repeats them.
+ORDER = (SELF_ATTENTION, TEXT_ATTENTION)
 
 
 @dataclass(frozen=True)
@@ -88,15 +91,15 @@ def _override(block: nn.Module, condition: LynxCondition, face, reference, args:
     calls: list[None] = []  # how many attentions this run has computed so far
 
     def attention(function, q: Tensor, k: Tensor, v: Tensor, *positional, **named) -> Tensor:
-        call = len(calls)
+        kind = named.get("transformer_options", options).get(ATTENTION_KIND) or dict(enumerate(ORDER)).get(len(calls))
         calls.append(None)
         inputs = (q, k, v, *positional)
         out = function(*inputs, **named) if before is None else before(function, *inputs, **named)
         heads = named["heads"] if "heads" in named else positional[0]
-        if call == SELF_ATTENTION and reference is not None:
+        if kind == SELF_ATTENTION and reference is not None:
             q = undo_rotary(q.unflatten(2, (heads, -1)), rotary).flatten(2)
             return out + condition.ref_scale * attend(q, reference, rows, block.self_attn.norm_k, heads)
-        if call == CROSS_ATTENTION and face is not None:
+        if kind == TEXT_ATTENTION and face is not None:
             return out + condition.id_scale * attend(q, face, rows, block.cross_attn.norm_k, heads)
         return out
 

@@ -40,7 +40,7 @@ def read_layers(tensors: Mapping[str, Tensor], part: Part) -> AdapterLayers:
     Raises:
         SlotIDError: not one tensor belongs to this part, or a block is incomplete or of another shape.
     """
-    names = rf"(?:(to_[kv])_{part}\.(weight|bias)|(registers))"
+    names = rf"(?:(to_[kv])_{part}\.(weight|bias)|({'registers' if part == 'ip' else '(?!)'}))"
     official = re.compile(rf"(\d+)\.{names}")
     repacked = re.compile(rf"(?:diffusion_model\.)?blocks\.(\d+)\.{re.escape(WHERE[part])}\.{names}")
     for layout in (official, repacked):

@@ -22,6 +22,9 @@ from .rope import apply_rotary, rotary_matrices
 
 CLIP_WIDTH = 1280
 TEXT_ROWS = 512
+# Under this key the options of an attention override say which attention of the block is computed.
+ATTENTION_KIND = "attention_kind"
+SELF_ATTENTION, TEXT_ATTENTION, IMAGE_ATTENTION = "self", "text", "image"
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class SelfAttention(nn.Module):
         self.norm_k = nn.RMSNorm(config.dim, eps=config.eps)
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, transformer_options: Mapping, key_bias: Tensor | None = None
+        self, kind: str, q: Tensor, k: Tensor, v: Tensor, transformer_options: Mapping, key_bias: Tensor | None = None
     ) -> Tensor:
         """q (B, N, D), k and v (B, M, D), key_bias (M,) added to the logits -> (B, N, D)."""
 
@@ -90,12 +93,13 @@ class SelfAttention(nn.Module):
         override = transformer_options.get("optimized_attention_override")
         if override is None:
             return attention(q, k, v, self.num_heads)
-        return override(attention, q, k, v, heads=self.num_heads, transformer_options=transformer_options)
+        options = {**transformer_options, ATTENTION_KIND: kind}
+        return override(attention, q, k, v, heads=self.num_heads, transformer_options=options)
 
     def forward(self, x: Tensor, rotary: Tensor, transformer_options: Mapping) -> Tensor:
         q = apply_rotary(rearrange(self.norm_q(self.q(x)), "b n (h d) -> b n h d", h=self.num_heads), rotary)
         k = apply_rotary(rearrange(self.norm_k(self.k(x)), "b n (h d) -> b n h d", h=self.num_heads), rotary)
-        return self.o(self.attend(q.flatten(2), k.flatten(2), self.v(x), transformer_options))
+        return self.o(self.attend(SELF_ATTENTION, q.flatten(2), k.flatten(2), self.v(x), transformer_options))
 
 
 class CrossAttention(SelfAttention):
@@ -119,9 +123,10 @@ class CrossAttention(SelfAttention):
         image, text = context[:, :num_image_tokens], context[:, num_image_tokens:]
         key_bias = None if padding_row is None else padding_bias(padding_row, text.shape[1], text.device)
         q = self.norm_q(self.q(x))
-        out = self.attend(q, self.norm_k(self.k(text)), self.v(text), transformer_options, key_bias)
+        out = self.attend(TEXT_ATTENTION, q, self.norm_k(self.k(text)), self.v(text), transformer_options, key_bias)
         if num_image_tokens:
-            out = out + self.attend(q, self.norm_k_img(self.k_img(image)), self.v_img(image), transformer_options)
+            keys, values = self.norm_k_img(self.k_img(image)), self.v_img(image)
+            out = out + self.attend(IMAGE_ATTENTION, q, keys, values, transformer_options)
         return self.o(out)
 
 
