@@ -67,7 +67,7 @@ class CachedDataset:
         return len(self.samples)
 
     def read(self, index: int, names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
-        """Tensors of a sample in float32: video (16, T, h, w), reference, portrait, text (M, 4096); or those named.
+        """Tensors of a sample in float32, or those of them that are named; `prepare.Sample` says which there are.
 
         Raises:
             SlotIDError: the shard has been cut short or damaged since, or there is no tensor of a name.

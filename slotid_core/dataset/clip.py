@@ -28,4 +28,4 @@ class Clip:
 def key_of(name: str, identifier: str) -> str:
     """A key that shows the name and is as unique as the identifier, short enough for a tar header."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:60] or "clip"
-    return f"{readable}-{hashlib.sha256(identifier.encode()).hexdigest()[:8]}"
+    return f"{readable}-{hashlib.sha256(identifier.encode(errors='surrogatepass')).hexdigest()[:8]}"

@@ -55,14 +55,13 @@ def _listed_in(path: Path, by_folder: bool) -> list[Clip]:
     clips: list[Clip] = []
     seen: Counter[str] = Counter()
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SlotIDError(f"{path} cannot be read as UTF-8 text ({error}). Save it as UTF-8.") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        clip = _listed(path, number, line, by_folder, seen)
-        clips.append(clip)
+        clips.append(_listed(path, number, line, by_folder, seen))
     return clips
 
 
@@ -71,7 +70,7 @@ def _listed(path: Path, number: int, line: str, by_folder: bool, seen: Counter) 
     try:
         entry = json.loads(line)
         video, caption = entry["video_path"], entry["caption"]
-        if not isinstance(video, str) or not isinstance(caption, str):
+        if not isinstance(video, str) or not video or not isinstance(caption, str):
             raise TypeError("video_path and caption must be text")
         person = entry.get("person")
         if person is not None and not isinstance(person, str | int):
@@ -81,7 +80,7 @@ def _listed(path: Path, number: int, line: str, by_folder: bool, seen: Counter) 
         return Clip(key, "", key, failed=f"{where} is not a JSON object with video_path and caption ({error!r})")
     seen[video] += 1
     relative = Path(video)
-    key = key_of(relative.with_suffix("").as_posix(), f"{video} {seen[video]}")
+    key = key_of((relative.parent / relative.stem).as_posix(), f"{video} {seen[video]}")
     who = _person(relative, key, by_folder) if person in (None, "") else str(person)
     caption = _tidy(caption)
     failed = "" if caption else f"{where} has an empty caption"

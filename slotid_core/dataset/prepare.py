@@ -17,8 +17,8 @@ from .real_clips import probe, real_pixels, window_starts
 
 @dataclass(frozen=True)
 class Sample:
-    """tensors in float16: video (16, T, h, w), reference (16, T', h', w'), portrait (16, 1, h'', w''), text (M, 4096);
-    facts: what its `.json` says."""
+    """tensors in float16: video (16, T, h, w), reference (16, T', h', w'), portrait (16, 1, h'', w''), text (M, 4096),
+    and `empty_text` (M', 4096), the empty prompt, which training needs for guidance; facts: what its `.json` says."""
 
     key: str
     tensors: dict[str, Tensor]
@@ -39,6 +39,7 @@ class Preparer:
     def __init__(self, config: PrepareConfig):
         self.config = config
         self.encoders = Encoders(config)
+        self.empty_text = self.encoders.text_rows("")
         self.detector = None if config.toy_world else find_detector(config.detector_models, config.detector)
 
     def __call__(self, clip: Clip) -> Prepared:
@@ -73,7 +74,8 @@ class Preparer:
     def _sample(self, key: str, clip: Clip, pixels: Pixels, text: Tensor) -> Sample:
         tensors = {name: self.encoders.latents(getattr(pixels, name)) for name in ("video", "reference", "portrait")}
         facts = {"caption": clip.caption, "person": clip.person, "clip": clip.key, **pixels.facts}
-        return Sample(key, {**tensors, "text": text}, facts)
+        tensors |= {"text": text, "empty_text": self.empty_text}
+        return Sample(key, tensors, facts)
 
     def _reason(self, clip: Clip, error: Exception) -> str:
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):

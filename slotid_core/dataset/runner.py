@@ -170,5 +170,5 @@ def failures(folder: Path, manifest: dict) -> list[dict]:
 
 def write_json(path: Path, values: dict) -> None:
     unfinished = path.with_name(f".{path.name}{UNFINISHED}")
-    unfinished.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(unfinished, path)

@@ -103,7 +103,7 @@ def read_index(path: Path) -> list[dict]:
         SlotIDError: it is missing or cut short.
     """
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError) as error:
         raise SlotIDError(f"The index {path} cannot be read ({error}). Prepare the data set again.") from error
 
@@ -129,4 +129,4 @@ def _padded(size: int, unit: int) -> int:
 
 
 def _line(entry: dict) -> str:
-    return json.dumps(entry, ensure_ascii=False, sort_keys=True)
+    return json.dumps(entry, sort_keys=True)
