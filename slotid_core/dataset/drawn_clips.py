@@ -23,7 +23,7 @@ from .toy_world_source import scene_seed
 FINER = 2  # drawn at so many times the size of the crop, as a real video is larger than the crop from it
 SMOOTHING = 8  # frames, as the face tracker's default
 JITTER = 0.06  # of the head's side: detectors place their boxes a little differently on everybody
-SCALE = (0.85, 1.1)
+SCALE = (0.65, 1.05)  # some box the whole head, others brows to chin
 
 
 def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
