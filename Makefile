@@ -30,9 +30,11 @@ test-comfy:
 test-browser:
 	PYTHONPATH= $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/browser
 
-# What is too slow for every change: the package index, and a second ComfyUI in an environment of its own.
+# What is too slow for every change: the package index, work on many processes, and a second ComfyUI in an environment
+# of its own.
 prove: test
 	$(PYTHON) -m tools.check_requirements
+	$(PYTHON) -m pytest tests/core -m slow
 ifdef NEWEST_COMFYUI
 	COMFYUI_PATH="$(NEWEST_COMFYUI)" $(MAKE) SLOTID_VENV=.cache/newest env test-comfy test-browser
 else

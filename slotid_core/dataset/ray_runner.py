@@ -3,13 +3,16 @@
 The output folder must be one that every machine sees. A worker that dies is replaced and its shard made again.
 """
 
+import json
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from ..config import config_from_dict, config_to_dict
 from ..errors import SlotIDError
+from .clip import Clip
 from .config import PrepareConfig
 from .runner import new_preparer
 from .shards import is_whole, write_shard
@@ -19,17 +22,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class ShardWorker:
-    """Lives in a worker process and makes the shards whose numbers it is given."""
+    """Lives in a worker process and makes the shards that it is given, one a call."""
 
-    def __init__(self, config: dict, shards: dict[int, ShardPlan], folder: str):
-        self.shards, self.folder = shards, Path(folder)
+    def __init__(self, config: dict, folder: str):
+        self.folder = Path(folder)
         self.prepare = new_preparer(config_from_dict(PrepareConfig, config))
 
     def __call__(self, row: dict) -> dict:
+        clips = tuple(Clip(**clip) for clip in json.loads(row["clips"]))
         number = int(row["number"])
         if not is_whole(self.folder, number):  # a worker may have died after finishing it
-            write_shard(self.folder, self.shards[number], self.prepare)
-        return {"number": number, "clips": len(self.shards[number].clips)}
+            write_shard(self.folder, ShardPlan(number, clips), self.prepare)
+        return {"number": number, "done": len(clips)}
 
 
 def prepare_with_ray(
@@ -62,25 +66,28 @@ def prepare_with_ray(
             logging_level=logging.WARNING,
             **({"num_cpus": workers + 1, "include_dashboard": False} if local else {}),
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise SlotIDError(f"Ray cannot be reached at {address} ({error}). Check the address, or start it.") from error
+    except Exception as error:  # noqa: BLE001  a start that takes too long is a plain Exception
+        ray.shutdown()
+        raise SlotIDError(
+            f"Ray does not start, or cannot be reached at {address!r}: {' '.join(str(error).split())[:400]} "
+            "Check the address; on a machine that is busy with other work, try again later."
+        ) from error
     try:
         _quiet(ray)
-        rows = ray.data.from_items([{"number": shard.number} for shard in shards], override_num_blocks=len(shards))
+        rows = ray.data.from_items(
+            [{"number": s.number, "clips": json.dumps([asdict(clip) for clip in s.clips])} for s in shards],
+            override_num_blocks=len(shards),
+        )
         made = rows.map(
             ShardWorker,
-            fn_constructor_kwargs={
-                "config": config_to_dict(config),
-                "shards": {shard.number: shard for shard in shards},
-                "folder": str(folder.resolve()),
-            },
-            concurrency=min(workers, len(shards)),
+            fn_constructor_kwargs={"config": config_to_dict(config), "folder": str(folder.resolve())},
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
             num_cpus=1,
             num_gpus=1 if _on_gpu(config, ray) else 0,
         )
         going_on = True
         for row in made.iter_rows():
-            going_on = advance(row["clips"])
+            going_on = advance(row["done"])
             if not going_on:
                 break
         return going_on or all(is_whole(folder, shard.number) for shard in shards)

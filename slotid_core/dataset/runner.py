@@ -53,14 +53,17 @@ def prepare_dataset(
         progress(done, total)
         return not stopping()
 
-    if not missing or stopping():
-        whole = not missing
-    elif ray_address is None and workers == 1:
-        whole = _prepare_here(config, missing, folder, advance, stopping)
-    else:
-        from .ray_runner import prepare_with_ray
+    try:
+        if not missing or stopping():
+            whole = not missing
+        elif ray_address is None and workers == 1:
+            whole = _prepare_here(config, missing, folder, advance, stopping)
+        else:
+            from .ray_runner import prepare_with_ray
 
-        whole = prepare_with_ray(config, missing, folder, advance, workers, ray_address or "local")
+            whole = prepare_with_ray(config, missing, folder, advance, workers, ray_address or "local")
+    finally:
+        _sweep(folder)
     if not whole:
         raise Stopped
     return _write_manifest(config, plan, folder)
@@ -102,8 +105,7 @@ def _start_or_resume(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder:
     path = folder / STARTED
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(f".*{UNFINISHED}"):
-            leftover.unlink(missing_ok=True)
+        _sweep(folder)
         if path.exists():
             _compare(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(started)), folder)
         else:
@@ -114,6 +116,12 @@ def _start_or_resume(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder:
         if isinstance(error, SlotIDError):
             raise
         raise SlotIDError(f"{path} is damaged ({error}). Delete that folder and prepare again.") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left."""
+    for leftover in folder.glob(f".*{UNFINISHED}"):
+        leftover.unlink(missing_ok=True)
 
 
 def _compare(before: dict, now: dict, folder: Path) -> None:
