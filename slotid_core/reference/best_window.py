@@ -17,9 +17,8 @@ import torch
 
 from ..errors import SlotIDError
 from .clip import Progress, ReferenceClip, select_frames, shrink
-from .detector import Detector
-from .face import Box, Face, sides
-from .face_clip import faces_in
+from .face import Box, Detector, Face, sides
+from .find_faces import faces_in
 from .measure import appearance, exposure, face_region, sharpness, spread
 from .shots import cuts_between, thumbnail
 from .source import FrameSource, open_source
@@ -31,7 +30,7 @@ START_EVERY = 4  # frames between two windows that are compared
 READ_WHOLE = 900  # frames: a clip up to this length is examined from end to end
 PROBES = 60  # key frames to sound out a longer one
 REGIONS = 5  # places of a longer one that are examined
-SMALL_SIDE = 256  # pixels of the shorter side at which faces are examined
+SMALL_SIDE = 320  # pixels of the shorter side at which faces are examined
 LARGE_FACE = 0.33  # of the picture's shorter side: larger is no better
 MUCH_CHANGE = 0.7  # spread of a face that turns to both sides while talking
 WEIGHTS = {"change": 0.5, "sharp": 0.5, "exposed": 0.25, "large": 0.25, "seen": 1.0, "length": 2.0}  # exponents

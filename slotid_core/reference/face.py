@@ -1,7 +1,7 @@
 """What a detector reports, and the geometry of boxes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,18 +10,35 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels; r
 
 @dataclass(frozen=True)
 class Face:
-    """One face in one picture. `landmarks`, where the detector has them: (5, 2) x, y of eyes, nose, mouth corners."""
+    """One face in one picture.
+
+    Attributes:
+        landmarks: (5, 2) x, y of eyes, nose and mouth corners, where the detector has them.
+        embedding: unit vector that tells people apart, where a recogniser is at hand.
+    """
 
     box: Box
     score: float = 1.0
     landmarks: np.ndarray | None = None
+    embedding: np.ndarray | None = None
 
     def scaled(self, factor: float) -> "Face":
         landmarks = None if self.landmarks is None else self.landmarks * factor
-        return Face(tuple(value * factor for value in self.box), self.score, landmarks)
+        return replace(self, box=tuple(value * factor for value in self.box), landmarks=landmarks)
 
 
 Detect = Callable[[np.ndarray, int], list[Face]]  # (H, W, 3) uint8 RGB, smallest side of a face in pixels -> faces
+Embed = Callable[[np.ndarray, Face], np.ndarray]  # the same picture, one of its faces -> unit vector
+
+
+@dataclass(frozen=True)
+class Detector:
+    """`detect` takes one picture; `working_side` is the shorter side, in pixels, at which it works best."""
+
+    name: str
+    detect: Detect
+    working_side: int
+    embed: Embed | None = None
 
 
 def sides(box: Box) -> tuple[float, float]:

@@ -1,20 +1,21 @@
 """Frames in, a square clip of one person's face out, with a report of how sure that is."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 
 from ..errors import SlotIDError
 from .clip import Progress
 from .crop import cut_squares, square_path
-from .detector import Detector
-from .face import Face, sides
+from .face import Detector, sides
+from .find_faces import SMALLEST_FACE, check_frames, detect_faces
+from .identify import subject_on_picture
 from .overlay import draw_overlay
-from .tracking import boxes_for_every_frame, link_faces
+from .shots import find_cuts
+from .tracking import ABOUT_EQUAL, LONGEST_GAP, boxes_for_every_frame, link_faces
 
-SMALLEST_FACE = 32  # pixels of the given frames; less shows no one, and is mostly a false alarm
 ON_MISSING = ("error", "skip")
 
 
@@ -42,6 +43,7 @@ def make_face_clip(
     on_missing: str = "error",
     every: int = 3,
     progress: Progress | None = None,
+    subject_image: torch.Tensor | None = None,
 ) -> FaceClip:
     """Finds one person's face through the clip and cuts a steady square around it.
 
@@ -50,10 +52,11 @@ def make_face_clip(
         size: side of the square clip in pixels.
         margin: space around the face on each side, as a share of the face's side.
         smoothing: frames on each side over which the crop's movement is averaged.
-        subject: 0 is the dominant person (largest area times time), 1 the next.
+        subject: 0 is the dominant person (largest area times time; of equal ones the leftmost), 1 the next.
         on_missing: "error" raises where there is no face; "skip" takes the middle of the picture and says so.
         every: examine each n-th frame, and fill the rest in between.
         progress: called with (frames done, frames).
+        subject_image: (1, H, W, 3), a picture of the person to follow; it takes the place of `subject`.
 
     Raises:
         SlotIDError: frames of a wrong shape or with NaN, no face with "error", or no such subject.
@@ -63,9 +66,12 @@ def make_face_clip(
         raise SlotIDError(f"on_missing is {on_missing!r}; choose {' or '.join(ON_MISSING)}.")
     frames = frames[..., :3]
     count, height, width = frames.shape[:3]
-    detections = detect_faces(frames, detector, every, progress)
+    detections = detect_faces(frames, detector, every, progress, embed=True)
     tracks = link_faces(detections)
-    if tracks and subject >= len(tracks):
+    certainty = None
+    if tracks and subject_image is not None:
+        subject, certainty = subject_on_picture(subject_image, frames, tracks, detector)
+    elif tracks and subject >= len(tracks):
         raise SlotIDError(
             f"Subject {subject} was asked, but {_people(len(tracks))} in the clip (numbered from 0). "
             "Choose a lower number."
@@ -93,46 +99,17 @@ def make_face_clip(
         "detection_rate": seen / len(detections),
         "people": len(tracks),
         "subject": subject if tracks else None,
+        "face_pixels": float(np.median([max(sides(face.box)) for face in tracks[subject].faces.values()]))
+        if tracks
+        else None,
         "crop_jitter_percent": crop_jitter(squares),
-        "notes": _notes(detections, tracks, subject, seen, detector),
+        "notes": [
+            *_notes(detections, tracks, subject, seen, detector),
+            *([certainty] if certainty else []),
+            *_cuts(frames),
+        ],
     }
     return FaceClip(cut_squares(frames, squares, size), boxes, squares, overlay, report)
-
-
-def detect_faces(
-    frames: torch.Tensor, detector: Detector, every: int = 1, progress: Progress | None = None
-) -> dict[int, list[Face]]:
-    """Faces on each `every`-th frame and the last, in pixels of `frames`."""
-    count = len(frames)
-    examined = sorted({*range(0, count, max(1, every)), count - 1})
-    found = {}
-    for index in examined:
-        found[index] = faces_in(frames[index], detector)
-        if progress:
-            progress(index + 1, count)
-    return found
-
-
-def faces_in(frame: torch.Tensor, detector: Detector) -> list[Face]:
-    """Faces in one frame (H, W, 3), in its pixels."""
-    height, width = frame.shape[:2]
-    scale = detector.working_side / min(height, width)
-    picture = functional.interpolate(
-        frame.permute(2, 0, 1)[None].float(),
-        size=(round(height * scale), round(width * scale)),
-        mode="bicubic",
-        antialias=True,
-    )
-    pixels = (picture[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
-    faces = [face.scaled(1 / scale) for face in detector.detect(pixels, round(SMALLEST_FACE * scale))]
-    return [face for face in faces if max(sides(face.box)) >= 0.99 * SMALLEST_FACE]
-
-
-def check_frames(frames: torch.Tensor) -> None:
-    if frames.dim() != 4 or frames.shape[-1] < 3 or 0 in frames.shape:
-        raise SlotIDError(f"Frames of shape {tuple(frames.shape)} came in; needed is (frames, height, width, 3).")
-    if not torch.isfinite(frames).all():
-        raise SlotIDError("The frames hold NaN or infinite values. Look at the node that made them.")
 
 
 def crop_jitter(squares: np.ndarray) -> float:
@@ -162,12 +139,34 @@ def _notes(detections, tracks, subject: int, seen: int, detector: Detector) -> l
             f"{_people(len(tracks)).capitalize()} in the clip; number {subject} was taken "
             f"({'the largest and longest seen' if subject == 0 else 'as asked'}). Set subject to {others} for another."
         )
-    if seen < 0.7 * len(detections):
+        if tracks[1].weight > ABOUT_EQUAL * tracks[0].weight:
+            notes.append("They are about equally large and long in the picture; number 0 is the leftmost.")
+    known = sorted(tracks[subject].faces)
+    away = [gap for gap in _gaps(known, max(detections)) if gap[1] - gap[0] > LONGEST_GAP]
+    if away:
+        spans = ", ".join(f"{first} to {last}" for first, last in away)
+        notes.append(f"The face is away from frame {spans}; the crop waits where it was. Choose a window without that.")
+    elif seen < 0.7 * len(detections):
         notes.append(
             f"The face was found on only {seen} of {len(detections)} examined frames; between them its place is "
             "interpolated (red in the overlay). A detector for turned faces (insightface) does better."
         )
     return notes
+
+
+def _gaps(known: list[int], last: int) -> list[tuple[int, int]]:
+    """(first, last) frames before, between and after the detections."""
+    return list(itertools.pairwise([0, *known, last]))
+
+
+def _cuts(frames: torch.Tensor) -> list[str]:
+    cuts = find_cuts(frames)
+    if not cuts:
+        return []
+    return [
+        f"The scene changes at frame {', '.join(map(str, cuts))}; a reference should be one scene. Let Load Reference "
+        "Video search the best window."
+    ]
 
 
 def _people(count: int) -> str:

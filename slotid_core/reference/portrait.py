@@ -9,9 +9,8 @@ import torch.nn.functional as functional
 from ..errors import SlotIDError
 from .background import neutralise, person_mask
 from .clip import Progress
-from .detector import Detector
-from .face import Face, area
-from .face_clip import check_frames, detect_faces
+from .face import Detector, Face, area
+from .find_faces import check_frames, detect_faces
 from .measure import exposure, face_region, nose_between_eyes, sharpness, symmetry
 
 WEIGHTS = {"frontal": 0.35, "sharp": 0.45, "exposed": 0.2}

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .face import Face, area
+from .face import Box, Face, area, intersection
 
-LONGEST_GAP = 32  # frames without a detection after which a face counts as a new one
+LONGEST_GAP = 32  # frames without a detection after which a face is looked for again in the whole clip
 NEIGHBOURS = 2  # detections on each side that a box is compared with to drop outliers
+SAME_HEAD = 0.5  # of the smaller box inside the other: cascades see a second, smaller face in some faces
+SAME_PERSON = 0.35  # cosine of two embeddings; ArcFace's of different people stay below it
+ABOUT_EQUAL = 0.85  # tracks at least that heavy compared with the heaviest are put in order from left to right
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,24 @@ class Track:
         """Area times time: the sum of the face's area over its detections."""
         return sum(area(face.box) for face in self.faces.values())
 
+    @property
+    def embedding(self) -> np.ndarray | None:
+        """Unit vector: the mean of the faces', None where there are none."""
+        vectors = [face.embedding for face in self.faces.values() if face.embedding is not None]
+        if not vectors:
+            return None
+        mean = np.mean(vectors, axis=0)
+        return mean / max(float(np.linalg.norm(mean)), 1e-9)
+
+    def box_at(self, index: int) -> Box:
+        """The face on any frame, filled in between detections."""
+        known = sorted(self.faces)
+        boxes = np.array([self.faces[one].box for one in known])
+        return tuple(float(np.interp(index, known, boxes[:, side])) for side in range(4))
+
 
 def link_faces(detections: dict[int, list[Face]], min_share: float = 0.2) -> list[Track]:
-    """Detections by frame index -> tracks, the dominant subject first.
+    """Detections by frame index -> tracks, the dominant subject first; of about equal ones, the leftmost first.
 
     Args:
         detections: every examined frame, also those with no face.
@@ -39,14 +57,56 @@ def link_faces(detections: dict[int, list[Face]], min_share: float = 0.2) -> lis
                 best[index] = face
             else:
                 tracks.append({index: face})
+    people = _without_faces_in_faces(_returned([Track(track) for track in tracks]))
     enough = max(1.0, min_share * len(detections))
-    return sorted((Track(track) for track in tracks if len(track) >= enough), key=lambda track: -track.weight)
+    people = sorted((track for track in people if len(track.faces) >= enough), key=lambda track: -track.weight)
+    equal = [track for track in people if track.weight >= ABOUT_EQUAL * people[0].weight]
+    return sorted(equal, key=lambda track: np.median([face.box[0] for face in track.faces.values()])) + [
+        track for track in people if track not in equal
+    ]
+
+
+def _returned(tracks: list[Track]) -> list[Track]:
+    """Joins the tracks of a person who was away: the same embedding, or without one about the same place and size."""
+    joined: list[Track] = []
+    for track in sorted(tracks, key=lambda track: min(track.faces)):
+        start = min(track.faces)
+        for number, earlier in enumerate(joined):
+            if max(earlier.faces) < start and _is_same_person(earlier, track):
+                joined[number] = Track(earlier.faces | track.faces)
+                break
+        else:
+            joined.append(track)
+    return joined
+
+
+def _is_same_person(earlier: Track, later: Track) -> bool:
+    if earlier.embedding is not None and later.embedding is not None:
+        return float(earlier.embedding @ later.embedding) > SAME_PERSON
+    start = min(later.faces)
+    return _likeness(earlier.faces, start, later.faces[start]) > 0
+
+
+def _without_faces_in_faces(tracks: list[Track]) -> list[Track]:
+    """Drops what is seen inside a stronger face most of the time: a mouth or an eye taken for a face of its own."""
+    kept: list[Track] = []
+    for track in sorted(tracks, key=lambda track: -track.weight):
+
+        def inside(index: int, other: Track, track=track) -> bool:
+            near = min(other.faces) - LONGEST_GAP <= index <= max(other.faces) + LONGEST_GAP
+            box = track.faces[index].box
+            return near and intersection(box, other.box_at(index)) > SAME_HEAD * area(box)
+
+        if not any(np.mean([inside(index, other) for index in track.faces]) > 0.5 for other in kept):
+            kept.append(track)
+    return kept
 
 
 def _likeness(track: dict[int, Face], index: int, face: Face) -> float:
     """1 for the same place as the track's last face, falling with distance; 0 for what cannot be the same face.
 
-    A face moves further the longer it went unseen, but never much more than its side.
+    A face moves further the longer it went unseen, but never much more than its side. Embeddings, where there are any,
+    veto a stranger who takes the place.
     """
     last = max(track)
     before = np.array(track[last].box)
@@ -54,9 +114,14 @@ def _likeness(track: dict[int, Face], index: int, face: Face) -> float:
     size_before, size_now = np.sqrt(area(track[last].box)), np.sqrt(area(face.box))
     if not 0.55 < size_now / max(size_before, 1e-9) < 1.8:
         return 0.0
+    alike = 1.0
+    if face.embedding is not None and track[last].embedding is not None:
+        alike = float(face.embedding @ track[last].embedding)
+        if alike < SAME_PERSON / 2:
+            return 0.0
     distance = np.linalg.norm((now[:2] + now[2:] - before[:2] - before[2:]) / 2)
     reach = max(size_before, size_now) * min(0.5 + 0.15 * (index - last), 1.5)
-    return max(0.0, 1 - distance / reach)
+    return max(0.0, 1 - distance / reach) * alike
 
 
 def boxes_for_every_frame(track: Track, num_frames: int) -> np.ndarray:
