@@ -123,7 +123,7 @@ class LynxApply(io.ComfyNode):
             "separate scales, and beside a Slot-ID identity.",
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="A Wan MODEL of the adapter's size: Wan 2.1 T2V 14B; fp8 and GGUF too."
+                    "model", tooltip="A Wan MODEL of the adapter's size: Wan 2.1 T2V 14B, in fp8 as well."
                 ),
                 LynxAdapter.Input("adapter", tooltip="From Load Lynx Adapter."),
                 LynxFace.Input(

@@ -1,16 +1,18 @@
 """Make the graph-UI workflows and their thumbnails from the API workflows, with the real frontend.
 
-    python -m tools.build_workflows          # needs Chromium and Playwright
+    python -m tools.build_workflows [name ...]          # needs Chromium and Playwright
 
-`workflows/api/name.json` is what the server runs, with a title and a place for each node in `_meta`. This adds the
-notes below, lets ComfyUI's own frontend make widgets and sockets, checks that the frontend reads the graph back as it
-was, and writes `workflows/name.json` and `workflows/name.jpg`. So both forms of a workflow come from one source.
+`workflows/api/name.json` is what the server runs, with a title and a place for each node in `_meta`, and where a file
+that it loads can be downloaded, as core's templates say it. This adds the notes below, lets ComfyUI's own frontend make
+widgets and sockets, checks that the frontend reads the graph back as it was, and writes `workflows/name.json` and
+`workflows/name.jpg`. So both forms of a workflow come from one source.
 """
 
 import io
 import json
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 from slotid_core.comfy_runtime import PACK
@@ -31,6 +33,38 @@ machine. They show that every part works, and draw noise.
 and *Load VAE* (the Wan 2.1 VAE), and choose an adapter that was trained for that model. No Slot-ID adapter for Wan
 has been published yet; see the pack's README.
 """
+
+LYNX_NOTE = """## Lynx: a video of the person in one picture
+
+Choose a picture with one large, frontal face, write a prompt, and queue.
+
+{what}
+
+| to change | turn |
+|---|---|
+| the face is stiff, always frontal, or the prompt is ignored | *id_scale* down to 0.6, or *start_percent* up to 0.1 |
+| light, expression or frame of the picture come back | *ref_scale* down, or *ref_layers* to none |
+| likeness is weak | *identity_scale* of the sampler up to 3 |
+| speed | equal *text_scale* and *identity_scale*: two passes a step instead of three |
+
+Look at *The face as Lynx sees it*: it must be upright and whole.
+"""
+
+LYNX_TOY = """**This graph runs at once, with the toy world:** tiny models with random weights, made on your machine.
+They show that every part works, and draw noise. **For real videos** open *lynx_wan_14b*, which names the files to
+download."""
+
+LYNX_FILES = """Files, about 31 GB; ComfyUI offers those that are missing:
+
+| file | folder in models | licence |
+|---|---|---|
+| Wan 2.1 T2V 14B, umT5, VAE | diffusion_models, text_encoders, vae | Apache-2.0 |
+| Lynx ID layers, resampler, Ref layers | lynx | Apache-2.0 |
+| recognition_arcface_ir_se50.pth, from facexlib | facexlib | states none for the weights |
+
+A face detector with landmarks (insightface's packs, in models/insightface, **non-commercial research only**) places
+the crop best; without one, eyes and mouth are guessed from the face's box. For lite: choose the lite ID layers *and*
+the lite resampler. The settings are those of Lynx's authors."""
 
 NOTES = {
     "slot_id_text_to_video": [
@@ -55,6 +89,8 @@ NOTES = {
             ),
         }
     ],
+    "lynx_text_to_video": [{"pos": [40, 60], "size": [420, 440], "text": LYNX_NOTE.format(what=LYNX_TOY)}],
+    "lynx_wan_14b": [{"pos": [-420, 60], "size": [420, 640], "text": LYNX_NOTE.format(what=LYNX_FILES)}],
 }
 
 ARRANGE = """async ({api, notes, name}) => {
@@ -64,6 +100,7 @@ ARRANGE = """async ({api, notes, name}) => {
     const placed = graph.getNodeById(id) ?? graph.getNodeById(Number(id));
     placed.pos = node._meta.pos;
     if (node._meta.size) placed.setSize(node._meta.size);
+    if (node._meta.models) placed.properties.models = node._meta.models;
   }
   for (const note of notes) {
     const node = window.LiteGraph.createNode("MarkdownNote");
@@ -85,7 +122,7 @@ def build(page, name: str) -> None:
     if inputs_of(made["api"]) != inputs_of(api):
         raise SystemExit(f"{name}: the frontend reads the graph differently:\n{difference(made['api'], api)}")
     workflow = without_nulls(made["workflow"])
-    workflow["id"] = f"00000000-0000-0000-0000-{sorted(NOTES).index(name):012d}"
+    workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"slotid/{name}"))
     (WORKFLOWS / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n")
     thumbnail(page, WORKFLOWS / f"{name}.jpg")
     print(f"{name}: {len(workflow['nodes'])} nodes, {len(workflow['links'])} links")
@@ -141,16 +178,16 @@ def thumbnail(page, path: Path) -> None:
     picture.save(path, quality=85)
 
 
-def main() -> int:
+def main(names: list[str]) -> int:
     with (
         tempfile.TemporaryDirectory() as base,
         ComfyServer(Path(base)) as server,
         open_page(server.address, 3000, 1300) as page,
     ):
-        for name in NOTES:
+        for name in names or NOTES:
             build(page, name)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
