@@ -5,13 +5,19 @@ from comfy_api.latest import io
 
 from ..slotid_core.reference.detector import CHOICES, find_detector
 
+FOLDERS = ("insightface", "face_detection")
+
 
 def face_detector(choice: str):
+    return find_detector([path for folder in FOLDERS for path in model_folders(folder)], choice)
+
+
+def model_folders(name: str) -> list[str]:
+    """Where models of that name lie: what `extra_model_paths.yaml` or another pack registered, else models/name."""
     try:
-        folders = folder_paths.get_folder_paths("insightface")
-    except KeyError:  # no other pack registered the folder
-        folders = [f"{folder_paths.models_dir}/insightface"]
-    return find_detector(folders, choice)
+        return folder_paths.get_folder_paths(name)
+    except KeyError:
+        return [f"{folder_paths.models_dir}/{name}"]
 
 
 def detector_input() -> io.Combo.Input:
@@ -19,6 +25,7 @@ def detector_input() -> io.Combo.Input:
         "detector",
         options=list(CHOICES),
         default="auto",
-        tooltip="What finds the face. auto: insightface if its models lie in models/insightface, else the bundled "
-        "cascade, which sees frontal faces only. Change it to compare them; the report names the one that ran.",
+        tooltip="What finds the face. auto: insightface if its models lie in models/insightface, else YuNet if its "
+        "file lies there or in models/face_detection, else the bundled cascade, which sees frontal faces only. Change "
+        "it to compare them; the report names the one that ran.",
     )

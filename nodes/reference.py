@@ -9,6 +9,7 @@ from ..slotid_core.reference.portrait import select_portrait
 from .face_detector import detector_input, face_detector
 from .progress import progress_bar
 from .reference_latents import encode_reference
+from .reference_report import SlotIDReferenceReport
 from .reference_video import CATEGORY, SlotIDLoadReferenceVideo
 
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "grey": (0.5, 0.5, 0.5), "black": (0.0, 0.0, 0.0)}
@@ -68,6 +69,12 @@ class SlotIDFaceTrack(io.ComfyNode):
                     "in the report. Choose skip for drawn faces and for unattended queues.",
                 ),
                 detector_input(),
+                io.Image.Input(
+                    "subject_image",
+                    optional=True,
+                    tooltip="A picture of the person to follow, instead of subject. Sure with an insightface "
+                    "recognition model; without one a guess from shading and colours, and the report says so.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="face_clip", tooltip="(frames, size, size, 3), for the next two nodes."),
@@ -86,7 +93,9 @@ class SlotIDFaceTrack(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, frames, size, margin, smoothing, subject, on_missing, detector) -> io.NodeOutput:
+    def execute(
+        cls, frames, size, margin, smoothing, subject, on_missing, detector, subject_image=None
+    ) -> io.NodeOutput:
         found = make_face_clip(
             frames,
             face_detector(detector),
@@ -96,6 +105,7 @@ class SlotIDFaceTrack(io.ComfyNode):
             subject=subject,
             on_missing=on_missing,
             progress=progress_bar(),
+            subject_image=subject_image,
         )
         return io.NodeOutput(found.clip, core_boxes(found.boxes, len(frames)), found.overlay, as_json(found.report))
 
@@ -209,4 +219,5 @@ NODES: list[type[io.ComfyNode]] = [
     SlotIDFaceTrack,
     SlotIDSelectPortrait,
     SlotIDEncodeReference,
+    SlotIDReferenceReport,
 ]

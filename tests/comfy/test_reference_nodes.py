@@ -70,6 +70,71 @@ def test_a_clip_in_a_subfolder_becomes_a_face_clip_and_a_portrait(reference, inp
     assert json.loads(report)["candidates"][0]["frame"] == json.loads(report)["frame"]
 
 
+def test_the_best_window_is_searched_and_shown(reference, input_folder):
+    """Nine frames of one colour, then a cut, then forty that move: the window of 33 lies behind the cut."""
+    rng = np.random.default_rng(0)
+    moving = np.kron(rng.integers(0, 200, (8, 12, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    with av.open(str(input_folder / "two.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv444p"
+        for index in range(49):
+            image = np.roll(moving, index, axis=1) if index >= 9 else np.full((64, 96, 3), 240, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    frames, rate, _, notes, timeline, report = load(reference, "two.mkv", num_frames=33, window="best")
+    facts = json.loads(report)
+    assert len(frames) == 33 and facts["start_seconds"] >= 9 / 25 and facts["cuts_seconds"] == [9 / 25]
+    assert facts["windows_compared"] > 1 and timeline.shape == (1, 300, 960, 3)
+    cut, *_ = load(reference, "two.mkv", num_frames=49)
+    assert len(cut) == 37  # the longest scene of the window, 40 frames, as 4n+1
+
+
+def test_a_video_object_is_read_instead_of_the_file(reference, input_folder):
+    from comfy_api.latest import InputImpl, Types
+
+    path = write_clip(input_folder / "ann.mp4", frames=13)
+    from_file = load(reference, "gone.mp4", video=InputImpl.VideoFromFile(str(path)))[0]
+    assert torch.equal(from_file, load(reference, "ann.mp4")[0])
+    frames = torch.rand(9, 64, 96, 3)
+    sound = {"waveform": torch.arange(400.0)[None, None], "sample_rate": 1000}
+    components = Types.VideoComponents(images=frames, audio=sound, frame_rate=Fraction(25))
+    given, rate, audio, *_ = load(
+        reference, "gone.mp4", video=InputImpl.VideoFromComponents(components), start_seconds=0.04, num_frames=5
+    )
+    assert rate == 25 and (given - frames[1:6]).abs().max() < 0.51 / 255
+    assert torch.equal(audio["waveform"][0, 0], torch.arange(40.0, 240.0))
+    mine = load(reference, "ann.mp4", audio=sound)[2]
+    assert torch.equal(mine["waveform"], sound["waveform"])
+
+
+def test_a_folder_of_pictures_is_offered_and_read(reference, input_folder):
+    from PIL import Image
+
+    (input_folder / "shots").mkdir()
+    for index in range(6):
+        Image.fromarray(np.full((64, 96, 3), 30 * index, np.uint8)).save(input_folder / "shots" / f"{index}.png")
+    assert "shots/" in reference.SlotIDLoadReferenceVideo.define_schema().inputs[0].options
+    assert reference.SlotIDLoadReferenceVideo.validate_inputs("shots/") is True
+    assert load(reference, "shots/")[0][:, 0, 0, 0].tolist() == pytest.approx([30 * i / 255 for i in range(5)])
+    before = reference.SlotIDLoadReferenceVideo.fingerprint_inputs("shots/")
+    (input_folder / "shots" / "2.png").write_bytes((input_folder / "shots" / "3.png").read_bytes())
+    assert before != reference.SlotIDLoadReferenceVideo.fingerprint_inputs("shots/")
+
+
+def test_the_report_joins_what_the_other_nodes_reported(reference, input_folder):
+    write_clip(input_folder / "ann.mp4", frames=13)
+    frames, *_, window = load(reference, "ann.mp4")
+    clip, _, _, tracking = track(reference, frames)
+    card, report = reference.SlotIDReferenceReport.execute(clip, "auto", tracking, window, None).args
+    facts = json.loads(report)
+    assert card.shape[0] == 1 and card.shape[2:] == (960, 3) and card.std() > 0.05
+    assert facts["frames"] == 13 and facts["people"] == 0 and facts["window"]["start_seconds"] == 0
+    assert facts["verdict"] == "poor" and len(facts["missing"]) == len(facts["film_instead"]) > 0
+    for wrong in ("no json", "[1, 2]"):
+        with pytest.raises(ValueError, match="track_report"):
+            reference.SlotIDReferenceReport.execute(clip, "auto", wrong)
+
+
 @pytest.mark.parametrize(
     "name", ["../secret.mp4", "link.mp4", "folder/secret.mp4", "ABSOLUTE", "people/../../secret.mp4"]
 )
