@@ -6,6 +6,8 @@ The output folder must be one that every machine sees. A worker that dies is rep
 import json
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class ShardWorker:
     """Lives in a worker process and makes the shards that it is given, one a call."""
 
-    def __init__(self, config: dict, folder: str):
+    def __init__(self, config: dict, folder: str, workplace: str):
+        os.chdir(workplace)  # paths in the settings are relative to where the command was given
         self.folder = Path(folder)
         self.prepare = new_preparer(config_from_dict(PrepareConfig, config))
 
@@ -59,6 +62,7 @@ def prepare_with_ray(
         ) from error
     local = address == "local"
     try:
+        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
         ray.init(
             address=address,
             runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
@@ -66,6 +70,9 @@ def prepare_with_ray(
             logging_level=logging.WARNING,
             **({"num_cpus": workers + 1, "include_dashboard": False} if local else {}),
         )
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers:
+                signal.signal(number, handler)  # Ray puts its own in their place, and would exit at once
     except Exception as error:  # noqa: BLE001  a start that takes too long is a plain Exception
         ray.shutdown()
         raise SlotIDError(
@@ -80,7 +87,11 @@ def prepare_with_ray(
         )
         made = rows.map(
             ShardWorker,
-            fn_constructor_kwargs={"config": config_to_dict(config), "folder": str(folder.resolve())},
+            fn_constructor_kwargs={
+                "config": config_to_dict(config),
+                "folder": str(folder.resolve()),
+                "workplace": os.getcwd(),
+            },
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
             num_cpus=1,
             num_gpus=1 if _on_gpu(config, ray) else 0,

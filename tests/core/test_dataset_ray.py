@@ -24,7 +24,8 @@ WORKER = "ray::MapWorker"
 def prepared(tmp_path_factory):
     """32 clips in 16 shards, by one process."""
     folder = tmp_path_factory.mktemp("prepared")
-    config = drawn(models(tmp_path_factory.mktemp("checkpoints")), people=8, clips_per_person=4)
+    paths = models(tmp_path_factory.mktemp("checkpoints"))
+    config = drawn({name: os.path.relpath(path) for name, path in paths.items()}, people=8, clips_per_person=4)
     prepare_dataset(config, folder)
     return config, folder
 
@@ -35,7 +36,7 @@ def start(config, folder: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "slotid_core.dataset", "--config", settings, "--output", folder / "output"]
     return subprocess.Popen(
         [*command, "--ray", "--workers", "2", "--progress", "json"],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
 
