@@ -103,6 +103,12 @@ class SlotIDAdapter(nn.Module):
         self.lora: dict[str, Tensor] = {}
         self.fingerprint = ""
 
+    def forward(self, clip_latents: Tensor, portrait_latents: Tensor) -> Identity:
+        """Reference latents (B, C, T, H, W) and portrait latents (B, C, 1, H, W) -> the identities of a batch."""
+        video = self.encoder(clip_latents) if self.encoder is not None else None
+        image = self.anchor(portrait_latents) if self.anchor is not None else None
+        return self.identity(video, image)
+
     def identity(
         self,
         video: IdentityStream | None,

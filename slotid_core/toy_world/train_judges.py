@@ -1,6 +1,7 @@
 """Training of the judges on fresh drawings, a little blurred and noisy so that a VAE's softness does not fool them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from .render import draw, render_clips
 from .scene import Scene, sample_scene
 from .training_loop import Schedule, load_trained, train
 
+WINDOW = 512  # clips of which a step's are chosen
+
 
 @dataclass(frozen=True)
 class FaceJudgeTraining:
@@ -31,9 +34,12 @@ class FaceJudgeTraining:
 
 @dataclass(frozen=True)
 class ClipJudgeTraining:
-    steps: int = 3000
-    batch: int = 8
-    learning_rate: float = 1.5e-3
+    """Drawing takes longer than learning, so clips are drawn from a window that moves `new_clips` on with each step."""
+
+    steps: int = 2000
+    batch: int = 16
+    new_clips: int = 4
+    learning_rate: float = 1e-3
     save_every: int = 200
 
 
@@ -83,9 +89,12 @@ def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None) -> C
 
     def loss_of_step(step: int):
         rng = np.random.default_rng((step, 43))
-        people = [sample_person(int(seed)) for seed in rng.integers(HELD_OUT_FROM, size=config.batch)]
-        scenes = [sample_scene(int(seed)) for seed in rng.integers(HELD_OUT_FROM, size=config.batch)]
-        clips = render_clips(people, scenes)
+        seeds = [
+            int(seed)
+            for seed in rng.integers(config.new_clips * step, config.new_clips * step + WINDOW, size=config.batch)
+        ]
+        people, scenes = [sample_person(seed) for seed in seeds], [sample_scene(seed) for seed in seeds]
+        clips = drawings(seeds)
         told = judge(rearrange(soften(clips.flatten(0, 1), step), "(b t) h w c -> b t h w c", b=config.batch))
         figures, loss = {}, torch.zeros(())
         for name in ("action", "background", "clothes"):
@@ -99,6 +108,16 @@ def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None) -> C
 
     train("clip_judge", judge, loss_of_step, Schedule(config.steps, config.learning_rate), folder, config.save_every)
     return judge
+
+
+@lru_cache(maxsize=2 * WINDOW)
+def drawing(seed: int) -> Tensor:
+    """One clip (17, 64, 64, 3) in 256 steps, as a video has them."""
+    return (render_clips([sample_person(seed)], [sample_scene(seed)])[0] * 255).round().to(torch.uint8)
+
+
+def drawings(seeds: list[int]) -> Tensor:
+    return torch.stack([drawing(seed) for seed in seeds]).float() / 255
 
 
 def finish_clip_judge(folder: Path, config: ClipJudgeTraining, seed: int):

@@ -32,11 +32,11 @@ class VAETraining:
     image_steps: int = 2500
     image_batch: int = 16
     image_learning_rate: float = 1.5e-3
-    clip_steps: int = 3000
+    clip_steps: int = 1800
     clip_batch: int = 4
     clip_length: int = 5
-    clip_learning_rate: float = 3e-4  # much more, and the new temporal weights undo what single frames taught
-    average: float = 0.995  # of the clip stage's weights; few clips a step make single steps noisy
+    clip_learning_rate: float = 1.2e-4  # more, and the noise of a few clips undoes what single frames taught
+    average: float = 0.998  # of the clip stage's weights; few clips a step make single steps noisy
     bfloat16: bool = True  # of convolutions; two thirds of the time on CPUs that have it
     save_every: int = 200
 

@@ -1,0 +1,1 @@
+"""What an adapter is worth, on people that no training has seen."""

@@ -1,0 +1,1 @@
+"""Training of adapters on a frozen Wan backbone: one loop, one strategy a system."""

@@ -1,0 +1,79 @@
+"""Train an adapter on prepared samples.
+
+    python -m slotid_core.training --config FILE --output FOLDER [--resume]
+    torchrun --nproc-per-node 8 -m slotid_core.training --config FILE --output FOLDER
+
+SIGINT and SIGTERM finish the step, save, and stop; --resume goes on, on any number of processes.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from ..errors import SlotIDError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    from .config import read_config
+
+    config = read_config(options.config, options.set)
+    if options.dry_run:
+        return dry_run(config, options)
+    from .loop import train
+
+    path = train(config, options.output, options.resume, as_json=options.progress == "json")
+    if path is None:
+        print("stopped and saved; add --resume to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(
+        prog="python -m slotid_core.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    root.add_argument("--config", type=Path, required=True, help="settings in YAML or JSON; see slotid_core/training")
+    root.add_argument("--output", type=Path, default=Path("output/training"), help="checkpoints, curves, the adapter")
+    root.add_argument("--resume", action="store_true", help="go on from the latest good checkpoint in --output")
+    root.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting: run.steps=100"
+    )
+    root.add_argument("--dry-run", action="store_true", help="say what it would take, and train nothing")
+    root.add_argument("--gpus", type=int, default=0, help="with --dry-run: how many; default those of this launch")
+    root.add_argument("--json", type=Path, help="with --dry-run: also write the figures to this file")
+    root.add_argument("--progress", choices=("bar", "json"), default="bar", help="json: one object a line, to be read")
+    root.add_argument("--threads", type=int, default=0, help="CPU threads; bit-exact resuming needs the same number")
+    return root
+
+
+def dry_run(config, options) -> int:
+    from .dry_run import estimate, time_steps
+
+    gpus = options.gpus or int(os.environ.get("WORLD_SIZE", 1))
+    figures = estimate(config, gpus)
+    can_run = Path(config.model.path).is_file() or config.model.path == "toy_world"
+    if can_run and "samples" in figures:
+        figures |= time_steps(config, options.output)
+    for name, value in figures.items():
+        print(f"{name:<24} {value:,.2f}" if isinstance(value, float) else f"{name:<24} {value:,}")
+    if "seconds_a_step" not in figures:
+        print("No steps were timed: the model file or the data is not on this machine.")
+    if options.json:
+        temporary = options.json.with_suffix(".tmp")
+        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+        os.replace(temporary, options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SlotIDError as error:
+        sys.exit(f"training: {error}")

@@ -1,0 +1,267 @@
+"""The training loop: every step a function of seed and step, in one process or many, safe to kill at any time."""
+
+import hashlib
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..config import config_to_dict
+from ..dataset.cached import CachedDataset
+from ..dataset.models import load_vae
+from ..errors import SlotIDError
+from ..slot_id.denoise import sample_clips
+from .backbone import load_backbone
+from .batches import Batch, Batches
+from .checkpoint import checkpoints, latest_checkpoint, newest_step, save_checkpoint
+from .config import TrainingConfig, config_to_json
+from .events import Events
+from .optimizer import learning_rate, new_optimizer
+from .processes import Processes, distribute, put, start_processes, stop_signals, whole, whole_modules
+from .samples import sheet_of_pairs
+from .slot_id import SlotIDStrategy
+from .validation import validate, validation_batches
+
+STRATEGIES = {"slot_id": SlotIDStrategy}
+SHEET_ROWS = 4
+
+
+def train(config: TrainingConfig, folder: Path, resume: bool = False, as_json: bool = False) -> Path | None:
+    """Train to the end, or to a signal; returns the adapter file if the end was reached.
+
+    Raises:
+        SlotIDError: a setting, a file or the data is wrong, or the loss stopped being a number.
+    """
+    return Trainer(config, folder, start_processes()).run(resume, as_json)
+
+
+class Trainer:
+    """A run: its modules, optimiser and data, and the steps over them."""
+
+    def __init__(self, config: TrainingConfig, folder: Path, processes: Processes):
+        run = config.run
+        if run.batch % processes.count:
+            raise SlotIDError(
+                f"run.batch is {run.batch}, which {processes.count} processes cannot share evenly. Make it a multiple."
+            )
+        self.config, self.folder, self.processes = config, folder, processes
+        self.data = CachedDataset(Path(config.data.train))
+        self.held_out = CachedDataset(Path(config.data.validation)) if config.data.validation else None
+        torch.manual_seed(run.seed)
+        self.strategy = STRATEGIES[config.system](config, load_backbone(config.model)).to(processes.device)
+        self.model = distribute(self.strategy, run.distribution, processes)
+        self.trainable = self.strategy.trainable()
+        self.optimizer = new_optimizer(self.strategy, config.optimizer)
+        self.average = {name: p.detach().clone() for name, p in self.trainable.items()} if run.average else {}
+        self.batches = Batches(
+            self.data, config.objective, config.data.pairing, run.batch, run.seed, self.strategy.num_tokens
+        )
+        self.facts = {
+            "training_config": config_to_dict(config),
+            "config_hash": hashlib.sha256(config_to_json(config).encode()).hexdigest()[:16],
+            "data_manifest": self.data.manifest_hash,
+        }
+
+    def run(self, resume: bool, as_json: bool) -> Path | None:
+        if not resume and checkpoints(self.folder):
+            raise SlotIDError(f"{self.folder} holds checkpoints. Add --resume to go on, or give another folder.")
+        step = self.restore() if resume else 0
+        run = self.config.run
+        self.events = Events(self.folder, run.steps, as_json, self.processes.is_first, step)
+        checks = self.validation_data()
+        with stop_signals() as stopping, ThreadPoolExecutor(1) as reader:
+            rows = self.processes.share(run.batch)
+            coming = reader.submit(self.batches.rows, step, rows)
+            mean_loss = None
+            while step < run.steps:
+                batch = coming.result()
+                coming = reader.submit(self.batches.rows, step + 1, rows)
+                started = time.perf_counter()
+                figures, stop = self.step(step, batch, bool(stopping))
+                figures["seconds"] = time.perf_counter() - started
+                mean_loss = self.check(step, figures, mean_loss)
+                step += 1
+                self.events.step(step - 1, figures)
+                if step % run.validate_every == 0 and checks:
+                    self.validate(step, checks)
+                if run.sample_every and step % run.sample_every == 0 and self.held_out is not None:
+                    self.sample(step)
+                if step % run.save_every == 0 or step == run.steps or stop:
+                    self.save(step)
+                if stop:
+                    self.events.say("stopped", step=step)
+                    self.events.close()
+                    return None
+        path = self.export(step)
+        self.events.say("finished", adapter=str(path), steps=step)
+        self.events.close()
+        return path
+
+    def step(self, step: int, batch: Batch, stopping: bool) -> tuple[dict[str, float], bool]:
+        """One optimiser step over this process's rows; returns figures, and whether any process was told to stop."""
+        config = self.config
+        torch.manual_seed(hash((config.run.seed, step)) % 2**63)
+        self.strategy.at_step(step)
+        rate = learning_rate(config.optimizer, step, config.run.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.processes.device)
+        parts = split(batch, config.run.micro_batch)
+        for number, part in enumerate(parts):
+            with self.synchronized(number == len(parts) - 1), self.autocast():
+                losses = self.model(part.to(self.processes.device))
+                loss = losses.sum() / len(batch)
+            loss.backward()
+            total += loss.detach()
+        told = self.processes.mean(torch.stack([total, torch.tensor(float(stopping), device=total.device)]))
+        loss = told[0].item()
+        norm = nn.utils.clip_grad_norm_(self.trainable.values(), config.optimizer.clip_norm)
+        norm = float(whole(norm))
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.optimizer.step()
+            self.update_average(step)
+        return {"loss": loss, "gradient_norm": norm, "learning_rate": rate}, told[1].item() > 0
+
+    def check(self, step: int, figures: dict[str, float], mean: float | None) -> float:
+        """The running mean of the loss.
+
+        Raises:
+            SlotIDError: the loss or the gradient is not a number, or the loss exploded.
+        """
+        loss, limit = figures["loss"], self.config.run.explosion
+        finite = math.isfinite(loss) and math.isfinite(figures["gradient_norm"])
+        if not finite or (mean is not None and loss > limit * mean):
+            good = newest_step(self.folder)
+            kept = f"The last good checkpoint is of step {good}" if good is not None else "There is no checkpoint yet"
+            what = f"{limit:g} times its running mean" if finite else "not finite, or its gradient is not"
+            self.events.close()
+            raise SlotIDError(
+                f"At step {step} the loss is {loss:.4g}, {what}. {kept}; nothing was saved after it. Lower "
+                "optimizer.learning_rate or raise optimizer.warmup_steps, then --resume or start anew."
+            )
+        return loss if mean is None else 0.98 * mean + 0.02 * loss
+
+    def update_average(self, step: int) -> None:
+        if self.average:
+            weight = 1 - min(self.config.run.average, (step + 1) / (step + 10))
+            with torch.no_grad():
+                for name, parameter in self.trainable.items():
+                    self.average[name].lerp_(parameter.detach(), weight)
+
+    def validation_data(self) -> list[Batch]:
+        if self.held_out is None:
+            return []
+        run = self.config.run
+        num_tokens, processes = self.strategy.num_tokens, self.processes
+        return validation_batches(self.held_out, run.validation_samples, run.micro_batch, num_tokens, processes)
+
+    def validate(self, step: int, checks: list[Batch]) -> None:
+        with self.averaged_weights(), self.autocast():
+            figures = validate(self.model, checks, self.processes)
+        self.events.validation(step, figures)
+
+    def sample(self, step: int) -> None:
+        """A sheet of held-out people, the same each time: the reference clip, and a sample with that person."""
+        run = self.config.run
+        (batch,) = validation_batches(self.held_out, SHEET_ROWS, SHEET_ROWS, self.strategy.num_tokens)
+        batch = batch.to(self.processes.device)
+        with self.averaged_weights(), self.autocast(), whole_modules(self.strategy):
+            identity = self.strategy.adapter(batch.reference, batch.portrait)
+            empty_text = self.held_out.read(0, ("empty_text",))["empty_text"]
+            latents = sample_clips(self.strategy.model, batch.noise, batch.context, empty_text, identity)
+        if self.processes.is_first:
+            path = self.folder / f"samples_{step:08d}.png"
+            sheet_of_pairs(load_vae(run.vae), batch.reference, latents, path)
+            self.events.say("samples", path=str(path), step=step)
+
+    def state(self) -> dict[str, Tensor]:
+        tensors = {f"trainable.{name}": whole(parameter) for name, parameter in self.trainable.items()}
+        tensors |= {f"average.{name}": whole(value) for name, value in self.average.items()}
+        for name, parameter in self.trainable.items():
+            for moment in ("exp_avg", "exp_avg_sq"):
+                if parameter in self.optimizer.state:
+                    tensors[f"{moment}.{name}"] = whole(self.optimizer.state[parameter][moment])
+        return tensors
+
+    def save(self, step: int) -> None:
+        tensors = self.state()  # every process takes part in gathering
+        if self.processes.is_first:
+            path = save_checkpoint(self.folder, step, tensors, self.facts, self.config.run.keep)
+            picture = self.events.picture()
+            self.events.say("saved", path=str(path), step=step, picture=str(picture))
+
+    def restore(self) -> int:
+        """Put the newest readable checkpoint into place; returns its step, 0 without one."""
+        found = latest_checkpoint(self.folder)
+        if found is None:
+            return 0
+        tensors, header = found
+        if header["data_manifest"] != self.facts["data_manifest"]:
+            raise SlotIDError(
+                f"The checkpoint was trained on other data ({header['data_manifest']}; here is "
+                f"{self.facts['data_manifest']}). Give the same folder, or train into a new one."
+            )
+        try:
+            for name, parameter in self.trainable.items():
+                put(parameter, tensors[f"trainable.{name}"])
+                if self.average:
+                    put(self.average[name], tensors[f"average.{name}"])
+                moments = {moment: torch.zeros_like(parameter) for moment in ("exp_avg", "exp_avg_sq")}
+                for moment, value in moments.items():
+                    put(value, tensors[f"{moment}.{name}"])
+                self.optimizer.state[parameter] = {"step": torch.tensor(float(header["step"])), **moments}
+        except (KeyError, RuntimeError) as error:
+            raise SlotIDError(
+                f"The checkpoint in {self.folder} is of a run with other modules ({error}). Use its configuration, or "
+                "train into a new folder."
+            ) from error
+        return header["step"]
+
+    def export(self, step: int) -> Path:
+        source = self.average or self.trainable
+        tensors = {name: whole(value) for name, value in source.items()}
+        path = self.folder / "adapter.safetensors"
+        if self.processes.is_first:
+            self.strategy.export(path, tensors, {**self.facts, "steps": step})
+        return path
+
+    @contextmanager
+    def averaged_weights(self):
+        """The moving average in place of the trained weights."""
+        if not self.average:
+            yield
+            return
+        kept = {name: parameter.detach().clone() for name, parameter in self.trainable.items()}
+        self.swap(self.average)
+        try:
+            yield
+        finally:
+            self.swap(kept)
+
+    @torch.no_grad()
+    def swap(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self.trainable.items():
+            parameter.copy_(values[name])
+
+    def autocast(self):
+        if self.config.model.compute_dtype == "float32":
+            return nullcontext()
+        return torch.autocast(self.processes.device.type, torch.bfloat16)
+
+    def synchronized(self, last: bool):
+        """Average gradients over processes after the last part only."""
+        if hasattr(self.model, "set_requires_gradient_sync"):
+            self.model.set_requires_gradient_sync(last)
+        elif not last and hasattr(self.model, "no_sync"):
+            return self.model.no_sync()
+        return nullcontext()
+
+
+def split(batch: Batch, size: int) -> list[Batch]:
+    columns = {name: getattr(batch, name).split(size) for name in Batch.__dataclass_fields__}
+    return [Batch(**dict(zip(columns, part, strict=True))) for part in zip(*columns.values(), strict=True)]

@@ -1,0 +1,39 @@
+"""LoRA on the backbone's cross-attention by PEFT, and its tensors under the keys of an adapter file."""
+
+import torch
+from torch import Tensor, nn
+
+from ..slot_id.adapter import LoRAConfig
+from ..slot_id.lora import lora_key
+from ..wan import WanModel
+
+NAME = "default"
+
+
+def add_lora(model: WanModel, config: LoRAConfig) -> None:
+    """Freeze the model and put trainable LoRA layers, in float32, on its cross-attention; they change nothing yet."""
+    import peft
+
+    model.requires_grad_(False)
+    targets = "|".join(config.targets)
+    settings = peft.LoraConfig(
+        r=config.rank, lora_alpha=config.alpha, target_modules=rf"blocks\.\d+\.cross_attn\.({targets})"
+    )
+    peft.inject_adapter_in_model(settings, model, NAME)
+    for parameter in lora_parameters(model).values():
+        parameter.data = parameter.data.float()
+
+
+def lora_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if ".lora_" in name}
+
+
+def exported_lora(tensors: dict[str, Tensor], config: LoRAConfig) -> dict[str, Tensor]:
+    """Trained tensors by parameter name -> keys that ComfyUI's own LoRA loader reads, with each module's α."""
+    exported = {}
+    for name, tensor in tensors.items():
+        _, block, _, target, part, *_ = name.split(".")  # blocks.3.cross_attn.k.lora_A.default.weight
+        key = lora_key(int(block), target)
+        exported[f"{key}.{part}.weight"] = tensor
+        exported[f"{key}.alpha"] = torch.tensor(float(config.alpha))
+    return exported

@@ -1,0 +1,107 @@
+"""One process or many: what rank this is, and how parameters are shared out."""
+
+import os
+import signal
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from .config import Distribution
+
+# On Windows a parent can send only the last of these.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGBREAK] if hasattr(signal, "SIGBREAK") else []))
+
+
+@dataclass(frozen=True)
+class Processes:
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, batch: int) -> range:
+        """Rows of a global batch that are this process's."""
+        each = batch // self.count
+        return range(self.rank * each, (self.rank + 1) * each)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over processes of a small tensor."""
+        if self.count > 1:
+            dist.all_reduce(values)
+            values = values / self.count
+        return values
+
+
+def start_processes() -> Processes:
+    """Join the others that `torchrun` or `accelerate launch` started, if there are any."""
+    count, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    has_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if has_gpu else torch.device("cpu")
+    if has_gpu:
+        torch.cuda.set_device(device)
+    if count > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if has_gpu else "gloo")
+    return Processes(rank, count, device)
+
+
+def distribute(strategy: nn.Module, how: Distribution, processes: Processes) -> nn.Module:
+    """What to call instead of `strategy`, so that gradients are averaged; "fsdp" also shards every parameter."""
+    if processes.count == 1:
+        return strategy
+    if how == "ddp":
+        devices = [processes.device] if processes.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(strategy, device_ids=devices)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(processes.device.type, (processes.count,))
+    adapter = strategy.adapter
+    parts = [*strategy.model.blocks, strategy.model]
+    parts += [part for part in (adapter.encoder, adapter.anchor, adapter.film) if part is not None]
+    for part in (*parts, strategy):
+        fully_shard(part, mesh=mesh)
+    return strategy
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor gathered from its shards, on the CPU; every process must ask."""
+    if isinstance(tensor, DTensor):
+        tensor = tensor.full_tensor()
+    return tensor.detach().cpu()
+
+
+def put(into: Tensor, value: Tensor) -> None:
+    """Write a whole tensor into one that may be sharded."""
+    if isinstance(into, DTensor):
+        value = distribute_tensor(value.to(into.device, into.dtype), into.device_mesh, into.placements)
+    with torch.no_grad():
+        into.copy_(value)
+
+
+@contextmanager
+def whole_modules(strategy: nn.Module):
+    """Under FSDP, gather what is called outside the root's own forward."""
+    if hasattr(strategy, "unshard"):
+        strategy.unshard()
+    yield
+    if hasattr(strategy, "reshard"):
+        strategy.reshard()
+
+
+@contextmanager
+def stop_signals():
+    """A list that fills when SIGINT or SIGTERM comes, so that the step in progress ends and is saved."""
+    received: list[int] = []
+    before = {number: signal.signal(number, lambda n, frame: received.append(n)) for number in STOP_SIGNALS}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,84 @@
+"""What is special about training Slot-ID: its modules, its loss, and the file that comes out."""
+
+import os
+
+import torch
+from torch import Tensor, nn
+
+from ..config import config_from_dict
+from ..slot_id import AdapterConfig, SlotIDAdapter, save_adapter
+from ..slot_id.denoise import predict_velocity
+from ..wan import WanModel
+from .batches import Batch
+from .config import TrainingConfig
+from .lora import add_lora, exported_lora
+
+
+class SlotIDStrategy(nn.Module):
+    """The frozen backbone with LoRA, and the adapter; `forward` gives the loss of each sample.
+
+    One module, so that DDP and FSDP see every parameter in one place.
+    """
+
+    def __init__(self, config: TrainingConfig, backbone: WanModel):
+        super().__init__()
+        self.config = config
+        self.model = backbone
+        self.adapter = SlotIDAdapter(adapter_config(config.adapter, backbone))
+        if self.adapter.config.lora is not None:
+            add_lora(backbone, self.adapter.config.lora)
+        else:
+            backbone.requires_grad_(False)
+
+    @property
+    def num_tokens(self) -> int:
+        config = self.adapter.config
+        slots = config.encoder.reader.num_slots if config.encoder else 0
+        return slots + (config.anchor.num_anchors if config.anchor else 0)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def rate(self, name: str) -> float:
+        """Factor on the learning rate of a parameter."""
+        rates = self.config.optimizer.rates
+        if name.startswith("model."):
+            return rates.lora
+        part = name.split(".")[1]
+        return {"film": rates.film, "anchor": rates.anchor, "image_norm": rates.anchor}.get(part, rates.encoder)
+
+    def at_step(self, step: int) -> None:
+        if self.adapter.encoder is not None:
+            self.adapter.encoder.temperature = self.config.objective.temperature(step, self.config.run.steps)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The flow-matching loss of each sample (B,)."""
+        noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
+        identity = self.adapter(batch.reference, batch.portrait)
+        velocity = predict_velocity(
+            self.model, noisy, batch.noise_level, batch.context, identity, batch.has_identity, batch.token_mask
+        )
+        return (velocity.float() - (batch.noise - batch.video)).square().mean((1, 2, 3, 4))
+
+    def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:
+        """Write an adapter file from trained tensors by parameter name."""
+        adapter = SlotIDAdapter(self.adapter.config)
+        adapter.load_state_dict(with_prefix(tensors, "adapter."))
+        if adapter.encoder is not None:
+            adapter.encoder.temperature = self.adapter.encoder.temperature
+        if self.adapter.config.lora is not None:
+            adapter.lora = exported_lora(with_prefix(tensors, "model."), self.adapter.config.lora)
+        save_adapter(path, adapter.half(), facts)
+
+
+def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def adapter_config(settings: dict, backbone: WanModel) -> AdapterConfig:
+    """`AdapterConfig` from settings that need not say the backbone's width and depth."""
+    values = {"model_width": backbone.config.dim, "model_depth": backbone.config.num_layers, **settings}
+    for stream in ("encoder", "anchor"):
+        if values.setdefault(stream, {}) is not None:  # None leaves a stream out
+            values[stream] = {"model_width": backbone.config.dim, **values[stream]}
+    return config_from_dict(AdapterConfig, values)

@@ -1,0 +1,24 @@
+"""Sampling along Wan's straight paths without ComfyUI, for sample sheets and studies."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+
+
+def noise_levels(steps: int, shift: float, device: torch.device | None = None) -> Tensor:
+    """steps + 1 noise levels from 1 to 0, shifted as Wan's are (Wan 2.1, section 4.2.4): (steps + 1,)."""
+    t = torch.linspace(1, 0, steps + 1, device=device)
+    return shift * t / (1 + (shift - 1) * t)
+
+
+@torch.no_grad()
+def euler(velocity: Velocity, noise: Tensor, steps: int, shift: float) -> Tensor:
+    """From noise (B, C, T, H, W) to latents; `velocity(x, noise_level (B,))` predicts noise minus latents."""
+    x = noise
+    levels = noise_levels(steps, shift, noise.device)
+    for now, after in zip(levels, levels[1:], strict=False):
+        x = x + (after - now) * velocity(x, now.expand(len(x))).to(x.dtype)
+    return x

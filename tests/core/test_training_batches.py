@@ -1,0 +1,107 @@
+"""What a step sees: the same for any number of processes, every sample once an epoch, dropped as often as asked."""
+
+from dataclasses import fields
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slotid_core.errors import SlotIDError
+from slotid_core.training.batches import Batch, Batches
+from slotid_core.training.config import ObjectiveConfig
+from slotid_core.wan.text_encoder import pad_text
+
+
+class People:
+    """Samples whose tensors hold their own number."""
+
+    def __init__(self, count: int):
+        self.samples = tuple(SimpleNamespace(index=i) for i in range(count))
+
+    def read(self, index, names=None):
+        full = {
+            "video": torch.full((16, 2, 2, 2), float(index)),
+            "reference": torch.full((16, 2, 2, 2), float(index)),
+            "portrait": torch.full((16, 1, 2, 2), float(index)),
+            "text": torch.full((1 + index % 3, 8), 1.0 + index),
+            "empty_text": torch.full((1, 8), -1.0),
+        }
+        return {name: full[name] for name in names or full}
+
+    def partner(self, index, rng, same_clip):
+        return index if same_clip else (index + 1) % len(self.samples)
+
+
+def batches(count=10, batch=4, seed=0, pairing="other clip", **objective) -> Batches:
+    return Batches(People(count), ObjectiveConfig(**objective), pairing, batch, seed, num_tokens=8)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 3), st.integers(0, 5))
+def test_rows_do_not_depend_on_who_asks(step, processes, seed):
+    source = batches(batch=6, seed=seed)
+    together = source.rows(step, range(6))
+    each = 6 // processes
+    for rank in range(processes):
+        rows = range(rank * each, (rank + 1) * each)
+        alone = batches(batch=6, seed=seed).rows(step, rows)
+        for field in fields(Batch):
+            ours, theirs = getattr(alone, field.name), getattr(together, field.name)[rows.start : rows.stop]
+            if field.name == "context":  # padded to the longest prompt of its own rows
+                length = min(ours.shape[1], theirs.shape[1])
+                assert not ours[:, length:].any() and not theirs[:, length:].any()
+                ours, theirs = ours[:, :length], theirs[:, :length]
+            assert torch.equal(ours, theirs), field.name
+
+
+def test_an_epoch_visits_every_sample_once():
+    source = batches(count=12, batch=4)
+    for epoch in range(3):
+        seen = torch.cat([source.rows(3 * epoch + step, range(4)).video[:, 0, 0, 0, 0] for step in range(3)])
+        assert sorted(seen.tolist()) == list(range(12))
+
+
+def test_reference_and_portrait_come_from_the_partner():
+    apart, together = batches(pairing="other clip").rows(0, range(4)), batches(pairing="same clip").rows(0, range(4))
+    assert torch.equal(apart.reference[:, 0, 0, 0, 0], (apart.video[:, 0, 0, 0, 0] + 1) % 10)
+    assert torch.equal(apart.reference[:, 0, 0, 0, 0], apart.portrait[:, 0, 0, 0, 0])
+    assert torch.equal(together.reference[:, 0, 0, 0, 0], together.video[:, 0, 0, 0, 0])
+
+
+def test_dropouts_happen_as_often_as_asked_and_apart():
+    source = batches(count=4000, batch=4000, text_dropout=0.2, identity_dropout=0.1, joint_dropout=0.05,
+                     token_dropout=0.3)  # fmt: skip
+    batch = source.rows(0, range(4000))
+    no_text, no_identity = batch.context[:, 0, 0] == -1, batch.has_identity == 0
+    shares = [(no_text & ~no_identity), (no_identity & ~no_text), (no_text & no_identity)]
+    for share, wanted in zip(shares, (0.2, 0.1, 0.05), strict=True):
+        assert share.float().mean().item() == pytest.approx(wanted, abs=0.03)
+    assert batch.token_mask.mean().item() == pytest.approx(0.7, abs=0.02)
+
+
+@given(st.floats(1, 12))
+@settings(max_examples=10, deadline=None)
+def test_noise_levels_follow_the_shift(shift):
+    levels = batches(count=500, batch=500, timestep_shift=shift).rows(0, range(500)).noise_level.double()
+    uniform = levels / (shift - (shift - 1) * levels)  # the shift undone
+    assert np.abs(np.sort(uniform) - (np.arange(500) + 0.5) / 500).max() < 0.1
+
+
+def test_text_is_padded_by_at_least_one_row():
+    context = pad_text([torch.ones(3, 8), torch.ones(5, 8)])
+    assert context.shape == (2, 6, 8) and not context[:, -1].any() and context[0, :3].all()
+
+
+@pytest.mark.parametrize("wrong", [{"text_dropout": 0.9, "identity_dropout": 0.2}, {"token_dropout": 1.0}])
+def test_impossible_shares_are_refused(wrong):
+    with pytest.raises(SlotIDError):
+        ObjectiveConfig(**wrong)
+
+
+def test_temperature_falls_and_then_stays():
+    objective = ObjectiveConfig(temperature_start=1.0, temperature_end=0.2, temperature_steps=0.5)
+    told = [objective.temperature(step, 100) for step in range(101)]
+    assert told[0] == 1.0 and told[25] == pytest.approx(0.6) and told[50:] == pytest.approx([0.2] * 51)

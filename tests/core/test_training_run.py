@@ -1,0 +1,199 @@
+"""Whole training runs as a user starts them: what comes out, what survives a kill, what is refused."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from training_settings import command, losses, make_world, run, settings, write_settings
+
+from slotid_core.config import config_from_dict
+from slotid_core.errors import SlotIDError
+from slotid_core.slot_id import load_adapter
+from slotid_core.training.checkpoint import checkpoints, latest_checkpoint
+from slotid_core.training.config import TrainingConfig, read_config
+from slotid_core.training.loop import Trainer, train
+from slotid_core.training.processes import start_processes
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    torch.set_num_threads(1)
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(world, tmp_path_factory):
+    """A run of 20 steps without interruption."""
+    output = tmp_path_factory.mktemp("unbroken")
+    train(config_of(settings(world)), output)
+    return output
+
+
+def config_of(values: dict) -> TrainingConfig:
+    return config_from_dict(TrainingConfig, values)
+
+
+def test_a_run_leaves_an_adapter_that_inference_loads(world, unbroken):
+    adapter = load_adapter(unbroken / "adapter.safetensors")
+    objective = config_of(settings(world)).objective
+    assert adapter.encoder.temperature == pytest.approx(objective.temperature_end)
+    assert len(adapter.lora) == 2 * 2 * 3  # blocks x (k, v) x (A, B, alpha)
+    assert any(tensor.abs().max() > 0 for name, tensor in adapter.lora.items() if "lora_B" in name)
+    assert adapter.film.up.weight.abs().max() > 0  # it starts at zero
+    assert (unbroken / "loss.png").stat().st_size > 5000
+
+
+def test_the_adapter_says_what_it_was_trained_on(world, unbroken):
+    from slotid_core.slot_id.adapter import KIND, VERSION
+    from slotid_core.weights import read_header
+
+    facts = read_header(unbroken / "adapter.safetensors", KIND, VERSION)["training"]
+    manifest = json.loads((world / "data" / "manifest.json").read_text())
+    assert facts["data_manifest"] == manifest["sha256"] and facts["steps"] == 20
+    assert facts["training_config"]["run"]["batch"] == 4
+
+
+def test_only_adapter_and_lora_train(world, tmp_path):
+    trainer = Trainer(config_of(settings(world)), tmp_path, start_processes())
+    before = {name: p.detach().clone() for name, p in trainer.strategy.named_parameters()}
+    trainer.events = None
+    for step in range(2):
+        trainer.step(step, trainer.batches.rows(step, range(4)), stopping=False)
+    changed = {name for name, p in trainer.strategy.named_parameters() if not torch.equal(before[name], p)}
+    assert changed and all(name.startswith("adapter.") or ".lora_" in name for name in changed)
+
+
+def test_kill_and_resume_gives_the_losses_of_an_unbroken_run(world, unbroken, tmp_path):
+    config = write_settings(tmp_path / "config.json", settings(world))
+    output = tmp_path / "run"
+    process = subprocess.Popen(command(config, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = random.choice((5, 10))
+    deadline = time.monotonic() + 200
+    while not (output / f"step_{after:08d}.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoints(output), "the run was killed before its first checkpoint"
+    restored_at = latest_checkpoint(output)[1]["step"]
+    finished = run(command(config, output, "--resume"))
+    assert finished.returncode == 0, finished.stderr
+    expected = losses(unbroken)
+    assert {step: loss for step, loss in losses(output).items() if step >= restored_at} == {
+        step: loss for step, loss in expected.items() if step >= restored_at
+    }
+    assert sorted(losses(output)) == list(range(20))
+    ours, theirs = (load_adapter(folder / "adapter.safetensors") for folder in (output, unbroken))
+    assert ours.fingerprint == theirs.fingerprint
+
+
+def test_a_signal_saves_and_stops(world, tmp_path):
+    config = write_settings(tmp_path / "config.json", settings(world, run={"steps": 100_000, "save_every": 50_000}))
+    process = subprocess.Popen(
+        command(config, tmp_path / "run", "--progress", "json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if json.loads(line)["event"] == "step":
+            process.send_signal(signal.SIGTERM)
+            break
+    events = [json.loads(line) for line in process.stdout]
+    assert process.wait(60) == 130
+    stopped = events[-1]["step"]
+    assert events[-1]["event"] == "stopped" and latest_checkpoint(tmp_path / "run")[1]["step"] == stopped
+
+
+def test_a_truncated_checkpoint_is_passed_over(world, tmp_path, caplog):
+    train(config_of(settings(world, run={"steps": 10})), tmp_path)
+    newest, older = checkpoints(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    assert latest_checkpoint(tmp_path)[1]["step"] == 5
+    assert newest.name in caplog.text
+    trainer = Trainer(config_of(settings(world, run={"steps": 10})), tmp_path, start_processes())
+    assert trainer.restore() == 5 and older.exists()
+
+
+def test_a_loss_that_explodes_stops_at_the_last_good_state(world, tmp_path):
+    explosive = settings(world, optimizer={"learning_rate": 1e9, "clip_norm": 1e9, "warmup_steps": 1})
+    with pytest.raises(SlotIDError, match="learning_rate"):
+        train(config_of(explosive), tmp_path)
+    for path in checkpoints(tmp_path):
+        latest = latest_checkpoint(tmp_path)
+        assert latest is not None and path.name >= f"step_{latest[1]['step']:08d}.safetensors"
+    assert not (tmp_path / "adapter.safetensors").exists()
+
+
+def test_what_is_refused(world, tmp_path):
+    train(config_of(settings(world, run={"steps": 1})), tmp_path / "run")
+    with pytest.raises(SlotIDError, match="--resume"):
+        train(config_of(settings(world)), tmp_path / "run")
+    with pytest.raises(SlotIDError, match="no setting 'stepz'"):
+        config_of(settings(world, run={"stepz": 3}))
+    with pytest.raises(SlotIDError, match="no setting 'slots'"):
+        Trainer(config_of(settings(world, adapter={"slots": 3})), tmp_path / "new", start_processes())
+    with pytest.raises(SlotIDError, match="other data"):
+        train(config_of(settings(world, data={"train": str(world / "held_out")})), tmp_path / "run", resume=True)
+    (tmp_path / "broken.yaml").write_text("run: [1,")
+    with pytest.raises(SlotIDError, match="YAML"):
+        read_config(tmp_path / "broken.yaml")
+    (tmp_path / "file.yaml").write_text(json.dumps(settings(world)))
+    assert read_config(tmp_path / "file.yaml", ["run.steps=7", "objective.token_dropout=0.5"]).run.steps == 7
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn"])
+def test_smaller_frozen_weights_and_checkpointing_train_alike(world, unbroken, tmp_path, dtype):
+    small = {"dtype": dtype, "compute_dtype": "bfloat16", "activation_checkpointing": True}
+    train(config_of(settings(world, model=small)), tmp_path)
+    assert losses(tmp_path)[0] == pytest.approx(losses(unbroken)[0], rel=0.02)
+    assert losses(tmp_path)[19] == pytest.approx(losses(unbroken)[19], rel=0.02)
+
+
+def test_a_sheet_of_samples_appears(world, tmp_path):
+    vae = next((world / "models").glob("*vae*"))
+    train(config_of(settings(world, run={"steps": 2, "sample_every": 2, "vae": str(vae)})), tmp_path)
+    assert (tmp_path / "samples_00000002.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+def test_two_processes_match_one(world, unbroken, tmp_path, how):
+    """20 steps at the same global batch; under FSDP every parameter is a DTensor."""
+    config = write_settings(tmp_path / "config.json", settings(world, run={"distribution": how}))
+    finished = run(command(config, tmp_path / "run", processes=2))
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    for step, loss in losses(tmp_path / "run").items():
+        assert loss == pytest.approx(losses(unbroken)[step], abs=1e-4)
+    if how == "fsdp":
+        script = tmp_path / "check.py"
+        script.write_text(CHECK.format(config=str(config)))
+        checked = run([*command(config, tmp_path, processes=2)[:6], str(script)])
+        assert checked.returncode == 0 and "all DTensor" in checked.stdout, checked.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_processes(world, unbroken, tmp_path):
+    values = settings(world, run={"distribution": "fsdp"})
+    config = write_settings(tmp_path / "config.json", values)
+    stopped_early = write_settings(tmp_path / "early.json", settings(world, run={"distribution": "fsdp", "steps": 10}))
+    assert run(command(stopped_early, tmp_path / "run", processes=2)).returncode == 0
+    assert run(command(config, tmp_path / "run", "--resume")).returncode == 0
+    assert losses(tmp_path / "run")[10] == pytest.approx(losses(unbroken)[10], abs=1e-4)
+
+
+CHECK = """
+from pathlib import Path
+from torch.distributed.tensor import DTensor
+from slotid_core.training.config import read_config
+from slotid_core.training.loop import Trainer
+from slotid_core.training.processes import start_processes
+import torch.distributed as dist
+processes = start_processes()
+trainer = Trainer(read_config(Path({config!r})), Path("unused"), processes)
+assert all(isinstance(p, DTensor) for p in trainer.strategy.parameters())
+if processes.is_first:
+    print("all DTensor", flush=True)
+dist.destroy_process_group()
+"""
