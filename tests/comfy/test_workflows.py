@@ -150,6 +150,8 @@ def test_graph_json_matches_the_schemas_and_the_api_form(client, name):
 def widget_values(entry: dict, sockets: dict) -> dict:
     """A graph node's widget values by name, each within what its socket allows."""
     values, found = list(entry.get("widgets_values", [])), {}
+    if any(options and options[0].get("video_upload") for _, *options in sockets.values()) and "image" in values:
+        values.remove("image")  # the frontend's upload button, between the required and the optional widgets
     known_files = {model["name"] for model in entry.get("properties", {}).get("models", [])} | set(OWN_FILES)
     for socket, (kind, *options) in sockets.items():
         options = options[0] if options else {}
