@@ -18,6 +18,7 @@ from .types import LynxAdapter, LynxFace, LynxReference
 
 CATEGORY = "Slot-ID/Lynx"
 NONE = "none"
+PROJECTION_BYTES = 2**30  # one 14B layer at a time in float32, with room
 
 
 @dataclass
@@ -36,6 +37,7 @@ class LoadedLynx:
         if self.last and self.last[0] is embedding and self.last[1] is reference and self.last[2] == dtype:
             return self.last[3]
         device = comfy.model_management.get_torch_device()
+        comfy.model_management.free_memory(PROJECTION_BYTES, device)
         face, features = {}, {}
         if embedding is not None:
             nobody_and_person = torch.cat([torch.zeros_like(embedding), embedding])
