@@ -19,7 +19,7 @@ def read_audio(path: Path | BinaryIO, start: float, duration: float) -> dict | N
         if not isinstance(path, Path):
             path.seek(0)
         with av.open(str(path) if isinstance(path, Path) else path) as container:
-            if not container.streams.audio:
+            if not container.streams.audio or container.streams.audio[0].codec_context is None:
                 return None
             stream = container.streams.audio[0]
             rate = stream.codec_context.sample_rate

@@ -38,6 +38,12 @@ class PyAVVideo:
             self.close()
             raise SlotIDError(f"{name} has no video stream. Choose a file with moving pictures, not only sound.")
         self._stream = streams[0]
+        if self._stream.codec_context is None:
+            self.close()
+            raise SlotIDError(
+                f"{name} is in a format that no decoder here knows, or damaged. Convert it to mp4 (H.264), or copy it "
+                "again from its source."
+            )
         self.size = (self._stream.codec_context.width, self._stream.codec_context.height)
         if self.size[0] * self.size[1] > MOST_PIXELS:
             self.close()
