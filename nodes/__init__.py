@@ -13,6 +13,7 @@ from . import (
     reference,
     sampler,
     toy_world,
+    training,
 )
 
 paths.register_folders()
@@ -29,4 +30,5 @@ NODES = [
     *lynx_face.NODES,
     *lynx_reference.NODES,
     *toy_world.NODES,
+    *training.NODES,
 ]

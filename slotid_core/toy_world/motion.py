@@ -30,7 +30,10 @@ class Motion:
 
 
 def move(person: Person, scene: Scene, num_frames: int = CLIP_FRAMES) -> Motion:
-    """One action, begun at rest; `CLIP_FRAMES` are about a second, whatever `num_frames` is."""
+    """One action, begun at rest; `CLIP_FRAMES` are one or two seconds, whatever `num_frames` is.
+
+    Nothing swings faster than once in five frames: the VAE has one latent frame for four.
+    """
     t = np.arange(num_frames) / CLIP_FRAMES
     rest = np.zeros(num_frames)
     phase = 2 * math.pi * scene.phase
@@ -66,7 +69,7 @@ def _act_smile(person: Person, t, phase, pose) -> None:
 
 
 def _act_nod(person: Person, t, phase, pose) -> None:
-    cycles = 1.0 + 2.5 * person.nod_frequency
+    cycles = 0.75 + 1.25 * person.nod_frequency
     pose["pitch"] = (0.08 + 0.3 * person.nod_amplitude) * np.sin(2 * math.pi * cycles * t)
 
 
@@ -76,7 +79,7 @@ def _act_look_around(person: Person, t, phase, pose) -> None:
 
 
 def _act_talk(person: Person, t, phase, pose) -> None:
-    syllables = 1.5 + 3.5 * person.talk_cadence
+    syllables = 1.0 + 2.0 * person.talk_cadence
     pose["mouth_open"] = 0.75 * np.sin(math.pi * syllables * t) ** 2
     pose["pitch"] = 0.04 * np.sin(2 * math.pi * syllables * t)
 
@@ -84,8 +87,8 @@ def _act_talk(person: Person, t, phase, pose) -> None:
 def _act_laugh(person: Person, t, phase, pose) -> None:
     come = _onset(person, 1.6 * t)
     _smile(person, come, pose)
-    pose["mouth_open"] = come * (0.55 + 0.25 * np.sin(2 * math.pi * 4 * t))
-    pose["bob"] = come * 0.035 * np.sin(2 * math.pi * 4 * t)
+    pose["mouth_open"] = come * (0.55 + 0.25 * np.sin(2 * math.pi * 2.5 * t))
+    pose["bob"] = come * 0.035 * np.sin(2 * math.pi * 2.5 * t)
     pose["eye_open"] = pose["eye_open"] * (1 - 0.55 * come)
     pose["pitch"] = -0.12 * come
 

@@ -1,4 +1,4 @@
-"""Training of the toy VAE: single frames first, as 2D convolutions, then short clips.
+"""Training of the toy VAE: single frames first, as 2D convolutions, then short clips, then what moves in longer ones.
 
 A linear code of 16 numbers per 8×8 patch (PCA) already reconstructs these drawings well, so the first stage pulls
 the encoder to that code while the decoder learns to draw from it.
@@ -22,11 +22,16 @@ from .scene import sample_scene
 from .training_loop import Schedule, load_trained, train
 
 PATCH, CODE = 8, 16
+STAGES = ("vae_images", "vae_clips", "vae_motion")
 
 
 @dataclass(frozen=True)
 class VAETraining:
-    """Settings of both stages; `clip_length` is 4n+1 frames."""
+    """Settings of the three stages; lengths are 4n+1 frames.
+
+    Most of a drawing stands still, so a VAE that forgets how mouths move loses little by the mean error. The last stage
+    weighs what changes from frame to frame by up to 1 + `motion_weight`.
+    """
 
     width: int = 16
     image_steps: int = 2500
@@ -36,7 +41,12 @@ class VAETraining:
     clip_batch: int = 4
     clip_length: int = 5
     clip_learning_rate: float = 1.2e-4  # more, and the noise of a few clips undoes what single frames taught
-    average: float = 0.998  # of the clip stage's weights; few clips a step make single steps noisy
+    motion_steps: int = 4000
+    motion_batch: int = 2
+    motion_length: int = 9
+    motion_learning_rate: float = 2e-4
+    motion_weight: float = 6.0
+    average: float = 0.998  # of the later stages' weights; few clips a step make single steps noisy
     bfloat16: bool = True  # of convolutions; two thirds of the time on CPUs that have it
     save_every: int = 200
 
@@ -69,9 +79,14 @@ def to_patches(pixels: Tensor) -> Tensor:
     return rearrange(pixels, "b c t (h p) (w q) -> b t h w (c p q)", p=PATCH, q=PATCH)
 
 
-def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Mean of absolute and squared error, and of differences between neighbours, which keeps edges sharp."""
+def reconstruction_loss(output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of absolute and squared error, and of differences between neighbours, which keeps edges sharp.
+
+    `weight` (B, 1, T, H, W): how much each pixel counts; by default all alike.
+    """
     error = output - target
+    if weight is not None:
+        error = error * (weight / weight.mean()).sqrt()
     edges = error.diff(dim=3).abs().mean() + error.diff(dim=4).abs().mean()
     return error.abs().mean() + 8 * error.square().mean() + 0.5 * edges
 
@@ -120,7 +135,30 @@ def train_vae(folder: Path, config: VAETraining | None = None) -> WanVAE:
 
     schedule = Schedule(config.clip_steps, config.clip_learning_rate)
     train("vae_clips", vae, clip_loss, schedule, folder, config.save_every, average=config.average)
+    load_trained(folder, "vae_clips", vae)  # the average
+
+    def motion_loss(step: int):
+        count, length = config.motion_batch, config.motion_length
+        if step % 4 == 3:
+            count, length = max(1, count // 2), 2 * length - 1
+        pixels = random_pieces(2_000_000 + step, count, length)
+        with fast:
+            latents = vae.encode(pixels).float()
+            output = vae.decode(latents).float()
+        spread = (latents.mean().square() + (latents.std() - 1).square()) * 0.01
+        loss = reconstruction_loss(output, pixels, 1 + config.motion_weight * how_much_moves(pixels))
+        return loss + spread, {"psnr": psnr(output, pixels), "std": latents.std().item()}
+
+    schedule = Schedule(config.motion_steps, config.motion_learning_rate)
+    train("vae_motion", vae, motion_loss, schedule, folder, config.save_every, average=config.average)
     return vae
+
+
+def how_much_moves(pixels: Tensor) -> Tensor:
+    """0 to 1 around what changes within two frames: (B, 3, T, H, W) -> (B, 1, T, H, W)."""
+    change = pixels.diff(dim=2).abs().amax(1, keepdim=True)
+    change = F.pad(change, (0, 0, 0, 0, 1, 1), mode="replicate")  # a frame looks at both of its neighbours
+    return F.max_pool3d(change, (2, 5, 5), stride=1, padding=(0, 2, 2)).clamp(0, 1)
 
 
 @torch.no_grad()
@@ -143,12 +181,11 @@ def treat_frames_alone(vae: WanVAE) -> None:
 
 
 def finish_vae(folder: Path, config: VAETraining, seed: int) -> tuple[dict[str, Tensor], int, dict[str, float]]:
-    """Weights of the last checkpoint, with Wan 2.1's latent statistics; steps of both stages; held-out figures."""
+    """Weights of the last checkpoint, with Wan 2.1's latent statistics; steps of all stages; held-out figures."""
     vae = WanVAE(WanVAEConfig(width=config.width)).eval()
-    if (folder / "vae_clips.safetensors").exists():
-        steps = config.image_steps + load_trained(folder, "vae_clips", vae)
-    else:
-        steps = load_trained(folder, "vae_images", vae)
+    begun = [name for name in STAGES if (folder / f"{name}.safetensors").exists()]
+    before = {"vae_images": 0, "vae_clips": config.image_steps, "vae_motion": config.image_steps + config.clip_steps}
+    steps = before[begun[-1]] + load_trained(folder, begun[-1], vae)
     to_wan_statistics(vae)
     weights = {name: tensor.half() for name, tensor in vae.state_dict().items()}
     vae.load_state_dict(weights)

@@ -119,8 +119,8 @@ class RunConfig:
         average: decay of the moving average of the weights, which is what is exported; 0 keeps none.
         save_every, keep: steps between checkpoints, and how many of them stay.
         validate_every, validation_samples: steps between validations, and how many held-out samples.
-        sample_every: steps between sheets of sample clips; 0 for none. They need `vae`.
-        vae: a Wan 2.1 VAE (.safetensors), or "toy_world".
+        sample_every: steps between sheets of sample clips of held-out people; 0 for none.
+        vae: a Wan 2.1 VAE (.safetensors) to decode them, or "toy_world"; default: the one that the data was made with.
         distribution: "fsdp" shards the frozen backbone over processes too.
         explosion: stop when the loss is this many times its running mean.
     """

@@ -167,7 +167,6 @@ class Trainer:
 
     def sample(self, step: int) -> None:
         """A sheet of held-out people, the same each time: the reference clip, and a sample with that person."""
-        run = self.config.run
         (batch,) = validation_batches(self.held_out, SHEET_ROWS, SHEET_ROWS, self.strategy.num_tokens)
         batch = batch.to(self.processes.device)
         with self.averaged_weights(), self.autocast(), whole_modules(self.strategy):
@@ -176,7 +175,8 @@ class Trainer:
             latents = sample_clips(self.strategy.model, batch.noise, batch.context, empty_text, identity)
         if self.processes.is_first:
             path = self.folder / f"samples_{step:08d}.png"
-            sheet_of_pairs(load_vae(run.vae), batch.reference, latents, path)
+            vae = load_vae(self.config.run.vae or self.held_out.manifest["config"]["vae"])
+            sheet_of_pairs(vae, batch.reference, latents, path)
             self.events.say("samples", path=str(path), step=step)
 
     def state(self) -> dict[str, Tensor]:

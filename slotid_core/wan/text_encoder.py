@@ -240,3 +240,12 @@ def _in_dtype(weights: dict[str, Tensor], names: set[str], dtype, device) -> dic
         tensor = weights[name].to(device=device, dtype=dtype)
         ready[name] = tensor if scale is None else tensor * scale.to(device=device, dtype=dtype)
     return ready
+
+
+def pad_text(prompts: list[Tensor]) -> Tensor:
+    """Prompts (M_i, 4096) -> (B, M, 4096) with zero rows behind each, at least one."""
+    length = 1 + max(len(rows) for rows in prompts)
+    context = prompts[0].new_zeros(len(prompts), length, prompts[0].shape[1])
+    for place, rows in zip(context, prompts, strict=True):
+        place[: len(rows)] = rows
+    return context

@@ -63,7 +63,7 @@ def command(config: Path, output: Path, *arguments: str, processes: int = 1) -> 
 
 
 def run(arguments: list[str], **settings) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300, **settings)
 
 
