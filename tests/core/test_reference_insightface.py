@@ -1,0 +1,185 @@
+"""insightface and YuNet for real: their own libraries load ONNX models of the right signatures, made here.
+
+The models are no face networks but simple ones whose answer is known: the detector finds pure red (the first person's
+colour) and pure green squares, and the recogniser's embedding is the mean colour of the aligned crop.
+"""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from slotid_core.errors import SlotIDError
+from slotid_core.reference import detector as detectors
+from slotid_core.reference.face_clip import make_face_clip
+from slotid_core.reference.quality import judge_reference
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+HEIGHT, WIDTH, SQUARE = 240, 320, 64
+LANDMARKS = np.array([[-12, -10], [12, -10], [0, 2], [-9, 13], [9, 13]], float)  # around the face's centre, in pixels
+
+
+def tensor(name: str, values) -> "onnx.TensorProto":
+    return onnx.numpy_helper.from_array(np.asarray(values, np.float32), name)
+
+
+def write(path, nodes, inputs, outputs, constants):
+    kind = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        nodes,
+        "test",
+        [onnx.helper.make_tensor_value_info(name, kind, shape) for name, shape in inputs],
+        [onnx.helper.make_tensor_value_info(name, kind, ["rows", width]) for name, width in outputs],
+        constants,
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(path))
+
+
+def saturation_score(node, constants, stride: int):
+    """|red - green| minus blue, averaged over a face's area around each cell, as a logit and as a score."""
+    constants += [
+        tensor("difference", np.array([[[[1.0]], [[-1.0]], [[0.0]]]])),
+        tensor("blue", np.array([[[[0.0]], [[0.0]], [[1.0]]]])),
+    ]
+    node("Conv", ["picture", "difference"], ["signed"])
+    node("Abs", ["signed"], ["colored"])
+    node("Conv", ["picture", "blue"], ["bluish"])
+    node("Sub", ["colored", "bluish"], ["contrast"])
+    side = 96  # pixels of the 640 wide network input, in which a 64 pixel face is 128 wide
+    pad = (side - stride) // 2
+    node("AveragePool", ["contrast"], ["pooled"], kernel_shape=[side, side], strides=[stride, stride], pads=[pad] * 4)
+
+
+def write_scrfd(path):
+    """Nine outputs as insightface's det_10g: scores, boxes (in strides), landmarks for strides 8, 16 and 32."""
+    nodes, constants, outputs = [], [], []
+
+    def node(kind, inputs, made, **settings):
+        nodes.append(onnx.helper.make_node(kind, inputs, made, **settings))
+
+    saturation_score(node, constants, 32)
+    face = SQUARE * 2 / 2 / 32  # half a face in strides of the network's input, which is twice the picture
+    points = (LANDMARKS * 2 / 32).ravel()
+    constants += [
+        tensor("gain", 20.0), tensor("offset", 2.75), tensor("none", np.zeros((1, 1))),
+        tensor("box", np.full((1, 4), face)), tensor("points", points[None]),
+        onnx.numpy_helper.from_array(np.array([-1, 1]), "column"),
+    ]  # fmt: skip
+    node("Sub", ["pooled", "offset"], ["shifted"])
+    node("Mul", ["shifted", "gain"], ["logit"])
+    node("Sigmoid", ["logit"], ["map"])
+    node("Transpose", ["map"], ["last"], perm=[0, 2, 3, 1])
+    node("Reshape", ["last", "column"], ["single"])
+    node("Concat", ["single", "single"], ["pair"], axis=1)  # two anchors for each cell
+    node("Reshape", ["pair", "column"], ["score_32"])
+    for stride, cells in ((8, 80 * 80 * 2), (16, 40 * 40 * 2)):
+        constants += [tensor(f"zeros_{stride}", np.zeros((cells, 1)))]
+        node("Identity", [f"zeros_{stride}"], [f"score_{stride}"])
+    for stride in (8, 16, 32):
+        for name, width in (("box", 4), ("points", 10)):
+            constants.append(tensor(f"ones_{name}_{stride}", np.ones((1, width))))
+            node("Mul", [f"score_{stride}", f"ones_{name}_{stride}"], [f"wide_{name}_{stride}"])
+            node("Mul", [f"wide_{name}_{stride}", "none"], [f"empty_{name}_{stride}"])
+            node("Add", [f"empty_{name}_{stride}", name], [f"{name}_{stride}"])
+    for name, width in (("score", 1), ("box", 4), ("points", 10)):
+        outputs += [(f"{name}_{stride}", width) for stride in (8, 16, 32)]
+    write(path, nodes, [("picture", [1, 3, "height", "width"])], outputs, constants)
+
+
+def write_recogniser(path):
+    """(N, 3, 112, 112) -> the mean colour, in 512 numbers."""
+    nodes = [
+        onnx.helper.make_node("GlobalAveragePool", ["picture"], ["pooled"]),
+        onnx.helper.make_node("Flatten", ["pooled"], ["colors"]),
+        onnx.helper.make_node("MatMul", ["colors", "spread"], ["embedding"]),
+    ]
+    spread = np.random.default_rng(0).normal(size=(3, 512))
+    write(path, nodes, [("picture", ["n", 3, 112, 112])], [("embedding", 512)], [tensor("spread", spread)])
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    """models/insightface with a pack of any name, and beside detector and recogniser a model that is neither."""
+    pytest.importorskip("insightface")
+    folder = tmp_path_factory.mktemp("insightface") / "models" / "anybodys_pack"
+    folder.mkdir(parents=True)
+    write_scrfd(folder / "det_test.onnx")
+    write_recogniser(folder / "w_test.onnx")
+    (folder / "genderage.onnx").write_bytes(b"not loaded at all")
+    return folder.parents[1]
+
+
+def people(frames: int = 9, swap: int | None = None) -> torch.Tensor:
+    """A red square that walks right and a green one that stands; they change places at frame `swap`."""
+    clip = torch.full((frames, HEIGHT, WIDTH, 3), 0.2)
+    for index in range(frames):
+        places = [(20 + 4 * index, 40), (220, 120)]
+        if swap is not None and index >= swap:
+            places.reverse()
+        for (left, top), color in zip(places, ((1.0, 0, 0), (0, 1.0, 0)), strict=True):
+            clip[index, top : top + SQUARE, left : left + SQUARE] = torch.tensor(color)
+    return clip
+
+
+def test_insightface_finds_follows_and_names_itself(pack):
+    detector = detectors.find_detector([pack])
+    assert "insightface det_test" in detector.name and "w_test" in detector.name
+    clip = people()
+    found = make_face_clip(clip, detector, size=64, every=2)
+    assert found.report["people"] == 2 and found.report["detection_rate"] == 1.0
+    assert found.report["detector"] == detector.name
+    box = found.boxes[8]
+    assert np.abs((box[:2] + box[2:]) / 2 - (20 + 32 + 32, 72)).max() < 20  # cells are 16 pixels apart
+    center = found.clip[4, 24:40, 24:40].mean(dim=(0, 1))
+    assert center[0] > 0.8 and center[1] < 0.2
+
+
+def test_a_picture_of_the_person_chooses_the_subject(pack):
+    detector = detectors.find_detector([pack], "insightface")
+    for color in (0, 1):
+        picture = torch.full((1, HEIGHT, WIDTH, 3), 0.2)
+        picture[0, 80:144, 120:184] = torch.eye(3)[color]
+        found = make_face_clip(people(), detector, size=64, subject_image=picture)
+        assert found.clip[4, 24:40, 24:40].mean(dim=(0, 1)).argmax() == color
+    only_green = people()
+    only_green[:, :, :120] = 0.2
+    red = torch.full((1, HEIGHT, WIDTH, 3), 0.2)
+    red[0, 80:144, 120:184] = torch.tensor([1.0, 0, 0])
+    with pytest.raises(SlotIDError, match="Nobody in the clip"):
+        make_face_clip(only_green, detector, subject_image=red)
+
+
+def test_embeddings_follow_the_person_and_not_the_place(pack):
+    clip = people(12, swap=6)
+    found = make_face_clip(clip, detectors.find_detector([pack]), size=64, every=1, smoothing=0)
+    middle = found.clip[[1, 10], 28:36, 28:36].mean(dim=(1, 2))
+    assert (middle.argmax(dim=-1) == middle[0].argmax()).all()
+
+
+def test_landmarks_give_the_pose_in_degrees(pack):
+    clip = people()[:, :, 100:]  # the green one, who looks straight ahead
+    report = judge_reference(clip, detectors.find_detector([pack])).report
+    assert report["pose"]["method"] == "five landmarks"
+    assert np.abs(report["pose"]["yaw_degrees"]).max() < 10
+    assert any("turns" in text for text in report["missing"])
+
+
+def test_a_broken_model_is_named_and_auto_falls_back_once(tmp_path, caplog):
+    pytest.importorskip("insightface")
+    pytest.importorskip("skimage")
+    (tmp_path / "det_broken.onnx").write_bytes(b"no network")
+    with pytest.raises(SlotIDError, match="det_broken.onnx does not load"):
+        detectors.find_detector([tmp_path], "insightface")
+    detectors._announce_fallback.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert "cascade" in detectors.find_detector([tmp_path]).name
+        detectors.find_detector([tmp_path])
+    assert len([record for record in caplog.records if "det_broken" in record.message]) == 1
+    write_recogniser(tmp_path / "det_broken.onnx")
+    detectors.find_insightface.cache_clear()
+    with pytest.raises(SlotIDError, match="no face detector|not a face detector"):
+        detectors.find_detector([tmp_path], "insightface")
