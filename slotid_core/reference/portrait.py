@@ -1,6 +1,6 @@
-"""The frame that shows the face best: frontal, sharp, well exposed; and the runners-up."""
+"""The frame that shows the face best: frontal, sharp, well exposed, eyes open, mouth at rest; and the runners-up."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -9,11 +9,12 @@ import torch.nn.functional as functional
 from ..errors import SlotIDError
 from .background import neutralise, person_mask
 from .clip import Progress
+from .expression import darkness_of_eyes_and_mouth, openness_and_rest
 from .face import Detector, Face, area
 from .find_faces import check_frames, detect_faces
 from .measure import exposure, face_region, nose_between_eyes, sharpness, symmetry
 
-WEIGHTS = {"frontal": 0.35, "sharp": 0.45, "exposed": 0.2}
+WEIGHTS = {"frontal": 0.28, "sharp": 0.36, "exposed": 0.16, "eyes_open": 0.1, "neutral": 0.1}
 FOUND_BONUS = 0.25  # the detector sees the face: it is most likely not turned away nor covered
 EXAMINED = 32  # frames, evenly spread: neighbours differ too little to look at all
 
@@ -27,6 +28,8 @@ class FrameScore:
     sharp: float
     exposed: float
     face_found: bool
+    eyes_open: float = 1.0
+    neutral: float = 1.0
 
     @property
     def total(self) -> float:
@@ -71,7 +74,10 @@ def select_portrait(
     faces = detect_faces(frames, detector, every=max(1, len(frames) // EXAMINED), progress=progress)
     largest = {index: max(found, key=lambda face: area(face.box), default=None) for index, found in faces.items()}
     usual = _usual_face(largest, frames)
-    scores = [score_frame(frames[i], i, _at_size(usual, face), face is not None) for i, face in largest.items()]
+    scores = _with_expressions(
+        [score_frame(frames[i], i, _at_size(usual, face), face is not None) for i, face in largest.items()],
+        [darkness_of_eyes_and_mouth(frames[i], _at_size(usual, face)) for i, face in largest.items()],
+    )
     chosen = _spread(sorted(scores, key=lambda score: -score.total), candidates, len(frames))
     if not 0 <= rank < len(chosen):
         raise SlotIDError(f"Candidate {rank} was asked, but there are {len(chosen)} (numbered from 0). Lower it.")
@@ -104,6 +110,16 @@ def score_frame(frame: torch.Tensor, index: int, face: Face, found: bool) -> Fra
     region = face_region(frame, face.box)
     frontal = symmetry(region) if face.landmarks is None else nose_between_eyes(face.landmarks)
     return FrameScore(index, frontal, sharpness(region), exposure(region), found)
+
+
+def _with_expressions(scores: list[FrameScore], darkness: list[tuple[float, float]]) -> list[FrameScore]:
+    """Adds what only the comparison with the clip's other frames tells, if there are a few with a face."""
+    seen = [number for number, score in enumerate(scores) if score.face_found]
+    if len(seen) < 3:
+        return scores
+    for number, eyes_open, neutral in zip(seen, *openness_and_rest(np.array(darkness)[seen]), strict=True):
+        scores[number] = replace(scores[number], eyes_open=float(eyes_open), neutral=float(neutral))
+    return scores
 
 
 def _usual_face(faces: dict[int, Face | None], frames: torch.Tensor) -> Face:

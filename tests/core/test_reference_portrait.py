@@ -45,6 +45,33 @@ def test_the_sharp_and_well_lit_frame_wins(portrait_picture, detector):
         assert torch.equal(chosen.candidates[0], portrait_picture)
 
 
+def with_expression(picture: torch.Tensor, eyes_shut: bool, mouth_open: bool) -> torch.Tensor:
+    """The astronaut's portrait with skin painted over both eyes, or a dark hole over the mouth."""
+    picture = picture.clone()
+    rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    skin = picture[60, 66]
+    if eyes_shut:
+        for x in (54, 78):
+            picture[((columns - x) / 8) ** 2 + ((rows - 48) / 5) ** 2 < 1] = skin
+    if mouth_open:
+        picture[((columns - 66) / 7) ** 2 + ((rows - 74) / 6) ** 2 < 1] = 0.05
+    return picture
+
+
+def test_open_eyes_and_a_mouth_at_rest_are_preferred(portrait_picture):
+    face = Face((38.0, 28.0, 94.0, 90.0))
+    one_face = Detector("given", lambda image, smallest: [face.scaled(len(image) / SIDE)], working_side=128)
+    kinds = [(True, False), (False, True), (False, False), (False, False), (True, True), (False, False)]
+    clip = torch.stack([with_expression(portrait_picture, *kind) for kind in kinds])
+    chosen = select_portrait(clip, one_face, candidates=6)
+    assert chosen.frames[0] in (2, 3, 5)
+    scores = {score["frame"]: score for score in chosen.report["candidates"]}
+    for frame, (eyes_shut, mouth_open) in enumerate(kinds):
+        if frame in scores:
+            assert (scores[frame]["eyes_open"] < 0.6) == eyes_shut, scores[frame]
+            assert (scores[frame]["neutral"] < 0.6) == mouth_open, scores[frame]
+
+
 def test_another_candidate_can_be_asked_for(portrait_picture, detector):
     clip = torch.stack([blurred(portrait_picture, 3), portrait_picture])
     mask = torch.ones(1, SIDE, SIDE)
