@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from .evaluate import evaluate_clip_judge, evaluate_face_judge
+from ..wan.vae import WanVAE
+from .evaluate import evaluate_clip_judge, evaluate_face_judge, through_vae
+from .family import WEIGHTS, load_vae
 from .judges import RANGES, ClipJudge, FaceJudge, angular_margin_loss, reveals
 from .motion import CLIP_FRAMES, Motion, move
 from .person import DYNAMICS, HELD_OUT_FROM, Person, sample_person
@@ -34,13 +36,20 @@ class FaceJudgeTraining:
 
 @dataclass(frozen=True)
 class ClipJudgeTraining:
-    """Drawing takes longer than learning, so clips are drawn from a window that moves `new_clips` on with each step."""
+    """Drawing takes longer than learning, so clips are drawn from a window that moves `new_clips` on with each step.
+
+    Every second clip has gone through the VAE: what is judged comes out of one, and it smooths motion.
+    """
 
     steps: int = 2000
     batch: int = 16
     new_clips: int = 4
     learning_rate: float = 1e-3
     save_every: int = 200
+    weights: str = ""  # where the VAE is, if not in the package
+
+    def parts(self) -> Path:
+        return Path(self.weights) if self.weights else WEIGHTS
 
 
 class FaceJudgeInTraining(nn.Module):
@@ -86,15 +95,14 @@ def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None) -> C
     torch.manual_seed(0)
     judge = ClipJudge()
     low, high = torch.tensor(RANGES).T
+    drawings = Drawings(load_vae(config.parts()))
 
     def loss_of_step(step: int):
         rng = np.random.default_rng((step, 43))
-        seeds = [
-            int(seed)
-            for seed in rng.integers(config.new_clips * step, config.new_clips * step + WINDOW, size=config.batch)
-        ]
+        first = config.new_clips * step
+        seeds = [int(seed) for seed in rng.integers(first, first + WINDOW, size=config.batch)]
         people, scenes = [sample_person(seed) for seed in seeds], [sample_scene(seed) for seed in seeds]
-        clips = drawings(seeds)
+        clips = torch.stack([drawings(seed) for seed in seeds]).float() / 255
         told = judge(rearrange(soften(clips.flatten(0, 1), step), "(b t) h w c -> b t h w c", b=config.batch))
         figures, loss = {}, torch.zeros(())
         for name in ("action", "background", "clothes"):
@@ -110,20 +118,27 @@ def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None) -> C
     return judge
 
 
-@lru_cache(maxsize=2 * WINDOW)
-def drawing(seed: int) -> Tensor:
-    """One clip (17, 64, 64, 3) in 256 steps, as a video has them."""
-    return (render_clips([sample_person(seed)], [sample_scene(seed)])[0] * 255).round().to(torch.uint8)
+class Drawings:
+    """Clips (17, 64, 64, 3) in 256 steps, as a video has them; those of odd seeds through the VAE."""
 
+    def __init__(self, vae: WanVAE):
+        self.vae = vae
+        self.clip = lru_cache(maxsize=2 * WINDOW)(self._draw)
 
-def drawings(seeds: list[int]) -> Tensor:
-    return torch.stack([drawing(seed) for seed in seeds]).float() / 255
+    def __call__(self, seed: int) -> Tensor:
+        return self.clip(seed)
+
+    def _draw(self, seed: int) -> Tensor:
+        drawn = render_clips([sample_person(seed)], [sample_scene(seed)])
+        return (through_vae(drawn, self.vae if seed % 2 else None)[0] * 255).round().to(torch.uint8)
 
 
 def finish_clip_judge(folder: Path, config: ClipJudgeTraining, seed: int):
     judge = ClipJudge()
     steps = load_trained(folder, "clip_judge", judge)
-    return judge.eval().state_dict(), steps, evaluate_clip_judge(judge, None, seed)
+    judge = judge.eval()
+    figures = evaluate_clip_judge(judge, None, seed) | evaluate_clip_judge(judge, load_vae(config.parts()), seed)
+    return judge.state_dict(), steps, figures
 
 
 def dynamics_of(people: list[Person]) -> Tensor:

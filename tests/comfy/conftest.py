@@ -47,10 +47,17 @@ def server(tmp_path_factory):
     """A real ComfyUI with the pack and tiny checkpoints in it; starting takes half a minute, so all tests share it."""
     base = tmp_path_factory.mktemp("comfyui")
     checkpoints = random_checkpoints(base / "checkpoints")
-    for folder, name in (("diffusion_models", "t2v"), ("diffusion_models", "i2v"), ("vae", "vae")):
-        target = base / "models" / folder / f"tiny_{name}.safetensors"
+    files = {
+        "diffusion_models/tiny_t2v": checkpoints.t2v,
+        "diffusion_models/tiny_i2v": checkpoints.i2v,
+        "diffusion_models/tiny_vae_as_model": checkpoints.vae,
+        "vae/tiny_vae": checkpoints.vae,
+        "text_encoders/tiny_text": checkpoints.text_encoder,
+    }
+    for name, source in files.items():
+        target = base / "models" / f"{name}.safetensors"
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(getattr(checkpoints, name), target)
+        shutil.copy(source, target)
     with ComfyServer(base) as running:
         yield running
 

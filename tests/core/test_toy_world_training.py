@@ -24,8 +24,18 @@ ROOT = Path(__file__).resolve().parents[2]
 # Settings for 20 steps in all, the stages, and at whose first checkpoint the run is killed.
 TRAININGS = {
     "vae": (
-        {"image_steps": 8, "clip_steps": 12, "image_batch": 2, "clip_batch": 1, "save_every": 8},
-        ("vae_images", "vae_clips"),
+        {
+            "width": 8,
+            "image_steps": 6,
+            "clip_steps": 6,
+            "motion_steps": 8,
+            "image_batch": 2,
+            "clip_batch": 1,
+            "motion_batch": 1,
+            "motion_length": 5,
+            "save_every": 6,
+        },
+        ("vae_images", "vae_clips", "vae_motion"),
     ),
     "face_judge": ({"people": 8, "steps": 20, "batch": 4, "save_every": 12}, ("face_judge",)),
     "clip_judge": ({"steps": 20, "batch": 2, "save_every": 12}, ("clip_judge",)),
@@ -38,8 +48,6 @@ TRAIN = """
 import json, sys, torch
 from pathlib import Path
 from slotid_core.config import config_from_dict
-from slotid_core.config import config_from_dict
-from slotid_core.errors import SlotIDError
 from slotid_core.toy_world.__main__ import PARTS
 torch.set_num_threads(1)
 part = PARTS[sys.argv[1]]()
@@ -48,13 +56,14 @@ part.train(Path(sys.argv[2]), config_from_dict(part.config, json.loads(sys.argv[
 
 
 @pytest.fixture(scope="module", autouse=True)
-def parts_of_the_dit(tmp_path_factory):
+def parts_that_others_need(tmp_path_factory):
     """A VAE and a text encoder with random weights, which are as good for this."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     ship("vae", WanVAE(WanVAEConfig(width=8)).state_dict(), {}, folder)
     ship("text_encoder", make_text_encoder(TextEncoderSettings(captions=200)), {}, folder)
-    TRAININGS["dit"][0]["weights"] = str(folder)
+    for part in ("clip_judge", "dit"):
+        TRAININGS[part][0]["weights"] = str(folder)
 
 
 def start(part: str, folder: Path) -> subprocess.Popen:
