@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..config import config_from_dict, config_to_dict
 from ..errors import SlotIDError
 from ..weights import load_weights, save_weights
+from .baselines import ConvPoolEncoder, MeanLatentEncoder
 from .film import LowRankFiLM
 from .gate import GateSchedule
 from .identity import GateMode, Identity
@@ -20,6 +21,7 @@ from .temporal_encoder import TemporalEncoderConfig, TemporalIdentityEncoder
 KIND = "slot_id_adapter"
 VERSION = 1
 LORA_PREFIX = "diffusion_model."
+ENCODERS = {"slots": TemporalIdentityEncoder, "mean_latent": MeanLatentEncoder, "conv_pool": ConvPoolEncoder}
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class AdapterConfig:
         streams = [stream for stream in (self.encoder, self.anchor) if stream is not None]
         if not streams:
             raise SlotIDError("An adapter needs an encoder, an image anchor, or both.")
+        if self.encoder is not None and self.encoder.architecture not in ENCODERS:
+            raise SlotIDError(
+                f"The encoder's architecture is one of {', '.join(ENCODERS)}; got {self.encoder.architecture!r}."
+            )
         if any(stream.model_width != self.model_width for stream in streams):
             raise SlotIDError(f"The streams' model_width must be the adapter's, {self.model_width}.")
         if len({stream.global_width for stream in streams}) > 1:
@@ -93,7 +99,7 @@ class SlotIDAdapter(nn.Module):
     def __init__(self, config: AdapterConfig):
         super().__init__()
         self.config = config
-        self.encoder = TemporalIdentityEncoder(config.encoder) if config.encoder else None
+        self.encoder = ENCODERS[config.encoder.architecture](config.encoder) if config.encoder else None
         self.anchor = ImageAnchor(config.anchor) if config.anchor else None
         norm = nn.LayerNorm if config.normalize_tokens else nn.Identity
         self.video_norm, self.image_norm = norm(config.model_width), norm(config.model_width)

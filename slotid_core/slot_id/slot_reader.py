@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..errors import SlotIDError
 from .sinkhorn import sinkhorn
 
-EPSILON = 1e-8
+EPSILON = 1e-12
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The Temporal ID Encoder: reference-clip latents to identity slots (Slot-ID, sections 3.2.1 and 3.2.3)."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -15,9 +16,13 @@ from .stream import IdentityStream
 
 @dataclass(frozen=True)
 class TemporalEncoderConfig:
-    """`model_width` is the video model's width (1536 for Wan 1.3B, 5120 for 14B); `width` is the encoder's own."""
+    """`model_width` is the video model's width (1536 for Wan 1.3B, 5120 for 14B); `width` is the encoder's own.
+
+    `architecture`: "slots" is the paper's; the others are what it is compared with, see `baselines`.
+    """
 
     model_width: int
+    architecture: Literal["slots", "mean_latent", "conv_pool"] = "slots"
     latent_channels: int = 16
     patch_size: tuple[int, ...] = (1, 2, 2)
     width: int = 1024

@@ -196,7 +196,7 @@ class WanModel(nn.Module):
     """Velocity prediction of Wan 2.1 / 2.2.
 
     Args of `forward`:
-        x: noisy latents (B, in_dim, T, H, W); H and W even.
+        x: noisy latents (B, in_dim, T, H, W); odd H or W are continued from the other side, as in ComfyUI.
         timestep: 1000 × noise level, (B,) or, for Wan 2.2 5B, (B, T).
         context: text encoder output (B, M, text_dim).
         clip_fea: CLIP vision features (B, 257, 1280) for I2V models that take them.
@@ -237,6 +237,9 @@ class WanModel(nn.Module):
         padding_row: int | None = None,
     ) -> Tensor:
         transformer_options = transformer_options or {}
+        height, width = x.shape[3:]
+        _, patch_height, patch_width = self.config.patch_size
+        x = F.pad(x, (0, -width % patch_width, 0, -height % patch_height, 0, 0), mode="circular")
         tokens = self.patch_embedding(x)
         grid = tokens.shape[2:]
         tokens = rearrange(tokens, "b d t h w -> b (t h w) d")
@@ -271,7 +274,7 @@ class WanModel(nn.Module):
             replacement = replacements.get(("double_block", index))
             out = original(args) if replacement is None else replacement(args, {"original_block": original})
             tokens = out["img"]
-        return self._unpatchify(self.head(tokens, time), grid)
+        return self._unpatchify(self.head(tokens, time), grid)[..., :height, :width]
 
     def _unpatchify(self, tokens: Tensor, grid) -> Tensor:
         frames, height, width = grid

@@ -1,0 +1,77 @@
+"""What the temporal encoder is compared with: the same sockets, without slots.
+
+They answer whether routing and temporal attention are worth their cost, or any summary of the clip would do.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from .stream import IdentityStream
+from .temporal_encoder import TemporalEncoderConfig, check_latents, temporal_difference
+
+
+class MeanLatentEncoder(nn.Module):
+    """The mean of the reference latents over time and space, through a small network, as the identity tokens."""
+
+    temperature = 1.0
+
+    def __init__(self, config: TemporalEncoderConfig):
+        super().__init__()
+        self.config = config
+        self.network = nn.Sequential(
+            nn.Linear(config.latent_channels, config.width), nn.GELU(), nn.Linear(config.width, config.width)
+        )
+        self.readout = _readouts(config)
+
+    def forward(self, latents: Tensor) -> IdentityStream:
+        check_latents(latents, self.config.latent_channels, self.config.patch_size)
+        return _stream(self.config, self.readout, self.network(latents.mean((2, 3, 4))), latents)
+
+
+class ConvPoolEncoder(nn.Module):
+    """Latents and their differences through 3D convolutions, pooled: time without attention or routing."""
+
+    temperature = 1.0
+
+    def __init__(self, config: TemporalEncoderConfig):
+        super().__init__()
+        self.config = config
+        channels = config.latent_channels * (2 if config.temporal_differences else 1)
+        self.patch_embedding = nn.Conv3d(channels, config.width, config.patch_size, config.patch_size)
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.GroupNorm(1, config.width), nn.SiLU(), nn.Conv3d(config.width, config.width, 3, padding=1)
+                )
+                for _ in range(config.num_layers)
+            )
+        )
+        self.readout = _readouts(config)
+
+    def forward(self, latents: Tensor) -> IdentityStream:
+        check_latents(latents, self.config.latent_channels, self.config.patch_size)
+        parts = [latents, temporal_difference(latents)] if self.config.temporal_differences else [latents]
+        features = self.layers(self.patch_embedding(torch.cat(parts, dim=1)))
+        return _stream(self.config, self.readout, features.mean((2, 3, 4)), latents)
+
+
+def _readouts(config: TemporalEncoderConfig) -> nn.ModuleDict:
+    tokens = config.reader.num_slots * config.model_width
+    return nn.ModuleDict(
+        {
+            "tokens": nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, tokens)),
+            "global_vector": nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, config.global_width)),
+        }
+    )
+
+
+def _stream(config: TemporalEncoderConfig, readout: nn.ModuleDict, summary: Tensor, latents: Tensor) -> IdentityStream:
+    """summary (B, width) -> a stream; every patch speaks for every token alike."""
+    slots = config.reader.num_slots
+    grid = [size // patch for size, patch in zip(latents.shape[2:], config.patch_size, strict=True)]
+    return IdentityStream(
+        tokens=rearrange(readout["tokens"](summary), "b (s d) -> b s d", s=slots),
+        global_vector=readout["global_vector"](summary),
+        assignment=latents.new_full((len(latents), slots, *grid), 1 / slots),
+    )

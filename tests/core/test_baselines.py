@@ -1,0 +1,50 @@
+"""The encoders that slots are compared with: blind to what they must be blind to, and interchangeable with slots."""
+
+import pytest
+import torch
+
+from slotid_core.errors import SlotIDError
+from slotid_core.slot_id import AdapterConfig, SlotIDAdapter, TemporalEncoderConfig, load_adapter, save_adapter
+from slotid_core.slot_id.baselines import ConvPoolEncoder, MeanLatentEncoder
+
+SHAPE = {"width": 64, "num_heads": 2, "global_width": 32}
+
+
+def clip(seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, 16, 5, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def test_the_mean_sees_neither_order_nor_place():
+    torch.manual_seed(0)
+    encoder = MeanLatentEncoder(TemporalEncoderConfig(128, **SHAPE))
+    latents = clip()
+    shuffled = latents.flatten(2)[:, :, torch.randperm(5 * 64)].view_as(latents)
+    assert torch.allclose(encoder(latents).tokens, encoder(shuffled).tokens, atol=1e-5)
+    assert not torch.allclose(encoder(latents).tokens, encoder(clip(1)).tokens, atol=1e-2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("differences", [True, False])
+def test_pooled_convolutions_see_order(differences):
+    torch.manual_seed(0)
+    encoder = ConvPoolEncoder(TemporalEncoderConfig(128, temporal_differences=differences, **SHAPE))
+    assert not torch.allclose(encoder(clip()).tokens, encoder(clip().flip(2)).tokens, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["slots", "mean_latent", "conv_pool"])
+def test_every_architecture_makes_an_adapter_that_saves_and_loads(architecture, tmp_path):
+    torch.manual_seed(0)
+    encoder = TemporalEncoderConfig(128, architecture=architecture, **SHAPE)
+    adapter = SlotIDAdapter(AdapterConfig.for_model(128, 4, encoder=encoder, anchor=None)).eval()
+    save_adapter(tmp_path / "adapter.safetensors", adapter)
+    loaded = load_adapter(tmp_path / "adapter.safetensors")
+    with torch.no_grad():
+        before, after = adapter(clip(), clip()[:, :, :1]), loaded(clip(), clip()[:, :, :1])
+    assert before.video_tokens.shape == (2, 6, 128) and torch.equal(before.video_tokens, after.video_tokens)
+        assert torch.allclose(adapter.encoder(clip()).assignment.sum(1), torch.ones(2, 5, 4, 4), atol=1e-4)
+
+
+def test_an_unknown_architecture_is_refused():
+    with pytest.raises(SlotIDError, match="mean_latent"):
+        AdapterConfig.for_model(128, 4, encoder=TemporalEncoderConfig(128, architecture="magic"), anchor=None)
