@@ -125,8 +125,8 @@ class Studio:
             identity = adapter(torch.cat(clips), torch.cat(portraits))
         guidance = self.guidance
         latents = sample_clips(
-            model, torch.stack(noise), pad_text(text), self.encoders.text_rows("").float(), identity, guidance.steps,
-            FLOW_SHIFT, guidance.text_scale, guidance.identity_scale,
+            model, torch.stack(noise), pad_text(text, room=16), self.encoders.text_rows("").float(), identity,
+            guidance.steps, FLOW_SHIFT, guidance.text_scale, guidance.identity_scale,
         )  # fmt: skip
         return to_drawings(self.vae.decode(denormalize_latents(latents)))
 

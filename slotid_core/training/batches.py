@@ -59,7 +59,7 @@ class Batches:
 
     def rows(self, step: int, rows: range) -> Batch:
         """Rows of the batch of a step; each row is the same whatever the others are."""
-        return collate([self.row(step, row) for row in rows])
+        return collate([self.row(step, row) for row in rows], self.num_tokens)
 
     def row(self, step: int, row: int) -> dict[str, Tensor]:
         index = self._index(step * self.batch + row)
@@ -100,7 +100,8 @@ def draw(sample: dict[str, Tensor], objective: ObjectiveConfig, num_tokens: int,
     }
 
 
-def collate(rows: list[dict[str, Tensor]]) -> Batch:
+def collate(rows: list[dict[str, Tensor]], num_tokens: int) -> Batch:
+    """Rows as one batch, with room for `num_tokens` identity tokens behind the longest prompts."""
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    context = pad_text(columns.pop("text"))
+    context = pad_text(columns.pop("text"), room=num_tokens)
     return Batch(context=context, **{name: torch.stack(values) for name, values in columns.items()})

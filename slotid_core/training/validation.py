@@ -38,7 +38,7 @@ def validation_batches(
             }
         )
     mine = rows[rank::processes_count]
-    return [collate(mine[start : start + size]) for start in range(0, len(mine), size)]
+    return [collate(mine[start : start + size], num_tokens) for start in range(0, len(mine), size)]
 
 
 @torch.no_grad()

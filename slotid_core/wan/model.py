@@ -296,6 +296,8 @@ def sinusoidal_embedding(position: Tensor, dim: int) -> Tensor:
 
 def padding_bias(padding_row: int, num_rows: int, device) -> Tensor:
     """Logit bias (num_rows,) under which one row counts as many as the others leave of a full context."""
+    if num_rows > TEXT_ROWS:
+        raise SlotIDError(f"The context has {num_rows} rows, more than Wan's {TEXT_ROWS}. Shorten the prompt.")
     bias = torch.zeros(num_rows, device=device)
     bias[padding_row] = math.log(TEXT_ROWS - (num_rows - 1))
     return bias

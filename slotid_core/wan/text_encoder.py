@@ -242,8 +242,12 @@ def _in_dtype(weights: dict[str, Tensor], names: set[str], dtype, device) -> dic
     return ready
 
 
-def pad_text(prompts: list[Tensor]) -> Tensor:
-    """Prompts (M_i, 4096) -> (B, M, 4096) with zero rows behind each, at least one."""
+def pad_text(prompts: list[Tensor], room: int = 0) -> Tensor:
+    """Prompts (M_i, 4096) -> (B, M, 4096) with zero rows behind each, at least one.
+
+    `room`: rows of Wan's context kept free for others; prompts that are longer than what is left lose their ends.
+    """
+    prompts = [rows[: LONGEST_PROMPT - 1 - room] for rows in prompts]
     length = 1 + max(len(rows) for rows in prompts)
     context = prompts[0].new_zeros(len(prompts), length, prompts[0].shape[1])
     for place, rows in zip(context, prompts, strict=True):

@@ -93,6 +93,8 @@ def test_noise_levels_follow_the_shift(shift):
 def test_text_is_padded_by_at_least_one_row():
     context = pad_text([torch.ones(3, 8), torch.ones(5, 8)])
     assert context.shape == (2, 6, 8) and not context[:, -1].any() and context[0, :3].all()
+    longest = pad_text([torch.ones(512, 8)], room=8)
+    assert longest.shape == (1, 504, 8) and not longest[:, -1].any(), "8 identity tokens must still fit in 512 rows"
 
 
 @pytest.mark.parametrize("wrong", [{"text_dropout": 0.9, "identity_dropout": 0.2}, {"token_dropout": 1.0}])

@@ -45,6 +45,7 @@ def test_a_run_leaves_an_adapter_that_inference_loads(world, unbroken):
     assert any(tensor.abs().max() > 0 for name, tensor in adapter.lora.items() if "lora_B" in name)
     assert adapter.film.up.weight.abs().max() > 0  # it starts at zero
     assert (unbroken / "loss.png").stat().st_size > 5000
+    assert any((unbroken / "tensorboard").iterdir())
 
 
 def test_the_adapter_says_what_it_was_trained_on(world, unbroken):
