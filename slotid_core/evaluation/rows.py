@@ -15,7 +15,7 @@ from ..slot_id import SlotIDAdapter, load_adapter
 from ..slot_id.denoise import sample_clips
 from ..slot_id.lora import merge_lora
 from ..toy_world.evaluate import to_drawings, to_pixels
-from ..toy_world.family import FLOW_SHIFT, WEIGHTS, load_dit, load_vae
+from ..toy_world.family import FLOW_SHIFT, WEIGHTS, load_dit, load_vae, part_path
 from ..toy_world.person import Person
 from ..toy_world.render import render_clips
 from ..toy_world.scene import Scene
@@ -56,11 +56,13 @@ class Guidance:
 class Studio:
     """The toy world's frozen models, and the reference latents of subjects, made once."""
 
-    def __init__(self, adapters: Path | None, guidance: Guidance):
-        self.adapters, self.guidance = adapters, guidance
-        self.vae = load_vae()
-        source = ToyWorldSource(people=1)
-        self.prepare = PrepareConfig(vae="toy_world", text_encoder="toy_world", toy_world=source, device="cpu")
+    def __init__(self, adapters: Path | None, guidance: Guidance, weights: Path = WEIGHTS):
+        self.adapters, self.guidance, self.weights = adapters, guidance, weights
+        self.vae = load_vae(weights)
+        self.prepare = PrepareConfig(
+            vae=str(part_path("vae", weights)), text_encoder=str(part_path("text_encoder", weights)),
+            toy_world=ToyWorldSource(people=1), device="cpu",
+        )  # fmt: skip
         self.encoders = Encoders(self.prepare)
         self.references: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -72,7 +74,7 @@ class Studio:
         """An adapter trained for a row, or for `full` the shipped one."""
         candidates = [self.adapters / name / "adapter.safetensors"] if self.adapters else []
         if name == "full":
-            candidates.append(WEIGHTS / "adapter.safetensors")
+            candidates.append(self.weights / "adapter.safetensors")
         return next((path for path in candidates if path.is_file()), None)
 
     def reference(self, subject: Subject) -> tuple[Tensor, Tensor]:
@@ -105,7 +107,7 @@ class Studio:
 
     def model(self, row: str) -> tuple[WanModel, SlotIDAdapter | None]:
         name = ADAPTER_OF[row]
-        model = load_dit()
+        model = load_dit(self.weights)
         if name is None:
             return model, None
         path = self.adapter_path(name)

@@ -34,7 +34,7 @@ class Judgement:
 
     def __init__(self, studio: Studio, subjects: list[Subject], seed: int):
         self.subjects = subjects
-        self.faces, self.scenes = load_face_judge(), load_clip_judge()
+        self.faces, self.scenes = load_face_judge(studio.weights), load_clip_judge(studio.weights)
         first = HELD_OUT_FROM + seed * PER_SEED + SCENE_OFFSET + PER_SEED // 4
         drawn = [
             render_clips([subject.person], [sample_scene(first + number)]) for number, subject in enumerate(subjects)

@@ -1,0 +1,136 @@
+"""Rows of adapters compared: what each row draws, whom it is judged against, and how sure the figures are."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slotid_core.errors import SlotIDError
+from slotid_core.evaluation.intervals import bootstrap, mean
+from slotid_core.evaluation.rows import ADAPTER_OF, Guidance, Studio
+from slotid_core.evaluation.toy import Judgement, correlation, gap_closed, subjects_of, summarize
+from slotid_core.slot_id import AdapterConfig, ImageAnchorConfig, LoRAConfig, SlotIDAdapter, TemporalEncoderConfig
+from slotid_core.slot_id.adapter import save_adapter
+from slotid_core.slot_id.lora import merge_lora, new_lora
+from slotid_core.toy_world.family import ship
+from slotid_core.toy_world.judges import ClipJudge, FaceJudge
+from slotid_core.toy_world.person import DYNAMICS, HELD_OUT_FROM
+from slotid_core.toy_world.train_text_encoder import TextEncoderSettings, make_text_encoder
+from slotid_core.wan import WanConfig, WanModel
+from slotid_core.wan.vae import WanVAE, WanVAEConfig
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """A family of random weights with an adapter in which nothing is zero."""
+    folder = tmp_path_factory.mktemp("family")
+    torch.manual_seed(0)
+    backbone = WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=2, num_heads=1))
+    parts = {
+        "vae": WanVAE(WanVAEConfig(width=8)).state_dict(),
+        "text_encoder": make_text_encoder(TextEncoderSettings(captions=200)),
+        "dit": backbone.state_dict(),
+        "face_judge": FaceJudge().state_dict(),
+        "clip_judge": ClipJudge().state_dict(),
+    }
+    for name, tensors in parts.items():
+        ship(name, tensors, {}, folder)
+    shape = {"width": 64, "num_heads": 2, "global_width": 32}
+    config = AdapterConfig.for_model(
+        128, 2, encoder=TemporalEncoderConfig(128, **shape), anchor=ImageAnchorConfig(128, **shape),
+        lora=LoRAConfig(rank=4, alpha=4.0),
+    )  # fmt: skip
+    adapter = SlotIDAdapter(config)
+    torch.nn.init.normal_(adapter.film.up.weight, std=0.1)
+    adapter.lora = {
+        name: torch.randn_like(t) if "lora_B" in name else t for name, t in new_lora(config.lora, 128, 2).items()
+    }
+    save_adapter(folder / "full" / "adapter.safetensors", adapter)
+    torch.set_num_threads(1)
+    return Studio(folder, Guidance(steps=2), folder)
+
+
+@pytest.fixture(scope="module")
+def clips(studio):
+    subjects = subjects_of(0, 2, 1)
+    return {row: studio.clips(row, subjects, 0) for row in ("base", "null", "full", "ceiling")}
+
+
+def test_rows_differ_and_repeat(studio, clips):
+    assert all(clip.shape == (2, 1, 17, 64, 64, 3) for clip in clips.values())
+    assert torch.equal(studio.clips("full", subjects_of(0, 2, 1), 0), clips["full"])
+    names = list(clips)
+    for first in names:
+        for second in names[names.index(first) + 1 :]:
+            assert (clips[first] - clips[second]).abs().max() > 1e-3, (first, second)
+
+
+def test_who_is_drawn_matters_only_where_an_identity_is(studio):
+    """The same noise and prompt with another person's reference."""
+    ann, bob = subjects_of(0, 2, 1)
+    swapped = [type(ann)(bob.person, bob.seed, ann.scenes, ann.prompts)]
+    assert torch.equal(studio.clips("null", [ann], 0), studio.clips("null", swapped, 0))
+    assert not torch.equal(studio.clips("full", [ann], 0), studio.clips("full", swapped, 0))
+
+
+def test_figures_and_their_intervals(studio, clips):
+    judgement = Judgement(studio, subjects_of(0, 2, 1), 0)
+    figures = {}
+    for row, clip in clips.items():
+        figures |= summarize(row, judgement.judge(clip))
+    for name in ("similarity", "rank1", "action", "background", "clothes"):
+        assert figures[f"full.{name}.low"] <= figures[f"full.{name}"] <= figures[f"full.{name}.high"]
+    middle = figures | {"full.similarity": (figures["base.similarity"] + figures["ceiling.similarity"]) / 2}
+    assert gap_closed(middle) == pytest.approx(0.5)
+
+
+def test_a_row_without_an_adapter_is_refused(studio):
+    assert not studio.has("anchor") and studio.has("null")
+    with pytest.raises(SlotIDError, match="anchor"):
+        studio.clips("anchor", subjects_of(0, 1, 1), 0)
+    assert set(ADAPTER_OF) == {"base", "null", "mean_latent", "anchor", "slots", "full", "ceiling"}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_people_of_two_seeds_are_others_and_none_is_trained_on(first, second):
+    ours, theirs = ({subject.seed for subject in subjects_of(seed, 5, 2)} for seed in (first, second))
+    assert min(ours) >= HELD_OUT_FROM
+    assert first == second or not ours & theirs
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for trial in range(60):
+        low, high = bootstrap(rng.normal(size=(40, 1)), mean, seed=trial)
+        hits += low <= 0 <= high
+    assert 50 <= hits <= 60  # 57 expected
+
+
+def test_correlation_is_over_what_an_action_shows():
+    truth = np.random.default_rng(0).random((30, 2, len(DYNAMICS)))
+    pairs = np.stack([2 * truth + 1, truth], axis=-1)
+    pairs[:, 0] = np.nan  # the first scene shows nothing
+    assert correlation(pairs) == pytest.approx(1.0)
+    pairs[:, 1, 0, 0] *= -1
+    assert correlation(pairs) == pytest.approx((len(DYNAMICS) - 2) / len(DYNAMICS))
+
+
+def test_merged_lora_is_the_layer_that_training_saw():
+    torch.manual_seed(0)
+    model = WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=2, num_heads=1))
+    config = LoRAConfig(rank=4, alpha=2.0, targets=("k", "v", "o"))
+    lora = {name: torch.randn_like(t) if "lora" in name else t for name, t in new_lora(config, 128, 2).items()}
+    x, before = torch.randn(3, 128), model.blocks[1].cross_attn.o.weight.detach().clone()
+    expected = model.blocks[1].cross_attn.o(x) + 0.5 * (
+        x @ lora["diffusion_model.blocks.1.cross_attn.o.lora_A.weight"].T
+        @ lora["diffusion_model.blocks.1.cross_attn.o.lora_B.weight"].T
+    )  # fmt: skip
+    merge_lora(model, lora)
+    assert torch.allclose(model.blocks[1].cross_attn.o(x), expected, atol=1e-4)
+    merge_lora(model, lora, strength=-1.0)
+    assert torch.allclose(model.blocks[1].cross_attn.o.weight, before, atol=1e-5)
+    with pytest.raises(SlotIDError, match="blocks.1"):
+        merge_lora(WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=1, num_heads=1)), lora)
