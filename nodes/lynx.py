@@ -124,9 +124,7 @@ class LynxApply(io.ComfyNode):
             description="A MODEL that draws the person of a picture. Works with KSampler, with Slot-ID Guider for "
             "separate scales, and beside a Slot-ID identity.",
             inputs=[
-                io.Model.Input(
-                    "model", tooltip="A Wan MODEL of the adapter's size: Wan 2.1 T2V 14B, in fp8 as well."
-                ),
+                io.Model.Input("model", tooltip="A Wan MODEL of the adapter's size: Wan 2.1 T2V 14B, in fp8 as well."),
                 LynxAdapter.Input("adapter", tooltip="From Load Lynx Adapter."),
                 LynxFace.Input(
                     "face",
