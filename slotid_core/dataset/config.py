@@ -10,7 +10,7 @@ from ..errors import SlotIDError
 TOY_WORLD = "toy_world"
 DTYPES = ("float32", "bfloat16", "float16")
 REAL_SIZES = {"frames": 65, "height": 480, "width": 832, "reference_size": 256, "portrait_size": 512}
-TOY_SIZES = {"frames": 17, "height": 64, "width": 64, "reference_size": 64, "portrait_size": 64, "reference_frames": 33}
+TOY_SIZES = {"frames": 17, "height": 64, "width": 64, "reference_size": 64, "portrait_size": 64, "reference_frames": 65}
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def move(person: Person, scene: Scene, num_frames: int = CLIP_FRAMES) -> Motion:
         "smile_right": rest + 0.12,
         "mouth_open": rest.copy(),
         "brow_raise": rest.copy(),
-        "eye_open": 1.0 - np.exp(-(((t - (0.25 + 0.5 * scene.phase)) / 0.045) ** 2)),
+        "eye_open": 1.0 - np.exp(-(((t - (0.25 + 0.5 * scene.phase)) / 0.09) ** 2)),
         "bob": rest.copy(),
     }
     ACT[ACTIONS[scene.action]](person, t, phase, pose)
@@ -54,7 +54,7 @@ def move(person: Person, scene: Scene, num_frames: int = CLIP_FRAMES) -> Motion:
 
 def _onset(person: Person, t: np.ndarray) -> np.ndarray:
     """0 to 1: how quickly an expression comes, slowly for a `smile_onset` of 1."""
-    duration = 0.12 + 0.7 * person.smile_onset
+    duration = 0.25 + 0.6 * person.smile_onset
     x = np.clip((t - 0.06) / duration, 0, 1)
     return x * x * (3 - 2 * x)
 
@@ -75,7 +75,7 @@ def _act_nod(person: Person, t, phase, pose) -> None:
 
 def _act_look_around(person: Person, t, phase, pose) -> None:
     direction = 1.0 if math.sin(phase) >= 0 else -1.0
-    pose["yaw"] = pose["yaw"] * 0.5 + 0.85 * direction * np.sin(2 * math.pi * t * CLIP_FRAMES / (CLIP_FRAMES - 1))
+    pose["yaw"] = pose["yaw"] * 0.5 + 0.85 * direction * np.sin(math.pi * t * CLIP_FRAMES / (CLIP_FRAMES - 1))
 
 
 def _act_talk(person: Person, t, phase, pose) -> None:
@@ -94,7 +94,7 @@ def _act_laugh(person: Person, t, phase, pose) -> None:
 
 
 def _act_be_surprised(person: Person, t, phase, pose) -> None:
-    come = np.clip((t - 0.1) / 0.15, 0, 1)
+    come = np.clip((t - 0.1) / 0.3, 0, 1)
     pose["brow_raise"] = come
     pose["mouth_open"] = 0.85 * come
     pose["eye_open"] = pose["eye_open"] * (1 + 0.25 * come)

@@ -22,7 +22,7 @@ PORTRAIT_BACKGROUND = "#ffffff"
 CLOSE_UP = 1.2
 # The head turns about a point of the neck. Lengths are halves of a frame's side at zoom 1.
 PIVOT, NECK, HEAD_HEIGHT, DROP = 0.35, 0.12, 0.48, 0.02
-REVEALING = ("smile", "look around", "nod", "talk")
+REVEALING = ("smile", "look around", "nod", "talk", "look around")
 
 
 def render_clip(person: Person, scene: Scene, num_frames: int = CLIP_FRAMES, size: int = FRAME_SIZE) -> Tensor:
@@ -37,9 +37,9 @@ def render_clips(people: list[Person], scenes: list[Scene], num_frames: int = CL
 
 
 def reference_motion(person: Person, seed: int, num_frames: int = 65) -> tuple[Scene, Motion]:
-    """Somebody smiles, looks around, nods and talks, in an order of the seed's, so that marks and dynamics show.
+    """Somebody smiles, nods, talks and looks to both sides, in an order of the seed's: marks and dynamics show.
 
-    Each of the four actions takes a quarter of the frames.
+    Each of the five actions takes a fifth of the frames.
     """
     rng = np.random.default_rng((seed, 29))
     scene = sample_scene(seed)
@@ -47,6 +47,8 @@ def reference_motion(person: Person, seed: int, num_frames: int = 65) -> tuple[S
     motion = None
     for action in rng.permutation(REVEALING):
         moved = move(person, replace(scene, action=ACTIONS.index(action)), part)
+        if action == "look around":
+            scene = replace(scene, phase=(scene.phase + 0.5) % 1)  # the next time to the other side
         motion = moved if motion is None else motion.concatenate(moved)
     return scene, Motion(*(getattr(motion, name)[:num_frames] for name in Motion.__dataclass_fields__))
 

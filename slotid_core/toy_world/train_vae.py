@@ -41,7 +41,7 @@ class VAETraining:
     clip_batch: int = 4
     clip_length: int = 5
     clip_learning_rate: float = 1.2e-4  # more, and the noise of a few clips undoes what single frames taught
-    motion_steps: int = 4000
+    motion_steps: int = 8000
     motion_batch: int = 2
     motion_length: int = 9
     motion_learning_rate: float = 2e-4
