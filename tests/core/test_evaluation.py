@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proof import examples
 
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation.intervals import bootstrap, mean
@@ -92,7 +93,7 @@ def test_a_row_without_an_adapter_is_refused(studio):
     assert set(ADAPTER_OF) == {"base", "null", "mean_latent", "anchor", "slots", "full", "ceiling"}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 50), st.integers(0, 50))
 def test_people_of_two_seeds_are_others_and_none_is_trained_on(first, second):
     ours, theirs = ({subject.seed for subject in subjects_of(seed, 5, 2)} for seed in (first, second))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proof import examples
 from reference_clips import SIZE, number_of, write_video
 
 from slotid_core.errors import SlotIDError
@@ -195,7 +196,7 @@ def originals(tmp_path_factory):
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(data=st.data())
 def test_damaged_files_give_a_valid_clip_or_a_clear_error(originals, tmp_path_factory, data):
     content = bytearray(data.draw(st.sampled_from(originals)))

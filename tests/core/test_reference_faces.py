@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proof import examples
 
 from slotid_core.errors import SlotIDError
 from slotid_core.reference import detector as detectors
@@ -163,7 +164,7 @@ def random_walk(rng) -> np.ndarray:
     return np.concatenate([centre - side / 2, centre + side / 2], axis=1)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(boxes_of_a_walk, st.floats(0.1, 1.5), st.integers(0, 12))
 def test_the_crop_never_cuts_the_face_and_stays_in_the_picture_where_it_fits(boxes, margin, smoothing):
     squares = square_path(boxes, HEIGHT, WIDTH, margin, smoothing)

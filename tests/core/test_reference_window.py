@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proof import examples
 
 from slotid_core.errors import SlotIDError
 from slotid_core.reference.best_window import find_best_window, without_search
@@ -59,7 +60,7 @@ def test_a_window_that_is_asked_for_never_spans_a_cut(scenes):
     assert any("scene changes" in note for note in clip.notes)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(lengths=st.lists(st.integers(3, 40), min_size=2, max_size=4), wanted=st.sampled_from([9, 17, 33]))
 def test_the_best_window_never_spans_a_cut(scenes, lengths, wanted):
     clip = torch.cat([scenes[number][:length] for number, length in enumerate(lengths)])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proof import examples
 
 from slotid_core.errors import SlotIDError
 from slotid_core.slot_id.sinkhorn import sinkhorn
@@ -28,7 +29,7 @@ def converge(logits, rows, cols):
     raise AssertionError("Sinkhorn did not converge")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 10**6), slots=st.integers(1, 16), tokens=st.integers(1, 5000))
 def test_converged_plan_equals_pot(seed, slots, tokens):
     logits, rows, cols = problem(seed, slots, tokens)
@@ -40,7 +41,7 @@ def test_converged_plan_equals_pot(seed, slots, tokens):
     assert (plan.sum(1) - cols).abs().max() < 1e-10
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(seed=st.integers(0, 10**6), slots=st.integers(1, 6), tokens=st.integers(1, 12), num_iters=st.integers(1, 7))
 def test_finite_iterations_equal_a_plain_loop(seed, slots, tokens, num_iters):
     logits, rows, cols = problem(seed, slots, tokens)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proof import examples
 
 from slotid_core.errors import SlotIDError
 from slotid_core.slot_id import (
@@ -100,7 +101,7 @@ def test_order_of_frames_matters_and_batch_rows_do_not_mix():
     assert torch.allclose(encoder(z[1:]).tokens[0], forward[1], atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10**6), slots=st.integers(1, 12), tokens=st.integers(1, 300))
 def test_row_normalisation_is_a_convex_average_and_the_papers_grows_with_length(seed, slots, tokens):
     generator = torch.Generator().manual_seed(seed)

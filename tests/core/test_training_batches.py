@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proof import examples
 
 from slotid_core.errors import SlotIDError
 from slotid_core.training.batches import Batch, Batches
@@ -39,7 +40,7 @@ def batches(count=10, batch=4, seed=0, pairing="other clip", **objective) -> Bat
     return Batches(People(count), ObjectiveConfig(**objective), pairing, batch, seed, num_tokens=8)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 3), st.integers(0, 5))
 def test_rows_do_not_depend_on_who_asks(step, processes, seed):
     source = batches(batch=6, seed=seed)
@@ -83,7 +84,7 @@ def test_dropouts_happen_as_often_as_asked_and_apart():
 
 
 @given(st.floats(1, 12))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 def test_noise_levels_follow_the_shift(shift):
     levels = batches(count=500, batch=500, timestep_shift=shift).rows(0, range(500)).noise_level.double()
     uniform = levels / (shift - (shift - 1) * levels)  # the shift undone

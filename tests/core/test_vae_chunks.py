@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proof import examples
 
 from slotid_core.errors import SlotIDError
 from slotid_core.wan.vae import WanVAE, WanVAEConfig
@@ -18,7 +19,7 @@ def vae():
     return WanVAE(WanVAEConfig(width=8)).eval().requires_grad_(False)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(quads=st.integers(0, 7), chunk=st.integers(1, 4), seed=st.integers(0, 99))
 def test_chunks_equal_the_whole(vae, quads, chunk, seed):
     pixels = torch.rand(1, 3, 4 * quads + 1, SIDE, SIDE, generator=torch.Generator().manual_seed(seed)) * 2 - 1
