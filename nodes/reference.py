@@ -132,8 +132,8 @@ class SlotIDSelectPortrait(io.ComfyNode):
                     default=0,
                     min=0,
                     max=19,
-                    tooltip="Which candidate becomes the portrait, 0 to 19: 0 is the best ranked. Change it if you like "
-                    "another of the ranked candidates better; what an expression says of a person is not judged.",
+                    tooltip="Which candidate becomes the portrait, 0 to 19: 0 is the best ranked. Change it if "
+                    "you like another of the ranked candidates better; how well a face is met cannot be measured.",
                 ),
                 io.Combo.Input(
                     "background",

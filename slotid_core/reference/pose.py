@@ -24,5 +24,5 @@ def head_angles(landmarks: np.ndarray) -> tuple[float, float, float]:
     forward = np.cross(across, down)
     yaw = np.arctan2(-across[2], forward[2])
     pitch = np.arctan2(down[2], np.hypot(across[2], forward[2]))
-    roll = np.arctan2(down[0] * -1, down[1])
+    roll = np.arctan2(down[0], down[1])
     return tuple(float(np.degrees(angle)) for angle in (yaw, pitch, roll))

@@ -15,17 +15,14 @@ from .pose import head_angles
 EXAMINED = 24  # frames, evenly spread
 MOTION_SIDE = 48  # pixels at which the movement inside the face is measured
 BLOCKS = 4  # the face is divided into 4 x 4 of them to see what passes in front of it
-COVERED, UNCHANGED, BACK = (
-    0.18,
-    0.08,
-    0.12,
-)  # distance of a block's pattern: covered, of the others, and once free again
+# Distance of a block's pattern: covered, at most of the others, and once it is free again.
+COVERED, UNCHANGED, BACK = 0.18, 0.08, 0.12
 LONGEST_COVER = 8  # examined frames
 
 FRONTAL_DEGREES = 15  # to each side
 FULL_TRACK = 0.8  # share of frames on which the face should be seen
 SMALL_FACE, SOFT, BADLY_LIT, ONE_SIDED, STIFF, STILL = 100, 0.36, 0.5, 0.3, 0.2, 0.05
-COMMON_COVER, FULL_LENGTH = 0.1, 65
+COMMON_COVER, FULL_LENGTH = 0.3, 65
 SERIOUS = {"face_seen", "sharpness", "exposure", "change"}  # one of these far off makes a poor reference
 
 
@@ -123,8 +120,10 @@ def covered_frames(looks: np.ndarray) -> list[int]:
     """Examined frames on which a part of the face is hidden for a moment, from (N, D) appearances in order of time.
 
     A hand or a cup changes a few blocks at once, leaves the others as they are, and then the old pattern is back. What
-    is worn all the time (glasses, a mask) cannot be told apart from the face in this way.
+    is worn all the time (glasses, a mask) cannot be told apart from the face in this way, and a mouth that opens wide
+    and shuts again may be taken for a cover.
     """
+
     side = APPEARANCE // BLOCKS
     blocks = looks.reshape(len(looks), BLOCKS, side, BLOCKS, side)
 
