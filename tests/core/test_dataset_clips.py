@@ -43,7 +43,7 @@ def test_drawn_samples_have_the_sizes_of_the_toy_world_and_are_the_same_again():
     clips = list_clips(config)
     first, again, other = drawn_pixels(clips[0], config), drawn_pixels(clips[0], config), drawn_pixels(clips[1], config)
     assert first.video.shape == (17, 64, 64, 3)
-    assert first.reference.shape == (33, 64, 64, 3) and first.portrait.shape == (1, 64, 64, 3)
+    assert first.reference.shape == (65, 64, 64, 3) and first.portrait.shape == (1, 64, 64, 3)
     for name in ("video", "reference", "portrait"):
         pictures = getattr(first, name)
         assert torch.equal(pictures, getattr(again, name))

@@ -175,7 +175,7 @@ def test_settings_are_read_strictly_from_yaml_and_json(tmp_path):
             "detector_models: [a]\n")
     )  # fmt: skip
     config = read_config(tmp_path / "a.json")
-    assert (config.frames, config.height, config.reference_frames, config.reference_size) == (9, 64, 33, 64)
+    assert (config.frames, config.height, config.reference_frames, config.reference_size) == (9, 64, 65, 64)
     real = folder_config("clips")
     assert (real.frames, real.reference_frames, real.reference_size, real.portrait_size) == (65, 65, 256, 512)
     for text, said in (
