@@ -16,15 +16,14 @@ from slotid_core.reference.clip import read_clip, shrink
 from slotid_core.reference.window import largest_window, nearest_in_time, sample_times
 
 BACKENDS = ["PyAV"] + (["decord"] if importlib.util.find_spec("decord") else [])
+# Twenty files: every codec at three or four rates, and every quarter turn where the container keeps it.
 KINDS = [
-    ("libx264", "mp4", 25, 0),
-    ("libx264", "mov", 30, 90),
-    ("libx264", "mp4", 24, 180),
-    ("libx265", "mp4", 30, -90),
-    ("libvpx-vp9", "webm", 30, 0),
-    ("mpeg4", "mp4", 12, 0),
-    ("mjpeg", "mkv", 15, 0),
-    ("ffv1", "mkv", 60, 0),
+    *(("libx264", "mp4", rate, rotation) for rate, rotation in ((12, 0), (24, 90), (30, 180), (60, -90))),
+    *(("libx265", "mp4", rate, rotation) for rate, rotation in ((12, 180), (25, 0), (30, -90), (60, 90))),
+    *(("mpeg4", "mov", rate, rotation) for rate, rotation in ((12, -90), (24, 180), (25, 90))),
+    *(("libvpx-vp9", "webm", rate, 0) for rate in (15, 30, 60)),
+    *(("mjpeg", "mkv", rate, 0) for rate in (15, 25, 30)),
+    *(("ffv1", "mkv", rate, 0) for rate in (24, 50, 60)),
 ]
 
 
