@@ -31,6 +31,14 @@ class IdentityCondition:
     film: Tensor
     film_start: int
 
+    def running(self, transformer_options: dict) -> "IdentityCondition":
+        """The part of it for the rows of the batch that this block call runs."""
+        rows = transformer_options.get(SHARED_KEY, {}).get("rows")
+        if rows is None:
+            return self
+        tokens = self.tokens if len(self.tokens) == 1 else self.tokens[rows]
+        return IdentityCondition(tokens, self.amount[rows], self.film[rows], self.film_start)
+
 
 def count_padding(context: Tensor) -> int:
     """How many trailing all-zero rows every prompt of a context (B, M, text width) has, before `text_embedding`."""
@@ -69,9 +77,9 @@ def install_identity(
 
     missing_padding = padding_vector() if too_little else None
 
-    def write(context: Tensor) -> Tensor:
+    def write(context: Tensor, running: IdentityCondition) -> Tensor:
         padding = missing_padding if padding_row is None else context[:, padding_row : padding_row + 1]
-        return write_rows(context, condition, rows_taken, padding)
+        return write_rows(context, running, rows_taken, padding)
 
     write = _remember_last(write)
     replacements = dict(options.get("patches_replace", {}).get("dit", {}))
@@ -110,13 +118,14 @@ def _replacement(previous, write, condition: IdentityCondition, index: int, spli
         return out["img"]
 
     def replace_block(args: dict, extra: dict) -> dict:
-        context = write(args["txt"])
+        running = condition.running(args["transformer_options"])
+        context = write(args["txt"], running)
         if split_rows:
-            hidden = _run_by_row(run, args, extra, context, condition.amount.any(dim=1))
+            hidden = _run_by_row(run, args, extra, context, running.amount.any(dim=1))
         else:
             hidden = run({**args, "txt": context}, extra)
         if has_film:
-            hidden = modulate(hidden, condition.film[:, film_index])
+            hidden = modulate(hidden, running.film[:, film_index])
         return {"img": hidden}
 
     return replace_block
@@ -135,7 +144,9 @@ def _run_by_row(run, args: dict, extra: dict, context: Tensor, has_identity: Ten
     """
     hidden = torch.empty_like(args["img"])
     options = args["transformer_options"]
-    numbers = rows_running(options, torch.arange(len(has_identity), device=has_identity.device))
+    numbers = options.get(SHARED_KEY, {}).get("rows")
+    if numbers is None:
+        numbers = torch.arange(len(has_identity), device=has_identity.device)
     for rows, text in ((has_identity, context), (~has_identity, args["txt"])):
         if rows.any():
             part = {
@@ -150,13 +161,13 @@ def _run_by_row(run, args: dict, extra: dict, context: Tensor, has_identity: Ten
     return hidden
 
 
-def _remember_last(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def _remember_last(function: Callable[[Tensor, IdentityCondition], Tensor]):
     """Every block gets the same context, so its identity rows are written once per call."""
     last: list[tuple[Tensor, Tensor]] = []
 
-    def remembered(context: Tensor) -> Tensor:
+    def remembered(context: Tensor, running: IdentityCondition) -> Tensor:
         if not last or last[0][0] is not context:
-            last[:] = [(context, function(context))]
+            last[:] = [(context, function(context, running))]
         return last[0][1]
 
     return remembered

@@ -116,6 +116,35 @@ def test_a_second_identity_without_room_leaves_the_first_its_rows():
     assert torch.allclose(both, run(model, *roomy, [first, second]), atol=1e-5)
 
 
+@pytest.mark.parametrize("strengths", [([1.0, 0.0], [0.0, 1.0]), ([1.0, 1.0], [0.0, 0.5]), ([0.0, 0.0], [1.0, 0.0])])
+def test_two_identities_without_padding_in_different_rows_of_a_batch(strengths):
+    """Each row of the batch is what it is alone, with just the identities that it has."""
+    model, (x, timestep, context) = tiny_wan(), inputs(real_rows=MODEL_ROWS)
+    identities = random_identity(seed=1), random_identity(seed=2)
+    together = run_each(model, x, timestep, context, identities, strengths)
+    for row in (0, 1):
+        own = [(identity, [s[row]]) for identity, s in zip(identities, strengths, strict=True) if s[row]]
+        alone = (
+            run_each(model, x[row : row + 1], timestep[:1], context[row : row + 1], *zip(*own, strict=True))
+            if own
+            else run(model, x[row : row + 1], timestep[:1], context[row : row + 1])
+        )
+        assert torch.allclose(together[row], alone[0], atol=1e-5)
+
+
+def run_each(model, x, timestep, context, identities, strengths):
+    """Like `run`, with strengths of their own for every identity."""
+    options: dict = {}
+    for identity, strength in zip(identities, strengths, strict=True):
+        condition = identity.condition(timestep / 1000, torch.tensor(strength))
+        padding = model.text_embedding(torch.zeros(1, 1, 4096))
+        options = install_identity(
+            options, condition, range(TINY_DEPTH), count_padding(context), lambda padding=padding: padding
+        )
+    with torch.no_grad():
+        return model(x, timestep, context, transformer_options=options)
+
+
 def test_image_tokens_of_i2v_stay_first():
     model, (x, timestep, context) = tiny_wan(in_dim=36, has_image_tokens=True), inputs()
     x = torch.cat([x, torch.randn(2, 20, 3, 4, 4)], dim=1)
