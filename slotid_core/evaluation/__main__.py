@@ -1,6 +1,7 @@
 """Compare adapters on held-out people.
 
-    python -m slotid_core.evaluation toy [--identities N] [--rows a,b,c] [--seed N] [--json FILE]
+    python -m slotid_core.evaluation train-rows --config slotid_core/training/configs/toy_world.yaml --output rows
+    python -m slotid_core.evaluation toy [--adapters rows] [--identities N] [--rows a,b,c] [--seed N] [--json FILE]
 
 Every figure is a toy-world figure: drawn people, tiny models, judged by networks trained on drawings.
 """
@@ -44,7 +45,24 @@ def parser() -> argparse.ArgumentParser:
     toy.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
     toy.add_argument("--sheet", type=Path, help="write a contact sheet of the rows to this PNG")
     toy.set_defaults(run=run_toy)
+
+    rows = commands.add_parser("train-rows", help="train the adapters that the rows of `toy` need")
+    rows.add_argument("--config", type=Path, required=True, help="settings of the row `full`")
+    rows.add_argument(
+        "--output", type=Path, required=True, help="gets a folder for each row; give it to toy --adapters"
+    )
+    rows.add_argument("--rows", default="full,slots,anchor,mean_latent")
+    rows.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for all rows: run.steps=2000")
+    rows.set_defaults(run=run_train_rows)
     return root
+
+
+def run_train_rows(options) -> None:
+    from .train_rows import train_rows
+
+    rows = [row for row in options.rows.split(",") if row]
+    if not train_rows(options.config, options.output, rows, options.set):
+        raise SlotIDError("stopped and saved; run it again to go on.")
 
 
 def run_toy(options) -> None:

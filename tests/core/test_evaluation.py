@@ -6,13 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import examples
+from training_settings import make_world, write_settings
+from training_settings import settings as training_settings
 
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation.intervals import bootstrap, mean
 from slotid_core.evaluation.rows import ADAPTER_OF, Guidance, Studio
 from slotid_core.evaluation.toy import Judgement, correlation, gap_closed, subjects_of, summarize
+from slotid_core.evaluation.train_rows import CHANGES, train_rows
 from slotid_core.slot_id import AdapterConfig, ImageAnchorConfig, LoRAConfig, SlotIDAdapter, TemporalEncoderConfig
-from slotid_core.slot_id.adapter import save_adapter
+from slotid_core.slot_id.adapter import load_adapter, save_adapter
+from slotid_core.slot_id.baselines import MeanLatentEncoder
 from slotid_core.slot_id.lora import merge_lora, new_lora
 from slotid_core.toy_world.family import ship
 from slotid_core.toy_world.judges import ClipJudge, FaceJudge
@@ -135,3 +139,18 @@ def test_merged_lora_is_the_layer_that_training_saw():
     assert torch.allclose(model.blocks[1].cross_attn.o.weight, before, atol=1e-5)
     with pytest.raises(SlotIDError, match="blocks.1"):
         merge_lora(WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=1, num_heads=1)), lora)
+
+
+def test_rows_are_trained_each_with_its_own_streams(tmp_path):
+    world = make_world(tmp_path / "world")
+    config = write_settings(tmp_path / "config.json", training_settings(world, run={"steps": 2, "validate_every": 9}))
+    assert train_rows(config, tmp_path / "rows", list(CHANGES), ["run.save_every=1"])
+    adapters = {row: load_adapter(tmp_path / "rows" / row / "adapter.safetensors") for row in CHANGES}
+    assert adapters["full"].encoder and adapters["full"].anchor
+    assert adapters["slots"].anchor is None and adapters["anchor"].encoder is None
+    assert isinstance(adapters["mean_latent"].encoder, MeanLatentEncoder)
+    before = (tmp_path / "rows" / "full" / "adapter.safetensors").stat().st_mtime_ns
+    assert train_rows(config, tmp_path / "rows", ["full"], [])
+    assert (tmp_path / "rows" / "full" / "adapter.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(SlotIDError, match="ceiling"):
+        train_rows(config, tmp_path / "rows", ["ceiling"], [])
