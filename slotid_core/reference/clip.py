@@ -122,8 +122,10 @@ def _read(source: FrameSource, name, wanted, start, rate, short_side, progress) 
                 break
             if not times:
                 frames = _room(wanted, image.shape, name)
-            pixels = torch.from_numpy(image).float().div_(255)  # (H, W, 3)
-            frames[len(times)] = pixels if pixels.shape == frames.shape[1:] else _resized(pixels, frames.shape[1:3])
+            pixels = torch.from_numpy(image)  # (H, W, 3)
+            if pixels.shape != frames.shape[1:]:
+                pixels = _resized(pixels.float(), frames.shape[1:3])
+            frames[len(times)].copy_(pixels).div_(255)  # in place: large temporaries between small ones pile up
         times.append(round(time, 4))
         if progress:
             progress(len(times), wanted)

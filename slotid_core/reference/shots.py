@@ -21,7 +21,12 @@ NEIGHBOURS = 8  # changes on each side
 
 def find_cuts(frames: torch.Tensor) -> list[int]:
     """(T, H, W, 3) in [0, 1] -> indices of the first frames of new scenes."""
-    return cuts_between(torch.stack([thumbnail(frame) for frame in frames])) if len(frames) > 1 else []
+    if len(frames) < 2:
+        return []
+    thumbnails = torch.empty(len(frames), THUMBNAIL, THUMBNAIL, 3)
+    for index, frame in enumerate(frames):
+        thumbnails[index] = thumbnail(frame)
+    return cuts_between(thumbnails)
 
 
 def thumbnail(frame: torch.Tensor) -> torch.Tensor:
