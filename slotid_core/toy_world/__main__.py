@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
             "--folder", type=Path, default=Path("output/toy_world"), help="checkpoints, curves, sheets"
         )
         command.add_argument("--weights", type=Path, help="shipped weights; default: inside the package")
+        command.add_argument("--device", default="cpu", help="where the models learn: cpu, or cuda with a GPU")
         command.add_argument("--seed", type=int, default=0, help="seed of the held-out people, default 0")
         command.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
     return root
@@ -88,7 +89,7 @@ def run_render(options) -> None:
 
 def run_train(options) -> None:
     part = PARTS[options.part]()
-    part.train(options.folder, settings(part, options.config))
+    part.train(options.folder, settings(part, options.config), options.device)
     run_ship(options)
 
 
@@ -133,7 +134,7 @@ def report(figures: dict[str, float], options) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """`train(folder, config)`; `finish(folder, config, seed)` gives tensors to ship, steps, and figures."""
+    """`train(folder, config, device)`; `finish(folder, config, seed)` gives tensors to ship, steps, and figures."""
 
     config: type
     train: Callable

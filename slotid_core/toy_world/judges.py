@@ -27,7 +27,7 @@ RANGES = tuple((-1.0, 1.0) if name == "smile_asymmetry" else (0.0, 1.0) for name
 
 def reveals(action: Tensor) -> Tensor:
     """Action indices (B,) -> (B, number of dynamics), true where the action shows the factor."""
-    table = torch.tensor([[name in REVEALS[act] for name in DYNAMICS] for act in ACTIONS])
+    table = torch.tensor([[name in REVEALS[act] for name in DYNAMICS] for act in ACTIONS], device=action.device)
     return table[action]
 
 
@@ -145,7 +145,7 @@ class ClipJudge(nn.Module):
         moving = torch.cat([middle - middle.mean(dim=1, keepdim=True), middle - 0.5], dim=2)  # (B, T, 6, 48, 48)
         features = rearrange(self.motion_tower(moving.flatten(0, 1)), "(b t) d -> b d t", b=count)
         motion = self.motion(features)
-        low, high = torch.tensor(RANGES).T
+        low, high = torch.tensor(RANGES, device=clips.device).T
         # Without a bound, as a squashed estimate would shy away from the ends.
         dynamics = (low + high) / 2 + (high - low) / 12**0.5 * self.dynamics(motion)
         return {

@@ -78,7 +78,7 @@ def encode(vae, seeds: list[int]) -> Tensor:
     return normalize_latents(vae.encode(to_pixels(clips)))
 
 
-def train_dit(folder: Path, config: DiTTraining | None = None) -> WanModel:
+def train_dit(folder: Path, config: DiTTraining | None = None, device: str = "cpu") -> WanModel:
     config = config or DiTTraining()
     latents = training_latents(folder, config)
     text = load_text_model(config.parts())
@@ -86,7 +86,7 @@ def train_dit(folder: Path, config: DiTTraining | None = None) -> WanModel:
     model = WanModel(config.model())
     torch.nn.init.zeros_(model.head.head.weight)
 
-    def loss_of_step(step: int):
+    def draw_latents(step: int):
         rng = np.random.default_rng((step, 47))
         generator = torch.Generator().manual_seed(step)
         chosen = rng.integers(len(latents), size=config.batch)
@@ -98,16 +98,19 @@ def train_dit(folder: Path, config: DiTTraining | None = None) -> WanModel:
         ]
         clean = latents[torch.from_numpy(chosen)]
         noise = torch.randn(clean.shape, generator=generator)
-        t = torch.rand(len(clean), generator=generator)
+        return clean, noise, torch.rand(len(clean), generator=generator), text(prompts)
+
+    def loss_of(step: int, clean: Tensor, noise: Tensor, t: Tensor, context: Tensor):
         noisy = torch.lerp(clean, noise, t.view(-1, 1, 1, 1, 1))
-        context = text(prompts)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+        with torch.autocast(clean.device.type, torch.bfloat16, enabled=config.bfloat16):
             velocity = model(noisy, 1000 * t, context, padding_row=context.shape[1] - 1)
         loss = (velocity.float() - (noise - clean)).square().mean()
         return loss, {}
 
     schedule = Schedule(config.steps, config.learning_rate, warmup=200)
-    train("dit", model, loss_of_step, schedule, folder, config.save_every, average=config.average)
+    train(
+        "dit", model, draw_latents, loss_of, schedule, folder, config.save_every, average=config.average, device=device
+    )
     return model
 
 

@@ -21,6 +21,7 @@ from .scene import Scene, sample_scene
 from .training_loop import Schedule, load_trained, train
 
 WINDOW = 512  # clips of which a step's are chosen
+LABELS = ("action", "background", "clothes")
 
 
 @dataclass(frozen=True)
@@ -61,25 +62,27 @@ class FaceJudgeInTraining(nn.Module):
         self.centers = nn.Parameter(torch.randn(people, 128))
 
 
-def train_face_judge(folder: Path, config: FaceJudgeTraining | None = None) -> FaceJudge:
+def train_face_judge(folder: Path, config: FaceJudgeTraining | None = None, device: str = "cpu") -> FaceJudge:
     config = config or FaceJudgeTraining()
     torch.manual_seed(0)
     module = FaceJudgeInTraining(config.people)
     people = [sample_person(seed) for seed in range(config.people)]
 
-    def loss_of_step(step: int):
+    def draw_faces(step: int):
         rng = np.random.default_rng((step, 41))
         whose = rng.integers(config.people, size=config.batch)
         scenes = [sample_scene(int(seed)) for seed in rng.integers(HELD_OUT_FROM, size=config.batch)]
-        frames = soften(single_frames([people[i] for i in whose], scenes, rng), step)
+        return soften(single_frames([people[i] for i in whose], scenes, rng), step), torch.from_numpy(whose)
+
+    def loss_of(step: int, frames: Tensor, whose: Tensor):
         embedding = module.judge(rearrange(frames, "n h w c -> n c h w"))
-        whose = torch.from_numpy(whose)
         margin = config.margin * min(1.0, step / (0.5 * config.steps))
         loss = angular_margin_loss(embedding, module.centers, whose, config.scale, margin)
         nearest = (embedding.detach() @ F.normalize(module.centers.detach(), dim=1).T).argmax(1)
         return loss, {"right": (nearest == whose).float().mean().item()}
 
-    train("face_judge", module, loss_of_step, Schedule(config.steps, config.learning_rate), folder, config.save_every)
+    schedule = Schedule(config.steps, config.learning_rate)
+    train("face_judge", module, draw_faces, loss_of, schedule, folder, config.save_every, device=device)
     return module.judge
 
 
@@ -90,31 +93,36 @@ def finish_face_judge(folder: Path, config: FaceJudgeTraining, seed: int):
     return judge.state_dict(), steps, evaluate_face_judge(judge, None, seed, picture=folder / "face_judge_pairs.png")
 
 
-def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None) -> ClipJudge:
+def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None, device: str = "cpu") -> ClipJudge:
     config = config or ClipJudgeTraining()
     torch.manual_seed(0)
     judge = ClipJudge()
-    low, high = torch.tensor(RANGES).T
+    low, high = torch.tensor(RANGES, device=device).T
     drawings = Drawings(load_vae(config.parts()))
 
-    def loss_of_step(step: int):
+    def draw_clips(step: int):
         rng = np.random.default_rng((step, 43))
         first = config.new_clips * step
         seeds = [int(seed) for seed in rng.integers(first, first + WINDOW, size=config.batch)]
         people, scenes = [sample_person(seed) for seed in seeds], [sample_scene(seed) for seed in seeds]
         clips = torch.stack([drawings(seed) for seed in seeds]).float() / 255
-        told = judge(rearrange(soften(clips.flatten(0, 1), step), "(b t) h w c -> b t h w c", b=config.batch))
-        figures, loss = {}, torch.zeros(())
-        for name in ("action", "background", "clothes"):
-            wanted = torch.tensor([getattr(scene, name) for scene in scenes])
+        clips = rearrange(soften(clips.flatten(0, 1), step), "(b t) h w c -> b t h w c", b=config.batch)
+        labels = torch.tensor([[getattr(scene, name) for name in LABELS] for scene in scenes])
+        return clips, labels, dynamics_of(people)
+
+    def loss_of(step: int, clips: Tensor, labels: Tensor, dynamics: Tensor):
+        told = judge(clips)
+        figures, loss = {}, torch.zeros((), device=device)
+        for name, wanted in zip(LABELS, labels.T, strict=True):
             loss = loss + F.cross_entropy(told[name], wanted)
             figures[name] = (told[name].argmax(1) == wanted).float().mean().item()
-        shown = reveals(torch.tensor([scene.action for scene in scenes]))
-        error = (told["dynamics"] - dynamics_of(people)) / (high - low) * 12**0.5
-        dynamics = error.square()[shown].mean()
-        return loss + dynamics, {**figures, "dynamics_error": dynamics.item()}
+        shown = reveals(labels[:, 0])
+        error = (told["dynamics"] - dynamics) / (high - low) * 12**0.5
+        error = error.square()[shown].mean()
+        return loss + error, {**figures, "dynamics_error": error.item()}
 
-    train("clip_judge", judge, loss_of_step, Schedule(config.steps, config.learning_rate), folder, config.save_every)
+    schedule = Schedule(config.steps, config.learning_rate)
+    train("clip_judge", judge, draw_clips, loss_of, schedule, folder, config.save_every, device=device)
     return judge
 
 

@@ -30,7 +30,7 @@ def vocabulary_size(tokenizer: bytes) -> int:
     return sentencepiece.SentencePieceProcessor(model_proto=tokenizer).get_piece_size()
 
 
-def train_text_encoder(folder: Path, settings: TextEncoderSettings) -> None:
+def train_text_encoder(folder: Path, settings: TextEncoderSettings, device: str = "cpu") -> None:
     """Nothing to do; `finish_text_encoder` makes it in a second."""
 
 

@@ -96,16 +96,18 @@ def psnr(output: Tensor, target: Tensor) -> float:
     return float(10 * torch.log10(4 / (output.detach().clamp(-1, 1) - target).square().mean()))
 
 
-def train_vae(folder: Path, config: VAETraining | None = None) -> WanVAE:
+def train_vae(folder: Path, config: VAETraining | None = None, device: str = "cpu") -> WanVAE:
     """Train to the end, from wherever the checkpoints in `folder` are."""
     config = config or VAETraining()
     torch.manual_seed(0)
     vae = WanVAE(WanVAEConfig(width=config.width))
-    mean, projection = linear_code()
-    fast = torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16)
+    mean, projection = (tensor.to(device) for tensor in linear_code())
+    fast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.bfloat16)
 
-    def image_loss(step: int):
-        pixels = random_pieces(step + 1, config.image_batch, 1)
+    def draw_images(step: int):
+        return (random_pieces(step + 1, config.image_batch, 1),)
+
+    def image_loss(step: int, pixels: Tensor):
         code = rearrange((to_patches(pixels) - mean) @ projection, "b t h w c -> b c t h w")
         with fast:
             latents = vae.encode(pixels).float()
@@ -117,16 +119,15 @@ def train_vae(folder: Path, config: VAETraining | None = None) -> WanVAE:
         return loss, {"psnr": psnr(output, pixels), "pull": pull.item()}
 
     schedule = Schedule(config.image_steps, config.image_learning_rate, final_fraction=0.2)
-    train("vae_images", vae, image_loss, schedule, folder, config.save_every)
+    train("vae_images", vae, draw_images, image_loss, schedule, folder, config.save_every, device=device)
 
     treat_frames_alone(vae)
 
-    def clip_loss(step: int):
-        # Every fourth step has longer clips, which alone show what lies two latent frames back.
-        count, length = config.clip_batch, config.clip_length
-        if step % 4 == 3:
-            count, length = max(1, count // 2), 2 * length - 1
-        pixels = random_pieces(1_000_000 + step, count, length)
+    def draw_clips(step: int):
+        count, length = size_of_step(step, config.clip_batch, config.clip_length)
+        return (random_pieces(1_000_000 + step, count, length),)
+
+    def clip_loss(step: int, pixels: Tensor):
         with fast:
             latents = vae.encode(pixels).float()
             output = vae.decode(latents).float()
@@ -134,14 +135,15 @@ def train_vae(folder: Path, config: VAETraining | None = None) -> WanVAE:
         return reconstruction_loss(output, pixels) + spread, {"psnr": psnr(output, pixels), "std": latents.std().item()}
 
     schedule = Schedule(config.clip_steps, config.clip_learning_rate)
-    train("vae_clips", vae, clip_loss, schedule, folder, config.save_every, average=config.average)
+    kept = {"save_every": config.save_every, "average": config.average, "device": device}
+    train("vae_clips", vae, draw_clips, clip_loss, schedule, folder, **kept)
     load_trained(folder, "vae_clips", vae)  # the average
 
-    def motion_loss(step: int):
-        count, length = config.motion_batch, config.motion_length
-        if step % 4 == 3:
-            count, length = max(1, count // 2), 2 * length - 1
-        pixels = random_pieces(2_000_000 + step, count, length)
+    def draw_motion(step: int):
+        count, length = size_of_step(step, config.motion_batch, config.motion_length)
+        return (random_pieces(2_000_000 + step, count, length),)
+
+    def motion_loss(step: int, pixels: Tensor):
         with fast:
             latents = vae.encode(pixels).float()
             output = vae.decode(latents).float()
@@ -150,8 +152,13 @@ def train_vae(folder: Path, config: VAETraining | None = None) -> WanVAE:
         return loss + spread, {"psnr": psnr(output, pixels), "std": latents.std().item()}
 
     schedule = Schedule(config.motion_steps, config.motion_learning_rate)
-    train("vae_motion", vae, motion_loss, schedule, folder, config.save_every, average=config.average)
+    train("vae_motion", vae, draw_motion, motion_loss, schedule, folder, **kept)
     return vae
+
+
+def size_of_step(step: int, count: int, length: int) -> tuple[int, int]:
+    """Clips and frames: every fourth step has longer clips, which alone show what lies two latent frames back."""
+    return (max(1, count // 2), 2 * length - 1) if step % 4 == 3 else (count, length)
 
 
 def how_much_moves(pixels: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from slotid_core.errors import SlotIDError
 from slotid_core.toy_world.__main__ import PARTS
 from slotid_core.toy_world.family import ship
 from slotid_core.toy_world.train_text_encoder import TextEncoderSettings, make_text_encoder
-from slotid_core.toy_world.training_loop import Schedule, train
+from slotid_core.toy_world.training_loop import Schedule, drawn, train
 from slotid_core.wan.vae import WanVAE, WanVAEConfig
 from slotid_core.weights import load_weights
 
@@ -112,12 +112,15 @@ def test_asked_to_stop_it_saves_the_step_it_is_at_and_goes_on_later(tmp_path):
         torch.manual_seed(0)
         module = torch.nn.Linear(4, 4)
 
-        def loss_of_step(step):
+        def draw(step):
+            return (torch.randn(8, 4, generator=torch.Generator().manual_seed(step)),)
+
+        def loss_of(step, x):
             if step == stop_at:
                 signal.raise_signal(signal.SIGTERM)
-            return module(torch.randn(8, 4, generator=torch.Generator().manual_seed(step))).square().mean(), {}
+            return module(x).square().mean(), {}
 
-        train("part", module, loss_of_step, Schedule(10, 1e-2, warmup=3), folder)
+        train("part", module, draw, loss_of, Schedule(10, 1e-2, warmup=3), folder)
         return module.weight
 
     with pytest.raises(SystemExit, match="step 7"):
@@ -127,10 +130,24 @@ def test_asked_to_stop_it_saves_the_step_it_is_at_and_goes_on_later(tmp_path):
     assert losses(tmp_path / "a", ("part",)) == losses(tmp_path / "b", ("part",))
 
 
+@pytest.mark.parametrize("steps", [3, 20])
+def test_drawing_ahead_for_a_gpu_keeps_the_order_and_draws_each_step_once(steps):
+    seen = []
+
+    def draw(step):
+        time.sleep(0.01 * (step % 3))  # later steps may be ready first
+        seen.append(step)
+        return (torch.tensor(float(step)),)
+
+    told = [int(batch) for (batch,) in drawn(draw, 1, steps, torch.device("cpu"), ahead=4)]
+    assert told == list(range(1, steps)) and sorted(seen) == told
+
+
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     def run(width: int):
         module = torch.nn.Linear(width, 1)
-        train("part", module, lambda step: (module(torch.ones(1, width)).sum(), {}), Schedule(2, 1e-3), tmp_path)
+        ones = torch.ones(1, width)
+        train("part", module, lambda step: (ones,), lambda step, x: (module(x).sum(), {}), Schedule(2, 1e-3), tmp_path)
 
     run(3)
     with pytest.raises(SlotIDError, match="other settings"):
