@@ -62,7 +62,8 @@ def main() -> int:
         after_run = time.monotonic()
         parts = fetch_parts(client, result)
     tracking = json.loads(result.outputs["face report"]["text"][0])
-    figures = make_results(parts, reference, bool(arguments.reference), prompt_of(workflow), notes)
+    drawn = weights_of(workflow) != "random"
+    figures = make_results(parts, reference, bool(arguments.reference), prompt_of(workflow), notes, drawn)
     figures |= {
         "face_detector": tracking["detector"],
         "face_detection_rate": tracking["detection_rate"],
@@ -100,9 +101,16 @@ def watch_reference(workflow: dict, name: str) -> None:
 
 
 def run_with_bar(client: ComfyClient, workflow: dict):
-    with tqdm(total=1, desc="queued", bar_format="{desc:<28} {bar:30} {n_fmt}/{total_fmt}", file=sys.stdout) as bar:
+    """A bar that follows the node that works; in a log, a line for each node."""
+    shape = "{desc:<28} {bar:30} {n_fmt}/{total_fmt}"
+    with tqdm(total=1, desc="queued", bar_format=shape, file=sys.stdout, disable=None) as bar:
+        working = ""
 
         def progress(node_class: str, step: int, steps: int) -> None:
+            nonlocal working
+            if bar.disable and node_class != working:
+                print(f"  {node_class}", flush=True)
+            working = node_class
             bar.desc, bar.total, bar.n = node_class, steps, step
             bar.refresh()
 
@@ -111,7 +119,7 @@ def run_with_bar(client: ComfyClient, workflow: dict):
 
 def notes_on(workflow: dict, real_clip: bool) -> list[str]:
     """What must be known to read the result: what the models are, and what they cannot do."""
-    if only(workflow, "SlotIDLoadToyWorld")["inputs"]["weights"] == "random":
+    if weights_of(workflow) == "random":
         return ["Toy world with RANDOM weights: every part runs, and the result is noise."]
     notes = ["Toy world: tiny models that draw cartoon people. Identity is not learned yet: nobody is recognisable."]
     if real_clip:
@@ -123,6 +131,10 @@ def notes_on(workflow: dict, real_clip: bool) -> list[str]:
         notes.append(f"The toy world does not know: {', '.join(unknown)}.")
         notes += textwrap.wrap("It knows: " + ", ".join(known_words()) + ".", 160)
     return notes
+
+
+def weights_of(workflow: dict) -> str:
+    return only(workflow, "SlotIDLoadToyWorld")["inputs"]["weights"]
 
 
 def prompt_of(workflow: dict) -> str:
@@ -151,8 +163,8 @@ def fetch_parts(client: ComfyClient, result) -> Parts:
     )  # fmt: skip
 
 
-def make_results(parts: Parts, reference: Path, real_clip: bool, prompt: str, notes: list[str]) -> dict:
-    """Write the video and the contact sheet to OUTPUT; returns what was measured."""
+def make_results(parts: Parts, reference: Path, real_clip: bool, prompt: str, notes: list[str], drawn: bool) -> dict:
+    """Write the video and the contact sheet to OUTPUT; returns what was measured. `drawn`: by trained weights."""
     from PIL import Image
 
     saved, rate = read_frames(parts.video)
@@ -165,8 +177,11 @@ def make_results(parts: Parts, reference: Path, real_clip: bool, prompt: str, no
     write_enlarged(frames, rate, OUTPUT / "video.mp4")
     shutil.copy(parts.video, OUTPUT / "video_as_sampled.mp4")
     overlay, face = read_frames(parts.overlay)[0], read_frames(parts.face)[0]
-    verdict = judge_clip(frames, prompt, None if real_clip else read_frames(reference)[0])
-    sheet_notes = [f"Reference {reference.name}, {len(face)} frames. Prompt: {prompt}", *notes, *verdict.lines()]
+    told, figures = [], {}
+    if drawn:  # the judges know drawings, and have nothing to say of noise
+        verdict = judge_clip(frames, prompt, None if real_clip else read_frames(reference)[0])
+        told, figures = verdict.lines(), verdict.figures()
+    sheet_notes = [f"Reference {reference.name}, {len(face)} frames. Prompt: {prompt}", *notes, *told]
     strips = [
         Strip("Reference and tracked face", overlay),
         Strip("Face clip that the encoder reads", face),
@@ -174,14 +189,14 @@ def make_results(parts: Parts, reference: Path, real_clip: bool, prompt: str, no
         Strip(f"Result, {len(frames)} frames of {frames.shape[2]} x {frames.shape[1]}", frames),
     ]
     contact_sheet("Slot-ID demo", sheet_notes, strips).save(OUTPUT / "contact_sheet.png")
-    print("\n" + "\n".join([sheet_notes[0], *verdict.lines()]))
+    print("\n" + "\n".join([sheet_notes[0], *told]))
     return {
         "frames": len(frames),
         "width": frames.shape[2],
         "height": frames.shape[1],
         "frames_per_second": rate,
         "mean_brightness": float(frames.mean()),
-        **verdict.figures(),
+        **figures,
     }
 
 
