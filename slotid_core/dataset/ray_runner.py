@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class ShardWorker:
     """Lives in a worker process and makes the shards that it is given, one a call."""
 
-    def __init__(self, config: dict, folder: str, workplace: str):
-        os.chdir(workplace)  # paths in the settings are relative to where the command was given
+    def __init__(self, config: dict, folder: str, working_folder: str):
+        os.chdir(working_folder)  # paths in the settings are relative to where the command was given
         self.folder = Path(folder)
         self.prepare = new_preparer(config_from_dict(PrepareConfig, config))
 
@@ -90,7 +90,7 @@ def prepare_with_ray(
             fn_constructor_kwargs={
                 "config": config_to_dict(config),
                 "folder": str(folder.resolve()),
-                "workplace": os.getcwd(),
+                "working_folder": os.getcwd(),
             },
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
             num_cpus=1,
