@@ -92,3 +92,8 @@ def _open(path: str | os.PathLike):
         raise SlotIDError(
             f"{path.name} cannot be read as safetensors ({error}). It is damaged or not finished; copy it again."
         ) from error
+
+
+def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

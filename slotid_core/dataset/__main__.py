@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from ..errors import SlotIDError
+from ..interrupts import STOP_SIGNALS
 from .config import read_config
 from .runner import Stopped, failures, prepare_dataset
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED = 130
 
 

@@ -9,7 +9,6 @@ import copy
 import json
 import math
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..errors import SlotIDError
-from ..weights import load_weights, save_weights
+from ..interrupts import stop_signals
+from ..weights import load_weights, save_weights, with_prefix
 
 KIND, VERSION = "toy_training", 1
 DRAWERS = 8  # threads that draw ahead for a GPU
@@ -74,45 +74,35 @@ def train(
     averaged = copy.deepcopy(module).requires_grad_(False) if average else None
     step = resume(checkpoint, log, module, optimizer, averaged) if checkpoint.exists() else 0
 
-    stopping: list[int] = []
-    handlers = {sign: signal.signal(sign, lambda number, frame: stopping.append(number)) for sign in STOP_SIGNALS}
-    try:
-        with (
-            tqdm(total=schedule.steps, initial=step, desc=name, mininterval=5, smoothing=0.02) as bar,
-            log.open("a") as lines,
-            contextlib.closing(drawn(draw, step, schedule.steps, device, ahead)) as batches,
-        ):
-            while step < schedule.steps and not stopping:
-                for group in optimizer.param_groups:
-                    group["lr"] = schedule(step)
-                loss, figures = loss_of(step, *next(batches))
-                if not torch.isfinite(loss):
-                    raise RuntimeError(
-                        f"{name}: the loss is {loss.item()} at step {step}; the last checkpoint is good."
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-                optimizer.step()
-                if averaged is not None:
-                    for slow, fast in zip(averaged.parameters(), module.parameters(), strict=True):
-                        slow.lerp_(fast.detach(), 1 - min(average, (step + 1) / (step + 10)))
-                lines.write(json.dumps({"step": step, "loss": loss.item(), **figures}) + "\n")
-                step += 1
-                bar.update()
-                bar.set_postfix(loss=f"{loss.item():.4f}", **{key: f"{value:.2f}" for key, value in figures.items()})
-                if step % save_every == 0 or step == schedule.steps or stopping:
-                    lines.flush()
-                    save(checkpoint, step, module, optimizer, averaged)
-                    plot(log, folder / f"{name}.png")
-    finally:
-        for sign, handler in handlers.items():
-            signal.signal(sign, handler)
+    with (
+        stop_signals() as stopping,
+        tqdm(total=schedule.steps, initial=step, desc=name, mininterval=5, smoothing=0.02) as bar,
+        log.open("a") as lines,
+        contextlib.closing(drawn(draw, step, schedule.steps, device, ahead)) as batches,
+    ):
+        while step < schedule.steps and not stopping:
+            for group in optimizer.param_groups:
+                group["lr"] = schedule(step)
+            loss, figures = loss_of(step, *next(batches))
+            if not torch.isfinite(loss):
+                raise RuntimeError(f"{name}: the loss is {loss.item()} at step {step}; the last checkpoint is good.")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimizer.step()
+            if averaged is not None:
+                for slow, fast in zip(averaged.parameters(), module.parameters(), strict=True):
+                    slow.lerp_(fast.detach(), 1 - min(average, (step + 1) / (step + 10)))
+            lines.write(json.dumps({"step": step, "loss": loss.item(), **figures}) + "\n")
+            step += 1
+            bar.update()
+            bar.set_postfix(loss=f"{loss.item():.4f}", **{key: f"{value:.2f}" for key, value in figures.items()})
+            if step % save_every == 0 or step == schedule.steps or stopping:
+                lines.flush()
+                save(checkpoint, step, module, optimizer, averaged)
+                plot(log, folder / f"{name}.png")
     if stopping:
         raise SystemExit(f"{name}: stopped at step {step} and saved; run it again to go on.")
-
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def drawn(draw: Callable[[int], Batch], step: int, steps: int, device: torch.device, ahead: int = 0) -> Iterator[Batch]:
@@ -122,12 +112,10 @@ def drawn(draw: Callable[[int], Batch], step: int, steps: int, device: torch.dev
         return
     with ThreadPoolExecutor(ahead) as drawers:
         coming = deque(drawers.submit(draw, number) for number in range(step, min(step + ahead, steps)))
-        for number in range(step + ahead, steps + ahead):
-            if not coming:
-                return
+        for number in range(step, steps):
             batch = coming.popleft().result()
-            if number < steps:
-                coming.append(drawers.submit(draw, number))
+            if number + ahead < steps:
+                coming.append(drawers.submit(draw, number + ahead))
             yield tuple(tensor.to(device, non_blocking=True) for tensor in batch)
 
 
@@ -174,10 +162,6 @@ def load_trained(folder: Path, name: str, module: nn.Module) -> int:
     tensors, header = load_weights(folder / f"{name}.safetensors", KIND, VERSION)
     module.load_state_dict(with_prefix(tensors, "average.") or with_prefix(tensors, "model."))
     return header["step"]
-
-
-def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def plot(log: Path, picture: Path) -> None:

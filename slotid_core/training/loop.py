@@ -14,6 +14,7 @@ from ..config import config_to_dict
 from ..dataset.cached import CachedDataset
 from ..dataset.models import load_vae
 from ..errors import SlotIDError
+from ..interrupts import stop_signals
 from ..slot_id.denoise import sample_clips
 from .backbone import load_backbone
 from .batches import Batch, Batches
@@ -21,7 +22,7 @@ from .checkpoint import checkpoints, latest_checkpoint, newest_step, save_checkp
 from .config import TrainingConfig, config_to_json
 from .events import Events
 from .optimizer import learning_rate, new_optimizer
-from .processes import Processes, distribute, put, start_processes, stop_signals, whole, whole_modules
+from .processes import Processes, distribute, put, start_processes, whole, whole_modules
 from .samples import sheet_of_pairs
 from .slot_id import SlotIDStrategy
 from .validation import validate, validation_batches

@@ -1,7 +1,6 @@
 """One process or many: what rank this is, and how parameters are shared out."""
 
 import os
-import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,9 +10,6 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from .config import Distribution
-
-# On Windows a parent can send only the last of these.
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGBREAK] if hasattr(signal, "SIGBREAK") else []))
 
 
 @dataclass(frozen=True)
@@ -93,15 +89,3 @@ def whole_modules(strategy: nn.Module):
     yield
     if hasattr(strategy, "reshard"):
         strategy.reshard()
-
-
-@contextmanager
-def stop_signals():
-    """A list that fills when SIGINT or SIGTERM comes, so that the step in progress ends and is saved."""
-    received: list[int] = []
-    before = {number: signal.signal(number, lambda n, frame: received.append(n)) for number in STOP_SIGNALS}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,6 +9,7 @@ from ..config import config_from_dict
 from ..slot_id import AdapterConfig, SlotIDAdapter, save_adapter
 from ..slot_id.denoise import predict_velocity
 from ..wan import WanModel
+from ..weights import with_prefix
 from .batches import Batch
 from .config import TrainingConfig
 from .lora import add_lora, exported_lora
@@ -69,10 +70,6 @@ class SlotIDStrategy(nn.Module):
         if self.adapter.config.lora is not None:
             adapter.lora = exported_lora(with_prefix(tensors, "model."), self.adapter.config.lora)
         save_adapter(path, adapter.half(), facts)
-
-
-def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def adapter_config(settings: dict, backbone: WanModel) -> AdapterConfig:
