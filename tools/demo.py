@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from slotid_core.comfy_runtime import PACK
 from slotid_core.errors import SlotIDError
+from slotid_core.files import write_json
 from slotid_core.toy_world.captions import known_words, unknown_words
 from slotid_core.toy_world.example import write_example
 
@@ -74,7 +75,7 @@ def main() -> int:
     }
     tell(figures, tracking["notes"])
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(arguments.json, figures)
     return 0
 
 

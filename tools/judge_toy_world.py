@@ -7,7 +7,6 @@ model could reach.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from slotid_core.comfy_runtime import PACK
 from slotid_core.errors import SlotIDError
+from slotid_core.files import write_json
 from slotid_core.toy_world.captions import caption
 from slotid_core.toy_world.evaluate import evaluate_clip_judge, held_out, save_sheet
 from slotid_core.toy_world.family import load_clip_judge, load_vae
@@ -58,7 +58,7 @@ def main() -> int:
         print(f"toy world  {name:<36} {value:.4f}")
     print(f"clips      {arguments.sheet}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(arguments.json, figures)
     return 0
 
 

@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from ..config import config_to_dict
 from ..errors import SlotIDError
+from ..files import UNFINISHED, write_json
 from .config import PrepareConfig
 from .manifest import KIND, MANIFEST, VERSION
-from .shards import UNFINISHED, is_whole, read_index, shard_name, tar_size, write_shard
+from .shards import is_whole, read_index, shard_name, tar_size, write_shard
 from .sources import ShardPlan, plan_shards
 
 STARTED = "preparation.json"
@@ -109,7 +109,7 @@ def _start_or_resume(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder:
         if path.exists():
             _compare(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(started)), folder)
         else:
-            write_json(path, started)
+            write_json(path, started, sort_keys=True)
     except OSError as error:
         raise SlotIDError(f"{folder} cannot be written to ({error}). Choose another folder.") from error
     except ValueError as error:
@@ -166,7 +166,7 @@ def _write_manifest(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder: 
         "shards": shards,
         "sha256": whole.hexdigest(),
     }
-    write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, manifest, sort_keys=True)
     return manifest
 
 
@@ -174,9 +174,3 @@ def failures(folder: Path, manifest: dict) -> list[dict]:
     """Every failure that the shards list: {"clip", "failed"}."""
     indexes = (read_index(folder / f"{shard['name']}.jsonl") for shard in manifest["shards"] if shard["failed"])
     return [line for index in indexes for line in index if "failed" in line]
-
-
-def write_json(path: Path, values: dict) -> None:
-    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
-    unfinished.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)

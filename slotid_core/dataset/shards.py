@@ -15,12 +15,12 @@ from pathlib import Path
 from safetensors.torch import save
 
 from ..errors import SlotIDError
+from ..files import UNFINISHED
 from .clip import Clip
 from .prepare import Prepared, Sample
 from .sources import ShardPlan
 
 BLOCK, RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
-UNFINISHED = ".part"
 
 
 def shard_name(number: int) -> str:

@@ -7,12 +7,11 @@ Every figure is a toy-world figure: drawn people, tiny models, judged by network
 """
 
 import argparse
-import json
-import os
 import sys
 from pathlib import Path
 
 from ..errors import SlotIDError
+from ..files import write_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -96,9 +95,7 @@ def run_toy(options) -> None:
         save_rows(shown, subjects, studio, options.sheet)
         print(options.sheet)
     if options.json:
-        temporary = options.json.with_suffix(".tmp")
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
-        os.replace(temporary, options.json)
+        write_json(options.json, figures)
 
 
 def print_row(row: str, figures: dict[str, float]) -> None:

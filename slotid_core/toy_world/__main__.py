@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from ..config import config_from_dict
 from ..errors import SlotIDError
+from ..files import write_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,9 +127,7 @@ def report(figures: dict[str, float], options) -> None:
     for name, value in figures.items():
         print(f"toy world  {name:<36} {value:.4f}")
     if options.json:
-        temporary = options.json.with_suffix(".tmp")
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
-        os.replace(temporary, options.json)
+        write_json(options.json, figures)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The trained family: where its files lie, what a manifest beside them says, and how they are read without ComfyUI."""
 
-import json
 import os
 import platform
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
+from ..files import write_json
 from ..wan import WanConfig, WanModel
 from ..wan.text_encoder import TextEncoder
 from ..wan.vae import WanVAE, WanVAEConfig
@@ -28,9 +28,7 @@ def ship(part: str, tensors: dict[str, Tensor], manifest: dict, folder: Path = W
     half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     save_weights(path, half, {"kind": KIND, "version": VERSION, "part": part, **manifest})
     manifest = {"part": part, **manifest, "bytes": path.stat().st_size, "machine": machine()}
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    os.replace(temporary, path.with_suffix(".json"))
+    write_json(path.with_suffix(".json"), manifest, sort_keys=True)
     return path
 
 

@@ -7,12 +7,12 @@ SIGINT and SIGTERM finish the step, save, and stop; --resume goes on, on any num
 """
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 
 from ..errors import SlotIDError
+from ..files import write_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,9 +66,7 @@ def dry_run(config, options) -> int:
     if "seconds_a_step" not in figures:
         print("No steps were timed: the model file or the data is not on this machine.")
     if options.json:
-        temporary = options.json.with_suffix(".tmp")
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
-        os.replace(temporary, options.json)
+        write_json(options.json, figures)
     return 0
 
 
