@@ -41,8 +41,10 @@ def rotary_matrices(
 
 def apply_rotary(x: Tensor, rotary: Tensor) -> Tensor:
     """Rotate neighbouring channel pairs: x (B, L, heads, head_dim) -> same shape and dtype."""
-    pairs = rearrange(x.to(rotary.dtype), "b l h (d two) -> b l h d 1 two", two=2)
-    return (rotary * pairs).sum(-1).flatten(-2).to(x.dtype)
+    # As complex numbers: a rotation is its first column, and the product is several times faster than by matrices.
+    turn = torch.view_as_complex(rotary[..., 0].contiguous())
+    pairs = torch.view_as_complex(x.to(rotary.dtype).unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(turn * pairs).flatten(-2).to(x.dtype)
 
 
 def undo_rotary(x: Tensor, rotary: Tensor) -> Tensor:
