@@ -27,9 +27,11 @@ class Canvas:
         """Lay color (3,) or (N, 3), or a picture (N, 3, H, W), over what is there."""
         if color.dim() < 4:
             color = color.reshape(-1, 3, 1, 1)
-        self.pixels = torch.lerp(self.pixels, color.expand_as(self.pixels), coverage.unsqueeze(1))
+        self.pixels.lerp_(color.expand_as(self.pixels), coverage.unsqueeze(1))
 
     def fill(self, distance: Tensor, color: Tensor, opacity: Tensor | float = 1.0) -> None:
+        if torch.is_tensor(opacity) and not opacity.any():  # most people have no beard, no glasses, no marks
+            return
         self.paint(self.cover(distance) * column(opacity), color)
 
 
@@ -43,11 +45,16 @@ def color(text: str) -> Tensor:
     return torch.tensor([int(text[i : i + 2], 16) / 255 for i in (1, 3, 5)])
 
 
+def length(x: Tensor, y: Tensor) -> Tensor:
+    # Products, since torch's power of 2 takes many times as long on a CPU.
+    return torch.sqrt(x * x + y * y + 1e-12)
+
+
 def ellipse(x: Tensor, y: Tensor, radius_x, radius_y) -> Tensor:
     """Distance to an ellipse about the origin, exact on the edge and close to it near the edge."""
     radius_x, radius_y = column(radius_x), column(radius_y)
-    scaled = torch.sqrt((x / radius_x) ** 2 + (y / radius_y) ** 2 + 1e-12)
-    gradient = torch.sqrt((x / radius_x**2) ** 2 + (y / radius_y**2) ** 2 + 1e-12)
+    scaled = length(x / radius_x, y / radius_y)
+    gradient = length(x / radius_x**2, y / radius_y**2)
     return scaled * (scaled - 1) / gradient
 
 
@@ -56,7 +63,7 @@ def box(x: Tensor, y: Tensor, half_width, half_height, radius=0.0) -> Tensor:
     radius = column(radius)
     dx = x.abs() - column(half_width) + radius
     dy = y.abs() - column(half_height) + radius
-    outside = torch.sqrt(dx.clamp(min=0) ** 2 + dy.clamp(min=0) ** 2)
+    outside = length(dx.clamp(min=0), dy.clamp(min=0))
     return outside + torch.maximum(dx, dy).clamp(max=0) - radius
 
 
@@ -66,7 +73,7 @@ def segment(x: Tensor, y: Tensor, x0, y0, x1, y1, thickness) -> Tensor:
     dx, dy = x1 - x0, y1 - y0
     along = ((x - x0) * dx + (y - y0) * dy) / (dx**2 + dy**2 + 1e-9)
     along = along.clamp(0, 1)
-    return torch.sqrt((x - x0 - along * dx) ** 2 + (y - y0 - along * dy) ** 2 + 1e-12) - column(thickness)
+    return length(x - x0 - along * dx, y - y0 - along * dy) - column(thickness)
 
 
 def arc(x: Tensor, y: Tensor, half_width, left_rise, right_rise, thickness) -> Tensor:
@@ -77,8 +84,8 @@ def arc(x: Tensor, y: Tensor, half_width, left_rise, right_rise, thickness) -> T
     curve = -rise * u * u
     overshoot = (x.abs() - half_width).clamp(min=0)
     slope = 2 * rise * u / half_width
-    vertical = (y - curve) / torch.sqrt(1 + slope**2)
-    return torch.sqrt(vertical**2 + overshoot**2 + 1e-12) - column(thickness)
+    vertical = (y - curve) / torch.sqrt(1 + slope * slope)
+    return length(vertical, overshoot) - column(thickness)
 
 
 def union(*distances: Tensor) -> Tensor:

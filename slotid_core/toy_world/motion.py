@@ -25,6 +25,9 @@ class Motion:
     eye_open: np.ndarray
     bob: np.ndarray
 
+    def frames(self, start: int, end: int) -> "Motion":
+        return Motion(*(getattr(self, f.name)[start:end] for f in fields(self)))
+
     def concatenate(self, other: "Motion") -> "Motion":
         return Motion(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
 

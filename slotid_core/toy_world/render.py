@@ -19,6 +19,7 @@ from .scene import ACTIONS, Scene, sample_scene
 
 FRAME_SIZE = 64
 PORTRAIT_BACKGROUND = "#ffffff"
+PIXELS_AT_ONCE = 9 * 128 * 128
 CLOSE_UP = 1.2
 # The head turns about a point of the neck. Lengths are halves of a frame's side at zoom 1.
 PIVOT, NECK, HEAD_HEIGHT, DROP = 0.35, 0.12, 0.48, 0.02
@@ -50,7 +51,7 @@ def reference_motion(person: Person, seed: int, num_frames: int = 65) -> tuple[S
         if action == "look around":
             scene = replace(scene, phase=(scene.phase + 0.5) % 1)  # the next time to the other side
         motion = moved if motion is None else motion.concatenate(moved)
-    return scene, Motion(*(getattr(motion, name)[:num_frames] for name in Motion.__dataclass_fields__))
+    return scene, motion.frames(0, num_frames)
 
 
 def render_reference(person: Person, seed: int, num_frames: int = 65, size: int = FRAME_SIZE) -> Tensor:
@@ -115,7 +116,22 @@ class Figure:
 def draw(
     people: list[Person], scenes: list[Scene], motions: list[Motion], size: int, plain_background: bool = False
 ) -> Tensor:
-    """(B, T, size, size, 3) in [0, 1]; all motions have the same length."""
+    """(B, T, size, size, 3) in [0, 1]; all motions have the same length.
+
+    Drawn a few frames at a time: what fits into a CPU's cache takes a third of the time.
+    """
+    piece = max(1, PIXELS_AT_ONCE // (len(people) * size * size))
+    starts = range(0, len(motions[0].yaw), piece)
+    pieces = [
+        draw_at_once(people, scenes, [m.frames(start, start + piece) for m in motions], size, plain_background)
+        for start in starts
+    ]
+    return torch.cat(pieces, dim=1)
+
+
+def draw_at_once(
+    people: list[Person], scenes: list[Scene], motions: list[Motion], size: int, plain_background: bool
+) -> Tensor:
     figure = Figure(people, scenes, motions)
     canvas = Canvas(len(figure.yaw), size)
     if plain_background:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..wan.vae import LATENT_MEAN, LATENT_STD, CausalConv3d, Downsample, Upsample, WanVAE, WanVAEConfig
 from .evaluate import balanced, evaluate_vae, latents_of
-from .motion import CLIP_FRAMES, Motion, move
+from .motion import CLIP_FRAMES, move
 from .person import HELD_OUT_FROM, sample_person
 from .render import draw
 from .scene import sample_scene
@@ -60,7 +60,7 @@ def random_pieces(seed: int, count: int, length: int) -> Tensor:
         scenes.append(sample_scene(int(rng.integers(HELD_OUT_FROM))))
         start = int(rng.integers(CLIP_FRAMES - length + 1))
         whole = move(people[-1], scenes[-1])
-        motions.append(Motion(*(getattr(whole, name)[start : start + length] for name in Motion.__dataclass_fields__)))
+        motions.append(whole.frames(start, start + length))
     return rearrange(draw(people, scenes, motions, 64), "b t h w c -> b c t h w") * 2 - 1
 
 
