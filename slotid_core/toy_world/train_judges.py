@@ -14,7 +14,7 @@ from ..wan.vae import WanVAE
 from .evaluate import evaluate_clip_judge, evaluate_face_judge, through_vae
 from .family import WEIGHTS, load_vae
 from .judges import RANGES, ClipJudge, FaceJudge, angular_margin_loss, reveals
-from .motion import CLIP_FRAMES, Motion, move
+from .motion import CLIP_FRAMES, move
 from .person import DYNAMICS, HELD_OUT_FROM, Person, sample_person
 from .render import draw, render_clips
 from .scene import Scene, sample_scene
@@ -46,6 +46,7 @@ class ClipJudgeTraining:
     batch: int = 16
     new_clips: int = 4
     learning_rate: float = 1e-3
+    bfloat16: bool = True  # of the VAE's convolutions; half the time on CPUs that have it
     save_every: int = 200
     weights: str = ""  # where the VAE is, if not in the package
 
@@ -98,7 +99,7 @@ def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None, devi
     torch.manual_seed(0)
     judge = ClipJudge()
     low, high = torch.tensor(RANGES, device=device).T
-    drawings = Drawings(load_vae(config.parts()))
+    drawings = Drawings(load_vae(config.parts()), config.bfloat16)
 
     def draw_clips(step: int):
         rng = np.random.default_rng((step, 43))
@@ -129,8 +130,8 @@ def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None, devi
 class Drawings:
     """Clips (17, 64, 64, 3) in 256 steps, as a video has them; those of odd seeds through the VAE."""
 
-    def __init__(self, vae: WanVAE):
-        self.vae = vae
+    def __init__(self, vae: WanVAE, bfloat16: bool):
+        self.vae, self.bfloat16 = vae, bfloat16
         self.clip = lru_cache(maxsize=2 * WINDOW)(self._draw)
 
     def __call__(self, seed: int) -> Tensor:
@@ -138,7 +139,9 @@ class Drawings:
 
     def _draw(self, seed: int) -> Tensor:
         drawn = render_clips([sample_person(seed)], [sample_scene(seed)])
-        return (through_vae(drawn, self.vae if seed % 2 else None)[0] * 255).round().to(torch.uint8)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            seen = through_vae(drawn, self.vae if seed % 2 else None)[0].float()
+        return (seen * 255).round().to(torch.uint8)
 
 
 def finish_clip_judge(folder: Path, config: ClipJudgeTraining, seed: int):
@@ -160,7 +163,7 @@ def single_frames(people: list[Person], scenes: list[Scene], rng: np.random.Gene
     for person, scene in zip(people, scenes, strict=True):
         at = int(rng.integers(CLIP_FRAMES))
         whole = move(person, scene)
-        motions.append(Motion(*(getattr(whole, name)[at : at + 1] for name in Motion.__dataclass_fields__)))
+        motions.append(whole.frames(at, at + 1))
     return draw(people, scenes, motions, 64)[:, 0]
 
 
