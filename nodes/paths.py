@@ -7,6 +7,7 @@ import re
 import folder_paths
 
 from ..slotid_core.errors import SlotIDError
+from ..slotid_core.toy_world.family import has_part, part_path
 from ..slotid_core.toy_world.random_checkpoints import random_checkpoints
 
 ADAPTERS = "slotid"
@@ -14,7 +15,7 @@ IDENTITIES = "slotid_identities"
 EXTENSIONS = frozenset({".safetensors"})
 NAME = re.compile(r"[\w][\w .-]*")
 TOY_FOLDER = "toy_world"
-TOY_ADAPTER = "toy_world_random"
+TOY_ADAPTER, RANDOM_TOY_ADAPTER = "toy_world", "toy_world_random"
 
 
 def register_folders() -> None:
@@ -30,13 +31,16 @@ def register_folder(category: str, folder: str, extensions: frozenset[str] = EXT
 
 
 def adapter_names() -> list[str]:
-    """Adapter files, and the toy world's, which is made when it is first asked for."""
+    """Adapter files, and the toy world's: the shipped one, and a random one that is made when it is first asked for."""
     names = folder_paths.get_filename_list(ADAPTERS)
-    return [name for name in names if re.split(r"[/\\]", name)[0] not in ("identities", TOY_FOLDER)] + [TOY_ADAPTER]
+    files = [name for name in names if re.split(r"[/\\]", name)[0] not in ("identities", TOY_FOLDER)]
+    return [*files, *([TOY_ADAPTER] if has_part("adapter") else []), RANDOM_TOY_ADAPTER]
 
 
 def adapter_path(name: str) -> str:
     if name == TOY_ADAPTER:
+        return str(part_path("adapter"))
+    if name == RANDOM_TOY_ADAPTER:
         return str(random_checkpoints(toy_world_folder()).adapter)
     return model_path(ADAPTERS, name)
 
