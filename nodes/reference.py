@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..slotid_core.reference.face_clip import ON_MISSING, make_face_clip
 from ..slotid_core.reference.portrait import select_portrait
-from .face_detector import detector_input, face_detector
+from .face_detector import detector_input, face_detector, model_folders
 from .progress import progress_bar
 from .reference_latents import encode_reference
 from .reference_report import SlotIDReferenceReport
@@ -169,6 +169,7 @@ class SlotIDSelectPortrait(io.ComfyNode):
             background=BACKGROUNDS[background],
             mask=mask,
             progress=progress_bar(),
+            parser_models=tuple(model_folders("facexlib")),
         )
         return io.NodeOutput(chosen.image, chosen.mask, chosen.candidates, as_json(chosen.report))
 

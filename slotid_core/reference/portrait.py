@@ -11,6 +11,7 @@ from .background import neutralise, person_mask
 from .clip import Progress
 from .expression import darkness_of_eyes_and_mouth, openness_and_rest
 from .face import Detector, Face, area
+from .face_parsing import find_face_parser
 from .find_faces import check_frames, detect_faces
 from .measure import exposure, face_region, nose_between_eyes, sharpness, symmetry
 
@@ -56,6 +57,7 @@ def select_portrait(
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
     mask: torch.Tensor | None = None,
     progress: Progress | None = None,
+    parser_models: tuple[str, ...] = (),
 ) -> Portrait:
     """Ranks the frames, takes one and puts the person on a plain background.
 
@@ -64,7 +66,8 @@ def select_portrait(
         candidates: how many ranked frames to return.
         rank: which of them becomes the portrait, 0 = best.
         background: RGB in [0, 1].
-        mask: (T, H, W) or (1, H, W), 1 = person; without it the person is cut out by colour and edges.
+        mask: (T, H, W) or (1, H, W), 1 = person; without it the person is cut out by facexlib, or by colour and edges.
+        parser_models: folders in which facexlib's parsing weights may lie.
 
     Raises:
         SlotIDError: frames or mask of a wrong shape, NaN, or a rank beyond the candidates.
@@ -82,11 +85,14 @@ def select_portrait(
     if not 0 <= rank < len(chosen):
         raise SlotIDError(f"Candidate {rank} was asked, but there are {len(chosen)} (numbered from 0). Lower it.")
     best = chosen[rank].frame
+    notes = []
     if mask is None:
-        person, method = person_mask(frames[best], (largest[best] or usual).box), "graph cut"
+        parser, reason = find_face_parser(parser_models)
+        cut_out, method = (parser.person_mask, parser.name) if parser else (person_mask, "graph cut")
+        person = cut_out(frames[best], (largest[best] or usual).box)
+        notes += [reason] if reason else []
     else:
         person, method = _given_mask(mask, best, frames.shape), "mask input"
-    notes = []
     if not any(largest.values()):
         notes.append(f"No face was found ({detector.name}); the middle of each frame was judged instead.")
     report = {
