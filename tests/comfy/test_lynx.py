@@ -159,8 +159,8 @@ def test_log_says_how_many_layers_matched(client, server):
     client.run(lynx_graph("lite"))
     client.run(lynx_graph())
     log = server.log.read_text()
-    assert "Lynx: lite ID adapter on 2 of 4 blocks" in log
-    assert "Lynx: full ID adapter on 4 of 4 blocks, Ref adapter on 4 of 4 blocks" in log
+    assert "Lynx: lite ID adapter on 3 of 5 blocks" in log
+    assert "Lynx: full ID adapter on 5 of 5 blocks, Ref adapter on 5 of 5 blocks" in log
 
 
 def test_bad_files_and_wiring_are_explained(client, server):

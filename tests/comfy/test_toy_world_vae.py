@@ -37,3 +37,27 @@ def test_it_rebuilds_held_out_clips_as_the_manifest_says(toy, pack_module):
     normalized = comfy.latent_formats.Wan21().process_in(torch.cat(latents).float().cpu())
     assert normalized.mean((0, 2, 3, 4)).abs().max() < 0.5  # six clips tell a mean only roughly
     assert 0.6 < normalized.std((0, 2, 3, 4)).min() and normalized.std((0, 2, 3, 4)).max() < 1.5
+
+
+@pytest.mark.slow
+def test_64_held_out_clips_come_back_at_30_decibels_with_wan_statistics(toy, pack_module):
+    vae, manifest = toy
+    evaluate, render = pack_module("slotid_core.toy_world.evaluate"), pack_module("slotid_core.toy_world.render")
+    decibels = []
+    for person, scene in zip(*evaluate.held_out(0, 64), strict=True):
+        clip = render.render_clip(person, scene)
+        rebuilt = vae.decode(vae.encode(clip))[0].float().cpu()
+        decibels.append(-10 * torch.log10((rebuilt.clamp(0, 1) - clip).square().mean()))
+    mean = torch.stack(decibels).mean().item()
+    print(f"\ntoy world: {mean:.2f} dB over 64 held-out clips, the worst {min(decibels).item():.2f}")
+    assert mean > 30 and mean == pytest.approx(manifest["metrics"]["vae_psnr"], abs=0.1)
+
+    # As many of every action, place and outfit: the mean of a latent depends most on what is in the scene.
+    first = evaluate.HELD_OUT_FROM + 3 * evaluate.PER_SEED
+    people, scenes = evaluate.balanced(first, 216)
+    clips = (render.render_clip(*pair) for pair in zip(people, scenes, strict=True))
+    latents = torch.cat([vae.encode(clip) for clip in clips]).float().cpu()
+    normalized = comfy.latent_formats.Wan21().process_in(latents)
+    mean_error, std = normalized.mean((0, 2, 3, 4)).abs().max(), normalized.std((0, 2, 3, 4))
+    print(f"worst channel: mean {mean_error:.3f} of Wan's standard deviation away, std {(std - 1).abs().max():.3f}")
+    assert mean_error < 0.05 and (std - 1).abs().max() < 0.05

@@ -90,6 +90,50 @@ def write_scrfd(path):
     write(path, nodes, [("picture", [1, 3, "height", "width"])], outputs, constants)
 
 
+def write_yunet(path):
+    """Twelve outputs as face_detection_yunet_2023mar: class, object, box and landmarks for strides 8, 16 and 32."""
+    nodes, constants, outputs = [], [], []
+
+    def node(kind, inputs, made, **settings):
+        nodes.append(onnx.helper.make_node(kind, inputs, made, **settings))
+
+    scale = 320 / HEIGHT  # YuNet works best at that height, and gets pictures of it
+    size = np.log(SQUARE * scale / 8)
+    constants += [
+        tensor("difference", np.array([[[[0.0]], [[-1.0]], [[1.0]]]]) / 255),  # the picture is BGR
+        tensor("blue", np.array([[[[1.0]], [[0.0]], [[0.0]]]]) / 255),
+        tensor("gain", [20.0]), tensor("offset", [-16.0]), tensor("none", [0.0]), tensor("one", [1.0]),
+        tensor("box", np.array([[[0.5, 0.5, size, size]]])),
+        tensor("points", (LANDMARKS * scale / 8 + 0.5).reshape(1, 1, 10)),
+        onnx.numpy_helper.from_array(np.array([1, -1, 1]), "column"),
+    ]  # fmt: skip
+    node("Conv", ["picture", "difference"], ["signed"])
+    node("Abs", ["signed"], ["colored"])
+    node("Conv", ["picture", "blue"], ["bluish"])
+    node("Sub", ["colored", "bluish"], ["contrast"])
+    for stride in (8, 16, 32):
+        side = 64 if stride == 8 else stride
+        settings = {"kernel_shape": [side] * 2, "strides": [stride] * 2, "pads": [(side - stride) // 2] * 4}
+        node("AveragePool", ["contrast"], [f"pooled_{stride}"], **settings)
+        node("Mul", [f"pooled_{stride}", "gain" if stride == 8 else "none"], [f"scaled_{stride}"])
+        node("Add", [f"scaled_{stride}", "offset"], [f"logit_{stride}"])
+        node("Sigmoid", [f"logit_{stride}"], [f"map_{stride}"])
+        node("Transpose", [f"map_{stride}"], [f"last_{stride}"], perm=[0, 2, 3, 1])
+        node("Reshape", [f"last_{stride}", "column"], [f"cls_{stride}"])
+        node("Mul", [f"cls_{stride}", "none"], [f"empty_{stride}"])
+        node("Add", [f"empty_{stride}", "one"], [f"obj_{stride}"])
+        node("Add", [f"empty_{stride}", "box"], [f"bbox_{stride}"])
+        node("Add", [f"empty_{stride}", "points"], [f"kps_{stride}"])
+    for name, width in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
+        outputs += [(f"{name}_{stride}", width) for stride in (8, 16, 32)]
+    kind = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        nodes, "test", [onnx.helper.make_tensor_value_info("picture", kind, [1, 3, "height", "width"])],
+        [onnx.helper.make_tensor_value_info(name, kind, [1, "cells", width]) for name, width in outputs], constants,
+    )  # fmt: skip
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8), str(path))
+
+
 def write_recogniser(path):
     """(N, 3, 112, 112) -> the mean colour, in 512 numbers."""
     nodes = [
@@ -183,3 +227,27 @@ def test_a_broken_model_is_named_and_auto_falls_back_once(tmp_path, caplog):
     detectors.find_insightface.cache_clear()
     with pytest.raises(SlotIDError, match="no face detector|not a face detector"):
         detectors.find_detector([tmp_path], "insightface")
+
+
+def test_yunet_finds_both_people_and_their_landmarks(tmp_path):
+    pytest.importorskip("cv2")
+    write_yunet(tmp_path / "face_detection_yunet_test.onnx")
+    detector = detectors.find_detector([tmp_path])
+    assert detector.name == "YuNet face_detection_yunet_test"
+    found = make_face_clip(people(), detector, size=64, every=2)
+    assert found.report["people"] == 2 and found.report["detection_rate"] == 1.0
+    box = found.boxes[8]
+    assert np.abs((box[:2] + box[2:]) / 2 - (20 + 32 + 32, 72)).max() < 20  # cells are 8 pixels apart
+    larger = torch.nn.functional.interpolate(people()[:1].permute(0, 3, 1, 2), size=(320, 320 * WIDTH // HEIGHT))
+    faces = detector.detect((larger[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8), 16)
+    assert len(faces) == 2
+    for face in faces:
+        centre = (np.array(face.box[:2]) + face.box[2:]) / 2
+        assert np.abs(face.landmarks - centre - LANDMARKS * 320 / HEIGHT).max() < 1
+
+
+def test_a_broken_yunet_file_is_named(tmp_path):
+    pytest.importorskip("cv2")
+    (tmp_path / "face_detection_yunet_broken.onnx").write_bytes(b"no network")
+    with pytest.raises(SlotIDError, match="face_detection_yunet_broken.onnx does not load"):
+        detectors.find_detector([tmp_path], "yunet")
