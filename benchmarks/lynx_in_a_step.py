@@ -2,19 +2,22 @@
 
 One block of full width; lite adapts every second block, so in a whole step it costs half of what it does here. With a
 GPU, 81 frames of 832 x 480 in bfloat16; without one a single small frame in float32, where the share of the added
-attention is larger than in a video.
+attention is larger than in a video. `python -m benchmarks.lynx_in_a_step --video` takes the 81 frames on a CPU too,
+every variant twice, in about half an hour.
 """
+
+import sys
 
 import torch
 
 from slotid_core.lynx import AttentionBranch, LynxCondition, install_lynx
 from slotid_core.wan import WanConfig, WanModel
 
-from .paired import Ratio, compare
+from .paired import Ratio, compare, compare_rarely
 
 WIDTH, FFN_WIDTH, TEXT_ROWS = 5120, 13824, 512
 ID_TOKENS, LITE_TOKENS, REFERENCE_TOKENS = 32, 16, 256
-LATENT_ON_GPU, LATENT_ON_CPU = (21, 60, 104), (1, 30, 52)
+VIDEO, SMALL_FRAME = (21, 60, 104), (1, 30, 52)
 
 
 def limit(num_tokens: int, added_keys: int) -> float:
@@ -25,11 +28,12 @@ def limit(num_tokens: int, added_keys: int) -> float:
 
 
 @torch.inference_mode()
-def run() -> list[Ratio]:
+def run(video: bool = False) -> list[Ratio]:
     torch.manual_seed(0)
     on_gpu = torch.cuda.is_available()
-    device, dtype = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
-    latent = LATENT_ON_GPU if on_gpu else LATENT_ON_CPU
+    video = video or on_gpu
+    device, dtype = "cuda" if on_gpu else "cpu", torch.bfloat16 if video else torch.float32
+    latent = VIDEO if video else SMALL_FRAME
     with torch.device(device):
         config = WanConfig(WIDTH, FFN_WIDTH, 1, WIDTH // 128)
         model = WanModel(config).eval().to(dtype)
@@ -57,9 +61,25 @@ def run() -> list[Ratio]:
             torch.cuda.synchronize()
 
     tokens = latent[0] * latent[1] * latent[2] // 4
-    results = []
-    for name, condition in variants.items():
-        added = sum(part[0].key.shape[1] for part in (condition.face, condition.reference) if part)
-        claim = f"Wan 14B block, {tokens} tokens: with Lynx {name} / without (limit {limit(tokens, added):.3f})"
-        results.append(compare(claim, lambda condition=condition: step(condition), step, pairs=15 if on_gpu else 5))
-    return results
+    claims = {
+        name: f"Wan 14B block, {tokens} tokens: with Lynx {name} / without "
+        f"(limit {limit(tokens, added_keys(variant)):.3f})"
+        for name, variant in variants.items()
+    }
+    if video and not on_gpu:
+        steps = {claims[name]: lambda variant=variant: step(variant) for name, variant in variants.items()}
+        return compare_rarely(steps, step)
+    pairs = 15 if on_gpu else 5
+    return [
+        compare(claims[name], lambda variant=variant: step(variant), step, pairs=pairs)
+        for name, variant in variants.items()
+    ]
+
+
+def added_keys(variant: LynxCondition) -> int:
+    return sum(part[0].key.shape[1] for part in (variant.face, variant.reference) if part)
+
+
+if __name__ == "__main__":
+    for ratio in run(video="--video" in sys.argv):
+        print(ratio)

@@ -1,6 +1,7 @@
 """Ratios of two functions timed in turn, so that a drift of the machine's speed hits both."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,22 @@ def compare(claim: str, first: Callable[[], object], second: Callable[[], object
         ratios.append(seconds[first] / seconds[second])
     low, median, high = statistics.quantiles(ratios, n=4)
     return Ratio(claim, median, low, high)
+
+
+def compare_rarely(firsts: dict[str, Callable[[], object]], second: Callable[[], object]) -> list[Ratio]:
+    """Ratios by claim of functions that take minutes: all of them once, then once more in the opposite order."""
+    functions = {"": second, **firsts}
+    seconds: dict[str, list[float]] = {claim: [] for claim in functions}
+    for claims in (list(functions), list(functions)[::-1]):
+        for claim in claims:
+            seconds[claim].append(_time(functions[claim]))
+            print(f"  {seconds[claim][-1]:.1f} s  {claim or 'without'}", file=sys.stderr, flush=True)
+    base = seconds.pop("")
+    results = []
+    for claim, own in seconds.items():
+        both = sorted(one / other for one, other in zip(own, base, strict=True))
+        results.append(Ratio(claim, sum(own) / sum(base), both[0], both[1]))
+    return results
 
 
 def _time(function: Callable[[], object]) -> float:
