@@ -17,7 +17,7 @@ from .face_encoder import FaceEncoder
 from .layouts import LITE_STRIDE, WHERE
 from .resampler import Resampler, ResamplerConfig
 
-VERSION = 1
+VERSION = 2
 LITE_TOKEN_WIDTH, NUM_TOKENS, NUM_REGISTERS, ENCODER_WIDTH = 128, 16, 16, 8
 
 

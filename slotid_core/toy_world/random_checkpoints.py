@@ -23,8 +23,8 @@ from ..wan.vae import WanVAE, WanVAEConfig
 from ..weights import save_weights
 from .text_encoder import text_encoder_weights, train_tokenizer
 
-WIDTH, DEPTH, SEED = 256, 4, 0
-VERSION = 1
+WIDTH, DEPTH, SEED = 256, 5, 0
+VERSION = 2
 # Enough text for a small vocabulary; bytes cover the rest.
 SENTENCES = (
     "A woman smiles and nods in a sunny kitchen, wearing a red sweater.",
