@@ -35,6 +35,7 @@ test-browser:
 prove: test
 	$(PYTHON) -m tools.check_requirements
 	$(PYTHON) -m pytest tests/core -m slow
+	PYTHONPATH= $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/comfy -m slow -s
 	SLOTID_MORE_EXAMPLES=20 $(PYTHON) -m pytest --timeout 1200 $$(grep -l 'examples(' tests/core/test_*.py)
 ifdef NEWEST_COMFYUI
 	COMFYUI_PATH="$(NEWEST_COMFYUI)" $(MAKE) SLOTID_VENV=.cache/newest env test-comfy test-browser
