@@ -1,7 +1,8 @@
 """Training of the toy Wan transformer: flow matching on latents of the toy VAE, captions through the toy umT5.
 
-The objective is Wan's: z_t = (1 - t) z + t ε, the velocity ε - z is predicted, t is uniform. A caption is dropped now
-and then, so that classifier-free guidance works.
+The objective is Wan's: z_t = (1 - t) z + t ε, the velocity ε - z is predicted. t is drawn as sampling visits it: who
+it is and what happens is decided at high noise. A caption is dropped now and then, so that classifier-free guidance
+works.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ..wan.vae import normalize_latents
 from ..weights import load_weights, save_weights
 from .captions import caption
 from .evaluate import evaluate_dit, to_pixels
-from .family import WEIGHTS, load_text_model, load_vae
+from .family import FLOW_SHIFT, WEIGHTS, load_text_model, load_vae
 from .person import HELD_OUT_FROM, sample_person
 from .render import render_clips
 from .scene import Scene, sample_scene
@@ -35,9 +36,10 @@ class DiTTraining:
     ffn_width: int = 1024
     layers: int = 5
     clips: int = 4096
-    steps: int = 6000
+    steps: int = 12000
     batch: int = 24
     learning_rate: float = 1e-3
+    timestep_shift: float = FLOW_SHIFT  # 1 draws t uniformly
     caption_dropout: float = 0.1
     average: float = 0.999
     bfloat16: bool = True  # of matrix products; two thirds of the time on CPUs that have it
@@ -98,7 +100,9 @@ def train_dit(folder: Path, config: DiTTraining | None = None, device: str = "cp
         ]
         clean = latents[torch.from_numpy(chosen)]
         noise = torch.randn(clean.shape, generator=generator)
-        return clean, noise, torch.rand(len(clean), generator=generator), text(prompts)
+        t = torch.rand(len(clean), generator=generator)
+        t = config.timestep_shift * t / (1 + (config.timestep_shift - 1) * t)
+        return clean, noise, t, text(prompts)
 
     def loss_of(step: int, clean: Tensor, noise: Tensor, t: Tensor, context: Tensor):
         noisy = torch.lerp(clean, noise, t.view(-1, 1, 1, 1, 1))

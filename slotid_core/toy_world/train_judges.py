@@ -42,7 +42,7 @@ class ClipJudgeTraining:
     Every second clip has gone through the VAE: what is judged comes out of one, and it smooths motion.
     """
 
-    steps: int = 2000
+    steps: int = 3000
     batch: int = 16
     new_clips: int = 4
     learning_rate: float = 1e-3
