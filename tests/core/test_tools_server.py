@@ -28,11 +28,13 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
 pathlib.Path("pids").write_text(f"{os.getpid()} {child.pid}")
 http.server.HTTPServer(("127.0.0.1", port), Answer).serve_forever()
 """
+# A background job of a shell inherits that SIGINT is ignored, and would pass it on.
 HOLDER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from tools.comfy_server import ComfyServer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with ComfyServer(Path(sys.argv[1])):
     print("ready", flush=True)
     time.sleep(300)
