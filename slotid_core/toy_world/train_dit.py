@@ -36,7 +36,7 @@ class DiTTraining:
     ffn_width: int = 1024
     layers: int = 5
     clips: int = 4096
-    steps: int = 12000
+    steps: int = 16000
     batch: int = 24
     learning_rate: float = 1e-3
     timestep_shift: float = FLOW_SHIFT  # 1 draws t uniformly
