@@ -1,10 +1,10 @@
 """Spatio-temporal self-attention over a grid of patches, with 3D rotary positions (Slot-ID, section 3.2.3)."""
 
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
+from ..wan.attention import dot_product_attention
 from ..wan.rope import apply_rotary
 
 
@@ -34,4 +34,4 @@ class SpatioTemporalBlock(nn.Module):
         q, k, v = rearrange(self.qkv(tokens), "b l (three h d) -> three b l h d", three=3, h=self.num_heads)
         q, k = apply_rotary(q, rotary), apply_rotary(k, rotary)
         q, k, v = (rearrange(t, "b l h d -> b h l d") for t in (q, k, v))
-        return rearrange(F.scaled_dot_product_attention(q, k, v), "b h l d -> b l (h d)")
+        return rearrange(dot_product_attention(q, k, v), "b h l d -> b l (h d)")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import SlotIDError
+from .attention import dot_product_attention
 from .rope import apply_rotary, rotary_matrices
 
 CLIP_WIDTH = 1280
@@ -88,7 +89,7 @@ class SelfAttention(nn.Module):
         def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **kwargs) -> Tensor:
             q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=heads) for t in (q, k, v))
             bias = None if key_bias is None else key_bias.to(q.dtype).view(1, 1, 1, -1)
-            return rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=bias), "b h n d -> b n (h d)")
+            return rearrange(dot_product_attention(q, k, v, bias), "b h n d -> b n (h d)")
 
         override = transformer_options.get("optimized_attention_override")
         if override is None:

@@ -1,0 +1,32 @@
+"""Attention of the toy world's sizes in bfloat16, forward and backward: by products, against PyTorch's kernel."""
+
+import torch
+import torch.nn.functional as F
+
+from slotid_core.wan.attention import dot_product_attention
+
+from .paired import Ratio, compare
+
+SHAPES = {"transformer": (24, 2, 80, 80, 128), "prompt": (24, 2, 80, 28, 128), "reference": (16, 4, 272, 272, 64)}
+
+
+def run() -> list[Ratio]:
+    torch.manual_seed(0)
+    return [ratio(name, *shape) for name, shape in SHAPES.items()]
+
+
+def ratio(name: str, batch: int, heads: int, queries: int, keys: int, width: int) -> Ratio:
+    q, k, v = (
+        torch.randn(batch, heads, count, width, dtype=torch.bfloat16, requires_grad=True)
+        for count in (queries, keys, keys)
+    )
+
+    def both_ways(attention) -> None:
+        out = attention(q, k, v)
+        out.backward(out.detach())
+
+    return compare(
+        f"attention on the toy world's {name}, {queries} x {keys}: products / kernel",
+        lambda: both_ways(dot_product_attention),
+        lambda: both_ways(F.scaled_dot_product_attention),
+    )
