@@ -9,7 +9,7 @@ from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 
 import nodes as core_nodes
 
-WIDTH, DEPTH = 256, 4
+WIDTH, DEPTH = 256, 5
 LATENT = {"samples": torch.zeros(1, 16, 3, 8, 8)}
 MODULES = (
     "nodes.patching", "nodes.lynx", "nodes.lynx_patching", "nodes.lynx_reference", "nodes.guider", "slotid_core.lynx",

@@ -37,7 +37,7 @@ def test_transformers_are_recognised_and_answer_the_prompt(checkpoints, text_enc
     assert type(patcher.model.model_config).__name__ == name
     comfy.model_management.load_models_gpu([patcher])
     model, dtype = patcher.model.diffusion_model, patcher.model.get_dtype()
-    assert (model.dim, model.num_layers, model.num_heads) == (256, 4, 2)
+    assert (model.dim, model.num_layers, model.num_heads) == (256, 5, 2)
     noise = torch.randn(LATENT, generator=torch.Generator().manual_seed(0))
     picture = torch.zeros(1, in_channels - 16, *LATENT[2:])
 
