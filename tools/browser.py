@@ -7,6 +7,7 @@ import requests
 
 from slotid_core.errors import SlotIDError
 
+PATIENCE = 120_000  # milliseconds for any one action; two busy cores can need one minute
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
@@ -31,8 +32,9 @@ def open_page(address: str, width: int = 1700, height: int = 1000):
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(PATIENCE)
             page.goto(f"http://{address}/")
-            page.wait_for_function("window.app && window.app.graph && window.app.extensionManager", timeout=120_000)
+            page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")
             page.wait_for_timeout(3000)
             yield page
         finally:
