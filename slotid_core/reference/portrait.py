@@ -15,7 +15,7 @@ from .face_parsing import find_face_parser
 from .find_faces import check_frames, detect_faces
 from .measure import exposure, face_region, nose_between_eyes, sharpness, symmetry
 
-WEIGHTS = {"frontal": 0.28, "sharp": 0.36, "exposed": 0.16, "eyes_open": 0.1, "neutral": 0.1}
+WEIGHTS = {"frontal": 0.25, "sharp": 0.3, "exposed": 0.13, "eyes_open": 0.12, "neutral": 0.2}
 FOUND_BONUS = 0.25  # the detector sees the face: it is most likely not turned away nor covered
 EXAMINED = 32  # frames, evenly spread: neighbours differ too little to look at all
 
