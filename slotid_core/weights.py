@@ -94,6 +94,21 @@ def _open(path: str | os.PathLike):
         ) from error
 
 
+def read_pth(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Tensors of somebody else's PyTorch file; anything but tensors that its pickle asks for is refused.
+
+    Raises:
+        SlotIDError: damaged, or not such a file.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what the unpickler meets in a damaged file can end in any of them
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise SlotIDError(
+            f"{os.path.basename(path)} cannot be read ({reason}). It is damaged; download it again."
+        ) from error
+
+
 def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with `prefix`, without it."""
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

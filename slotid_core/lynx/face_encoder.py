@@ -5,7 +5,6 @@ ArcFace's improved residual network of 50 layers with squeeze-and-excitation (ar
 """
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
-from ..weights import read_tensors
+from ..weights import read_pth, read_tensors
 
 FILE_NAME = "recognition_arcface_ir_se50.pth"
 INPUT_SIZE = 112
@@ -115,8 +114,4 @@ def load_face_encoder(path: str | os.PathLike) -> FaceEncoder:
 def _read_pth(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise SlotIDError(f"There is no file {path.name!r} in {path.parent}. Put facexlib's {FILE_NAME} there.")
-    try:
-        # Only tensors: anything else that the pickle asks for is refused.
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise SlotIDError(f"{path.name} cannot be read ({error}). It is damaged; download it again.") from error
+    return read_pth(path)

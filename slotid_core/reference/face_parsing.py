@@ -4,7 +4,6 @@ Nothing is downloaded: facexlib fetches its weights by itself, so its networks a
 lies in a model folder. Both networks name 19 parts, hair and clothes among them; part 0 is the background.
 """
 
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as functional
 
+from ..errors import SlotIDError
+from ..weights import read_pth
 from .face import Box
 
 SIDE = 512  # pixels that both networks were trained on
@@ -49,25 +50,31 @@ def find_face_parser(folders: tuple[str, ...]) -> tuple[FaceParser | None, str]:
     """The parser whose file lies in one of the folders; or None, and why a file that lies there is not used."""
     found = [(Path(folder) / name, kind) for folder in folders for name, kind in FILES.items()]
     path, kind = next((pair for pair in found if pair[0].is_file()), (None, ""))
-    return load_face_parser(path, kind) if path else (None, "")
+    if path is None:
+        return None, ""
+    try:
+        return load_face_parser(path, kind), ""
+    except SlotIDError as error:
+        return None, str(error)
 
 
 @lru_cache(maxsize=2)
-def load_face_parser(path: Path, kind: str) -> tuple[FaceParser | None, str]:
+def load_face_parser(path: Path, kind: str) -> FaceParser:
+    """Raises a SlotIDError, which is not remembered: once the remedy is applied, the next call finds it."""
     try:
         from facexlib.parsing.bisenet import BiSeNet
         from facexlib.parsing.parsenet import ParseNet
     except ImportError as error:
-        return None, f"{path.name} is not used, as facexlib is not installed ({error})."
+        raise SlotIDError(f"{path.name} is not used, as facexlib is not installed ({error}).") from error
     network = ParseNet(in_size=SIDE, out_size=SIDE, parsing_ch=PARTS) if kind == "ParseNet" else BiSeNet(PARTS)
     try:
-        # Only tensors: anything else that the pickle asks for is refused.
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        return None, f"{path.name} is not facexlib's {kind} ({str(error).splitlines()[0]}). Download it again."
+        network.load_state_dict(read_pth(path))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise SlotIDError(f"{path.name} is not facexlib's {kind} ({reason}). Download it again.") from error
     network.eval().requires_grad_(False)
     mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in PIXELS[kind])
-    return FaceParser(f"facexlib {kind}", lambda picture: network((picture.cpu() - mean) / deviation)[0]), ""
+    return FaceParser(f"facexlib {kind}", lambda picture: network((picture.cpu() - mean) / deviation)[0])
 
 
 def _square(frame: torch.Tensor, face: Box):

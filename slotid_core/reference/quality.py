@@ -123,7 +123,6 @@ def covered_frames(looks: np.ndarray) -> list[int]:
     is worn all the time (glasses, a mask) cannot be told apart from the face in this way, and a mouth that opens wide
     and shuts again may be taken for a cover.
     """
-
     side = APPEARANCE // BLOCKS
     blocks = looks.reshape(len(looks), BLOCKS, side, BLOCKS, side)
 

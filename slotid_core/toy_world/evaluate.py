@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..errors import SlotIDError
 from ..wan import WanModel
+from ..wan.sampling import euler
 from ..wan.text_encoder import TextEncoder
 from ..wan.vae import LATENT_MEAN, LATENT_STD, WanVAE, denormalize_latents
 from .captions import caption
@@ -153,16 +154,15 @@ def sample_latents(
     model: WanModel, text: TextEncoder, prompts: list[str], seed: int, steps: int = 20, guidance: float = 4.0
 ) -> Tensor:
     """Euler steps along the velocity with classifier-free guidance. (B, 16, 5, 8, 8), normalised."""
-    x = torch.randn(len(prompts), 16, 5, 8, 8, generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(len(prompts), 16, 5, 8, 8, generator=torch.Generator().manual_seed(seed))
     wanted, empty = text(prompts), text([""] * len(prompts))
-    times = torch.linspace(1, 0, steps + 1)
-    times = FLOW_SHIFT * times / (1 + (FLOW_SHIFT - 1) * times)
-    for now, after in zip(times, times[1:], strict=False):
-        t = 1000 * now.expand(len(x))
-        plain = model(x, t, empty, padding_row=empty.shape[1] - 1)
-        guided = model(x, t, wanted, padding_row=wanted.shape[1] - 1)
-        x = x + (after - now) * (plain + guidance * (guided - plain))
-    return x
+
+    def velocity(x: Tensor, noise_level: Tensor) -> Tensor:
+        plain = model(x, 1000 * noise_level, empty, padding_row=empty.shape[1] - 1)
+        guided = model(x, 1000 * noise_level, wanted, padding_row=wanted.shape[1] - 1)
+        return plain + guidance * (guided - plain)
+
+    return euler(velocity, noise, steps, FLOW_SHIFT)
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Judges of toy-world clips: whose face it is, what happens where in which clothes, and how the person moves.
 
-They are trained on drawings alone and share nothing with what an adapter is conditioned on.
+They are trained on drawings, some of them out of the VAE, and share nothing with what an adapter is conditioned on.
 """
 
 import torch

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..wan import WanConfig, WanModel
+from ..wan.sampling import shifted
 from ..wan.vae import normalize_latents
 from ..weights import load_weights, save_weights
 from .captions import caption
@@ -100,8 +101,7 @@ def train_dit(folder: Path, config: DiTTraining | None = None, device: str = "cp
         ]
         clean = latents[torch.from_numpy(chosen)]
         noise = torch.randn(clean.shape, generator=generator)
-        t = torch.rand(len(clean), generator=generator)
-        t = config.timestep_shift * t / (1 + (config.timestep_shift - 1) * t)
+        t = shifted(torch.rand(len(clean), generator=generator), config.timestep_shift)
         return clean, noise, t, text(prompts)
 
     def loss_of(step: int, clean: Tensor, noise: Tensor, t: Tensor, context: Tensor):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..wan.sampling import shifted
 from ..wan.text_encoder import pad_text
 from .config import ObjectiveConfig, Pairing
 
@@ -79,8 +80,7 @@ class Batches:
 
 def draw(sample: dict[str, Tensor], objective: ObjectiveConfig, num_tokens: int, rng) -> dict[str, Tensor]:
     """One row of a batch: noise level, noise, and what is left out."""
-    t = rng.random()
-    t = objective.timestep_shift * t / (1 + (objective.timestep_shift - 1) * t)
+    t = shifted(rng.random(), objective.timestep_shift)
     both, text, identity = np.cumsum(
         [objective.joint_dropout, objective.text_dropout, objective.identity_dropout]
     )  # ends of three neighbouring intervals

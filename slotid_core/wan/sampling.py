@@ -10,8 +10,12 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 def noise_levels(steps: int, shift: float, device: torch.device | None = None) -> Tensor:
     """steps + 1 noise levels from 1 to 0, shifted as Wan's are (Wan 2.1, section 4.2.4): (steps + 1,)."""
-    t = torch.linspace(1, 0, steps + 1, device=device)
-    return shift * t / (1 + (shift - 1) * t)
+    return shifted(torch.linspace(1, 0, steps + 1, device=device), shift)
+
+
+def shifted(noise_level, shift: float):
+    """Noise levels, a number or a tensor, moved towards 1 for a shift above 1."""
+    return shift * noise_level / (1 + (shift - 1) * noise_level)
 
 
 @torch.no_grad()

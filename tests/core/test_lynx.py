@@ -317,6 +317,10 @@ def test_damaged_and_harmful_encoder_files_are_refused(tmp_path):
             return (Path.touch, (tmp_path / "harm",))
 
     path = tmp_path / "arcface.pth"
+    for garbage in (b"", b"a broken download", b"PK\x03\x04 cut short"):
+        path.write_bytes(garbage)
+        with pytest.raises(SlotIDError, match="arcface.pth cannot be read"):
+            load_face_encoder(path)
     torch.save({"input_layer.0.weight": Harmful()}, path)
     with pytest.raises(SlotIDError, match="cannot be read"):
         load_face_encoder(path)
