@@ -9,6 +9,7 @@ from ..errors import SlotIDError
 
 TOY_WORLD = "toy_world"
 DTYPES = ("float32", "bfloat16", "float16")
+TOY_REFERENCES = ("other clip", "shuffled", "same clip")
 REAL_SIZES = {"frames": 65, "height": 480, "width": 832, "reference_size": 256, "portrait_size": 512}
 TOY_SIZES = {"frames": 17, "height": 64, "width": 64, "reference_size": 64, "portrait_size": 64, "reference_frames": 65}
 
@@ -42,11 +43,17 @@ class ToyWorldSource:
     """Drawn people of the seeds `first` to `first + people - 1`, each in `clips_per_person` scenes.
 
     Training people have seeds below `toy_world.person.HELD_OUT_FROM` (1,000,000), held-out ones from there on.
+
+    Attributes:
+        reference: where the face clip comes from. "other clip" shows the person in another scene, doing several
+            things; "shuffled" is that with its frames in a random order; "same clip" is cut from the clip to learn,
+            as where a data set has one clip a person.
     """
 
     people: int
     first: int = 0
     clips_per_person: int = 4
+    reference: str = "other clip"
 
 
 @dataclass(frozen=True)
@@ -161,11 +168,16 @@ def _check(config: PrepareConfig) -> None:
     for name in ("vae_dtype", "text_encoder_dtype"):
         if getattr(config, name) not in DTYPES:
             raise SlotIDError(f"{name} is {getattr(config, name)!r}; choose one of {', '.join(DTYPES)}.")
-    choices = {"folder": ("none", "folder"), "consisid": ("none", "video")}
+    choices = {
+        "folder.group_by": ("none", "folder"),
+        "consisid.group_by": ("none", "video"),
+        "toy_world.reference": TOY_REFERENCES,
+    }
     for name, allowed in choices.items():
-        source = getattr(config, name)
-        if source and source.group_by not in allowed:
-            raise SlotIDError(f"{name}.group_by is {source.group_by!r}; choose one of {', '.join(allowed)}.")
+        source, setting = name.split(".")
+        value = getattr(getattr(config, source), setting, allowed[0])
+        if value not in allowed:
+            raise SlotIDError(f"{name} is {value!r}; choose one of {', '.join(allowed)}.")
 
 
 def _whole(config: PrepareConfig, name: str, smallest: int) -> int:

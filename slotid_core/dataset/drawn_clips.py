@@ -1,20 +1,15 @@
-"""Pictures of drawn people: target, face clip and portrait in scenes that have nothing to do with each other."""
+"""Pictures of drawn people: target, face clip and portrait, by default in scenes that have nothing to do with each
+other."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..reference.crop import cut_squares, square_path
+from ..toy_world.motion import move
 from ..toy_world.person import Person, sample_person
-from ..toy_world.render import (
-    head_boxes,
-    portrait_motion,
-    reference_motion,
-    render_clip,
-    render_portrait,
-    render_reference,
-)
-from ..toy_world.scene import sample_scene
+from ..toy_world.render import draw, head_boxes, portrait_motion, reference_motion, render_clip, render_portrait
+from ..toy_world.scene import Scene, sample_scene
 from .clip import Clip
 from .config import PrepareConfig
 from .pixels import Pixels
@@ -36,8 +31,7 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     video = video[:, top : top + config.height, left : left + config.width]
 
     rng = np.random.default_rng((clip.person_seed, clip.number, 67))
-    seed = scene_seed(clip.person_seed, clip.number, part=1)
-    reference, squares = _reference(person, seed, config, rng)
+    reference, squares = _reference(person, scene, scene_seed(clip.person_seed, clip.number, part=1), config, rng)
     facts = {
         "window": {"start": 0.0, "frames": config.frames, "frames_per_second": config.frames_per_second},
         "detector": "the drawing's own head boxes",
@@ -46,12 +40,18 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     return Pixels(video, reference, _portrait(person, config, rng), facts)
 
 
-def _reference(person: Person, seed: int, config: PrepareConfig, rng) -> tuple[Tensor, np.ndarray]:
-    size = FINER * config.reference_size
-    frames = render_reference(person, seed, config.reference_frames, size)
-    boxes = _as_if_detected(head_boxes(*reference_motion(person, seed, config.reference_frames), size), rng)
+def _reference(person: Person, scene: Scene, seed: int, config: PrepareConfig, rng) -> tuple[Tensor, np.ndarray]:
+    size, count, kind = FINER * config.reference_size, config.reference_frames, config.toy_world.reference
+    if kind == "same clip":
+        motion = move(person, scene, count)
+    else:
+        scene, motion = reference_motion(person, seed, count)
+    boxes = _as_if_detected(head_boxes(scene, motion, size), rng)
     squares = square_path(boxes, size, size, config.margin, SMOOTHING)
-    return cut_squares(frames, squares, config.reference_size), squares
+    frames = cut_squares(draw([person], [scene], [motion], size)[0], squares, config.reference_size)
+    if kind == "shuffled":
+        frames = frames[np.random.default_rng((seed, 71)).permutation(count)]
+    return frames, squares
 
 
 def _portrait(person: Person, config: PrepareConfig, rng) -> Tensor:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from ..config import config_to_dict
+from ..config import config_from_dict, config_to_dict
 from ..errors import SlotIDError
 from ..files import UNFINISHED, write_json
 from .config import PrepareConfig
@@ -125,7 +125,9 @@ def _sweep(folder: Path) -> None:
 
 
 def _compare(before: dict, now: dict, folder: Path) -> None:
-    changed = [name for name, value in now["config"].items() if before["config"].get(name) != value]
+    # Through the settings of today, so that one that has been added since counts as its default.
+    settings = config_to_dict(config_from_dict(PrepareConfig, before["config"]))
+    changed = [name for name, value in now["config"].items() if json.loads(json.dumps(settings[name])) != value]
     if before.get("version") != VERSION or changed:
         what = ", ".join(changed) or "the format"
         raise SlotIDError(

@@ -67,16 +67,16 @@ def run_train_rows(options) -> None:
 def run_toy(options) -> None:
     from tqdm import tqdm
 
-    from .rows import ADAPTER_OF, Guidance, Studio
+    from .rows import ADAPTER_OF, Studio
     from .sheet import save_rows
     from .toy import Judgement, gap_closed, subjects_of, summarize
+    from .usage import Usage
 
     rows = [row for row in options.rows.split(",") if row]
     unknown = [row for row in rows if row not in ADAPTER_OF]
     if unknown:
         raise SlotIDError(f"There is no row {unknown[0]!r}; there are {', '.join(ADAPTER_OF)}.")
-    guidance = Guidance(options.steps, options.text_scale, options.identity_scale)
-    studio = Studio(options.adapters, guidance)
+    studio = Studio(options.adapters, Usage(options.steps, options.text_scale, options.identity_scale))
     rows = rows or [row for row in ADAPTER_OF if studio.has(row)]
     subjects = subjects_of(options.seed, options.identities, options.prompts)
     judgement = Judgement(studio, subjects, options.seed)

@@ -1,6 +1,7 @@
 """The rows of a comparison: how each draws a held-out person, from nothing at all to a real clip of them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from ..dataset.config import PrepareConfig, ToyWorldSource
 from ..dataset.drawn_clips import drawn_pixels
 from ..dataset.models import Encoders
 from ..errors import SlotIDError
-from ..slot_id import SlotIDAdapter, load_adapter
+from ..slot_id import Identity, SlotIDAdapter, load_adapter
 from ..slot_id.denoise import sample_clips
 from ..slot_id.lora import merge_lora
 from ..toy_world.evaluate import to_drawings, to_pixels
@@ -20,8 +21,10 @@ from ..toy_world.person import Person
 from ..toy_world.render import render_clips
 from ..toy_world.scene import Scene
 from ..wan import WanModel
+from ..wan.sampling import shifted
 from ..wan.text_encoder import pad_text
 from ..wan.vae import denormalize_latents
+from .usage import Reference, Usage
 
 # The rows, and whose adapter each needs; `null` is the full adapter's LoRA without an identity.
 ADAPTER_OF = {
@@ -46,25 +49,18 @@ class Subject:
     prompts: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Guidance:
-    steps: int = 20
-    text_scale: float = 4.0
-    identity_scale: float = 4.0
-
-
 class Studio:
     """The toy world's frozen models, and the reference latents of subjects, made once."""
 
-    def __init__(self, adapters: Path | None, guidance: Guidance, weights: Path = WEIGHTS):
-        self.adapters, self.guidance, self.weights = adapters, guidance, weights
+    def __init__(self, adapters: Path | None, usage: Usage, weights: Path = WEIGHTS):
+        self.adapters, self.usage, self.weights = adapters, usage, weights
         self.vae = load_vae(weights)
         self.prepare = PrepareConfig(
             vae=str(part_path("vae", weights)), text_encoder=str(part_path("text_encoder", weights)),
             toy_world=ToyWorldSource(people=1), device="cpu",
         )  # fmt: skip
         self.encoders = Encoders(self.prepare)
-        self.references: dict[int, tuple[Tensor, Tensor]] = {}
+        self.references: dict[tuple[int, Reference], tuple[Tensor, Tensor]] = {}
 
     def has(self, row: str) -> bool:
         needed = ADAPTER_OF[row]
@@ -77,58 +73,71 @@ class Studio:
             candidates.append(self.weights / "adapter.safetensors")
         return next((path for path in candidates if path.is_file()), None)
 
-    def reference(self, subject: Subject) -> tuple[Tensor, Tensor]:
+    def reference(self, subject: Subject, change: Reference) -> tuple[Tensor, Tensor]:
         """Latents of the face clip (1, 16, T, H, W) and of the portrait (1, 16, 1, H, W)."""
-        if subject.seed not in self.references:
+        key = subject.seed, change
+        if key not in self.references:
             clip = Clip(key="subject", caption="", person="", person_seed=subject.seed)
             pixels = drawn_pixels(clip, self.prepare)
-            self.references[subject.seed] = (
-                self.encoders.latents(pixels.reference).float()[None],
-                self.encoders.latents(pixels.portrait).float()[None],
+            self.references[key] = (
+                self.encoders.latents(change.of_clip(pixels.reference, subject.seed)).float()[None],
+                self.encoders.latents(change.of_portrait(pixels.portrait, subject.seed)).float()[None],
             )
-        return self.references[subject.seed]
+        return self.references[key]
 
-    def clips(self, row: str, subjects: list[Subject], seed: int, progress=None) -> Tensor:
+    def clips(self, row: str, subjects: list[Subject], seed: int, progress: Callable | None = None) -> Tensor:
         """Drawings (people, prompts, T, H, W, 3): every subject in every one of their scenes.
 
         All rows start from the same noise.
         """
         if row == "ceiling":
             return torch.stack([self.real(subject) for subject in subjects])
-        model, adapter = self.model(row)
+        name = ADAPTER_OF[row]
+        path = None if name is None else self.adapter_path(name)
+        if name is not None and path is None:
+            raise SlotIDError(f"There is no adapter for the row {row!r}. Train one into {self.adapters}/{name}.")
+        return self.generated(path, subjects, seed, self.usage, row != "null", progress)
+
+    def generated(
+        self,
+        path: Path | None,
+        subjects: list[Subject],
+        seed: int,
+        usage: Usage,
+        with_identity: bool = True,
+        progress: Callable | None = None,
+    ) -> Tensor:
+        """As `clips`, by an adapter file, or by the bare model; `with_identity=False` keeps the adapter's LoRA only."""
+        model, adapter = load_dit(self.weights), None
+        if path is not None:
+            adapter = load_adapter(path)
+            merge_lora(model, adapter.lora)
         jobs = [(subject, place) for subject in subjects for place in range(len(subject.scenes))]
         drawn = []
         for start in range(0, len(jobs), BATCH):
             part = jobs[start : start + BATCH]
-            drawn.append(self.sample(model, adapter, part, [seed + start + i for i in range(len(part))]))
+            identity = self.identity(adapter, part, usage) if adapter is not None and with_identity else None
+            drawn.append(self.sample(model, identity, part, [seed + start + i for i in range(len(part))], usage))
             if progress:
                 progress(len(part))
         return torch.cat(drawn).unflatten(0, (len(subjects), -1))
 
-    def model(self, row: str) -> tuple[WanModel, SlotIDAdapter | None]:
-        name = ADAPTER_OF[row]
-        model = load_dit(self.weights)
-        if name is None:
-            return model, None
-        path = self.adapter_path(name)
-        if path is None:
-            raise SlotIDError(f"There is no adapter for the row {row!r}. Train one into {self.adapters}/{name}.")
-        adapter = load_adapter(path)
-        merge_lora(model, adapter.lora)
-        return model, None if row == "null" else adapter
+    @torch.no_grad()
+    def identity(self, adapter: SlotIDAdapter, jobs: list, usage: Usage) -> Identity:
+        clips, portraits = zip(*(self.reference(subject, usage.reference) for subject, _ in jobs), strict=True)
+        identity = adapter(torch.cat(clips), torch.cat(portraits))
+        if usage.gate is not None and adapter.encoder is not None and adapter.anchor is not None:
+            identity = replace(identity, gate=usage.gate)
+        return identity
 
     @torch.no_grad()
-    def sample(self, model: WanModel, adapter: SlotIDAdapter | None, jobs: list, seeds: list[int]) -> Tensor:
+    def sample(self, model: WanModel, identity: Identity | None, jobs: list, seeds: list[int], usage: Usage) -> Tensor:
         text = [self.encoders.text_rows(subject.prompts[place]).float() for subject, place in jobs]
         noise = [torch.randn(16, 5, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        identity = None
-        if adapter is not None:
-            clips, portraits = zip(*(self.reference(subject) for subject, _ in jobs), strict=True)
-            identity = adapter(torch.cat(clips), torch.cat(portraits))
-        guidance = self.guidance
+        active = tuple(shifted(1 - part, FLOW_SHIFT) for part in (usage.start, usage.end))
         latents = sample_clips(
             model, torch.stack(noise), pad_text(text, room=16), self.encoders.text_rows("").float(), identity,
-            guidance.steps, FLOW_SHIFT, guidance.text_scale, guidance.identity_scale,
+            usage.steps, FLOW_SHIFT, usage.text_scale, usage.identity_scale, active=active,
         )  # fmt: skip
         return to_drawings(self.vae.decode(denormalize_latents(latents)))
 

@@ -55,6 +55,7 @@ def sample_clips(
     text_scale: float = 4.0,
     identity_scale: float = 4.0,
     order: GuidanceOrder = "text first",
+    active: tuple[float, float] = (1.0, 0.0),
 ) -> Tensor:
     """Normalised latents like `noise`, guided as `slot_id.guidance` says.
 
@@ -62,14 +63,15 @@ def sample_clips(
         context: (B, M, 4096) with a padding row last.
         empty_text: (M', 4096), the rows of the empty prompt.
         identity: of each row of the batch, or None for ordinary guidance by the text.
+        active: the identity acts from the first of these noise levels down to the second.
     """
     count = len(noise)
-    everywhere = torch.ones(count, device=noise.device)
     empty_text = empty_text.to(context)
     nothing = torch.cat([empty_text, torch.zeros_like(empty_text[:1])]).expand(count, -1, -1)
     first_scale, second_scale = scales_in_order(order, text_scale, identity_scale)
 
     def velocity(x: Tensor, level: Tensor) -> Tensor:
+        strength = ((level <= active[0]) & (level >= active[1])).float()  # (B,)
         empty = predict_velocity(model, x, level, nothing).float()
         if identity is None:
             text = predict_velocity(model, x, level, context).float()
@@ -77,8 +79,8 @@ def sample_clips(
         if order == "text first":
             middle = predict_velocity(model, x, level, context).float()
         else:
-            middle = predict_velocity(model, x, level, nothing, identity, everywhere).float()
-        full = predict_velocity(model, x, level, context, identity, everywhere).float()
+            middle = predict_velocity(model, x, level, nothing, identity, strength).float()
+        full = predict_velocity(model, x, level, context, identity, strength).float()
         return empty + first_scale * (middle - empty) + second_scale * (full - middle)
 
     return euler(velocity, noise, steps, shift)

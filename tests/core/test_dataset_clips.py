@@ -52,6 +52,24 @@ def test_drawn_samples_have_the_sizes_of_the_toy_world_and_are_the_same_again():
     assert (first.portrait[0, :8, :8] > 0.98).all()  # a white background
 
 
+def test_a_reference_of_the_same_clip_or_out_of_order_differs_in_nothing_else():
+    by_kind = {}
+    for kind in ("other clip", "shuffled", "same clip"):
+        config = PrepareConfig(**MODELS, toy_world=ToyWorldSource(1, reference=kind), reference_frames=17)
+        by_kind[kind] = drawn_pixels(list_clips(config)[0], config)
+    other, shuffled, same = by_kind.values()
+    for pixels in (shuffled, same):
+        assert torch.equal(pixels.video, other.video) and torch.equal(pixels.portrait, other.portrait)
+        assert not torch.equal(pixels.reference, other.reference)
+    frames = {frame.numpy().tobytes() for frame in other.reference}
+    assert frames == {frame.numpy().tobytes() for frame in shuffled.reference}
+    # The colours of the clip's own place, which another clip does not have.
+    corners = [
+        pixels.reference[:, :6, :6].mean((0, 1, 2)) - other.video[:, :6, :6].mean((0, 1, 2)) for pixels in (other, same)
+    ]
+    assert corners[1].abs().max() < 0.1 < corners[0].abs().max()
+
+
 def test_the_head_fills_the_drawn_crop_as_a_face_trackers_does():
     """The crop is a square around the head with half a head on each side, or the whole picture if that is less."""
     config = PrepareConfig(**MODELS, toy_world=ToyWorldSource(20, clips_per_person=1), reference_frames=5)

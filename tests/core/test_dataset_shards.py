@@ -197,6 +197,21 @@ def test_another_configuration_or_source_is_refused(prepared, tmp_path):
     assert contents(tmp_path) == contents(folder)
 
 
+def test_a_folder_begun_before_a_setting_existed_goes_on(prepared, tmp_path):
+    config, folder = prepared
+    copy(folder, tmp_path)
+    started = json.loads((tmp_path / "preparation.json").read_text())
+    del started["config"]["margin"]
+    (tmp_path / "preparation.json").write_text(json.dumps(started))
+    prepare_dataset(config, tmp_path)
+    with pytest.raises(SlotIDError, match="margin"):
+        prepare_dataset(replace(config, margin=0.7), tmp_path)
+    started["config"]["later"] = 1
+    (tmp_path / "preparation.json").write_text(json.dumps(started))
+    with pytest.raises(SlotIDError, match="later"):
+        prepare_dataset(config, tmp_path)
+
+
 def test_a_source_that_changed_is_refused(checkpoints, tmp_path):
     clips, output = tmp_path / "clips", tmp_path / "output"
     clips.mkdir()

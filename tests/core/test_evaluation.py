@@ -1,5 +1,7 @@
 """Rows of adapters compared: what each row draws, whom it is judged against, and how sure the figures are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,18 @@ from training_settings import settings as training_settings
 
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation.intervals import bootstrap, mean
-from slotid_core.evaluation.rows import ADAPTER_OF, Guidance, Studio
+from slotid_core.evaluation.rows import ADAPTER_OF, Studio
 from slotid_core.evaluation.toy import Judgement, correlation, gap_closed, subjects_of, summarize
 from slotid_core.evaluation.train_rows import CHANGES, train_rows
-from slotid_core.slot_id import AdapterConfig, ImageAnchorConfig, LoRAConfig, SlotIDAdapter, TemporalEncoderConfig
+from slotid_core.evaluation.usage import Reference, Usage
+from slotid_core.slot_id import (
+    AdapterConfig,
+    GateSchedule,
+    ImageAnchorConfig,
+    LoRAConfig,
+    SlotIDAdapter,
+    TemporalEncoderConfig,
+)
 from slotid_core.slot_id.adapter import load_adapter, save_adapter
 from slotid_core.slot_id.baselines import MeanLatentEncoder
 from slotid_core.slot_id.lora import merge_lora, new_lora
@@ -53,7 +63,7 @@ def studio(tmp_path_factory):
     }
     save_adapter(folder / "full" / "adapter.safetensors", adapter)
     torch.set_num_threads(1)
-    return Studio(folder, Guidance(steps=2), folder)
+    return Studio(folder, Usage(steps=2), folder)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +87,40 @@ def test_who_is_drawn_matters_only_where_an_identity_is(studio):
     swapped = [type(ann)(bob.person, bob.seed, ann.scenes, ann.prompts)]
     assert torch.equal(studio.clips("null", [ann], 0), studio.clips("null", swapped, 0))
     assert not torch.equal(studio.clips("full", [ann], 0), studio.clips("full", swapped, 0))
+
+
+def test_an_identity_outside_its_part_of_sampling_is_none(studio, clips):
+    subjects = subjects_of(0, 2, 1)
+    path = studio.adapter_path("full")
+    never = studio.generated(path, subjects, 0, replace(studio.usage, start=1.0))
+    late = studio.generated(path, subjects, 0, replace(studio.usage, start=0.5))
+    assert torch.allclose(never, clips["null"], atol=1e-5)
+    assert (late - clips["null"]).abs().max() > 1e-3 and (late - clips["full"]).abs().max() > 1e-3
+
+
+def test_the_gate_and_a_worse_reference_change_what_is_drawn(studio, clips):
+    subjects, path = subjects_of(0, 2, 1), studio.adapter_path("full")
+    for change in (
+        {"gate": GateSchedule("constant", high=1.0)}, {"reference": Reference(shuffled=True)},
+        {"reference": Reference(frames=5)}, {"reference": Reference(blur=2.0)},
+    ):  # fmt: skip
+        drawn = studio.generated(path, subjects, 0, replace(studio.usage, **change))
+        assert (drawn - clips["full"]).abs().max() > 1e-4, change
+
+
+def test_references_are_worsened_as_asked():
+    frames = torch.rand(17, 16, 16, 3, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25
+    assert torch.equal(Reference().of_clip(frames, 0), frames)
+    assert torch.equal(Reference(frames=5).of_clip(frames, 0), frames[:5])
+    shuffled = Reference(shuffled=True).of_clip(frames, 0)
+    assert not torch.equal(shuffled, frames)
+    assert {f.numpy().tobytes() for f in shuffled} == {f.numpy().tobytes() for f in frames}
+    blurred = Reference(blur=1.0).of_portrait(frames, 0)
+    assert blurred.var() < 0.3 * frames.var() and torch.allclose(blurred.mean(), frames.mean(), atol=0.01)
+    noisy = Reference(noise=0.05).of_portrait(frames, 0)
+    assert (noisy - frames).std().item() == pytest.approx(0.05, rel=0.05)
+    with pytest.raises(SlotIDError, match="4n"):
+        Reference(frames=6)
 
 
 def test_figures_and_their_intervals(studio, clips):

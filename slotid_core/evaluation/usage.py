@@ -1,0 +1,77 @@
+"""How a trained adapter is used: what a person sets in the graph, and what reference they bring."""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from ..errors import SlotIDError
+from ..slot_id import GateSchedule
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What becomes of the reference before the VAE sees it.
+
+    Attributes:
+        frames: how many frames of the face clip are kept, from the first; 0 keeps all.
+        shuffled: the face clip's frames in a random order.
+        blur: standard deviation of a Gaussian, in pixels of the face clip; the portrait is blurred as well.
+        noise: standard deviation of added noise, where white is 1; the portrait gets it as well.
+    """
+
+    frames: int = 0
+    shuffled: bool = False
+    blur: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self):
+        if self.frames and self.frames % 4 != 1:
+            raise SlotIDError(f"A reference has 4n + 1 frames, as the VAE takes them; got {self.frames}.")
+
+    def of_clip(self, frames: Tensor, seed: int) -> Tensor:
+        """Face clip (T, H, W, 3) in [0, 1] -> the same of what is left of it."""
+        if self.frames:
+            frames = frames[: self.frames]
+        if self.shuffled:
+            frames = frames[torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed))]
+        return self.of_portrait(frames, seed)
+
+    def of_portrait(self, frames: Tensor, seed: int) -> Tensor:
+        """Frames (T, H, W, 3) in [0, 1], worsened."""
+        if self.blur:
+            frames = gaussian_blur(frames, self.blur)
+        if self.noise:
+            generator = torch.Generator().manual_seed(seed)
+            frames = frames + self.noise * torch.randn(frames.shape, generator=generator)
+        return frames.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Sampling steps and scales, the gate instead of the adapter's own, and when the identity acts.
+
+    `start` and `end` are parts of sampling, 0 to 1, as in the node Apply Identity.
+    """
+
+    steps: int = 20
+    text_scale: float = 4.0
+    identity_scale: float = 4.0
+    gate: GateSchedule | None = None
+    start: float = 0.0
+    end: float = 1.0
+    reference: Reference = field(default_factory=Reference)
+
+
+def gaussian_blur(frames: Tensor, sigma: float) -> Tensor:
+    """Frames (T, H, W, 3) -> the same, blurred; borders are continued."""
+    radius = max(1, round(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1, dtype=frames.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    x = rearrange(frames, "t h w c -> (t c) 1 h w")
+    x = F.pad(x, (radius, radius, radius, radius), mode="replicate")
+    x = F.conv2d(F.conv2d(x, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+    return rearrange(x, "(t c) 1 h w -> t h w c", c=frames.shape[-1])
