@@ -2,6 +2,7 @@
 
     python -m slotid_core.evaluation train-rows --config slotid_core/training/configs/toy_world.yaml --output rows
     python -m slotid_core.evaluation toy [--adapters rows] [--identities N] [--rows a,b,c] [--seed N] [--json FILE]
+    python -m slotid_core.evaluation study [--parts main,ablations,trials] [--output DIR] [--page DIR]
 
 Every figure is a toy-world figure: drawn people, tiny models, judged by networks trained on drawings.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from ..errors import SlotIDError
 from ..files import write_json
+from .study.command import add_parser
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     toy.add_argument("--identity-scale", type=float, default=4.0)
     toy.add_argument("--steps", type=int, default=20)
     toy.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
-    toy.add_argument("--sheet", type=Path, help="write a contact sheet of the rows to this PNG")
+    toy.add_argument("--sheet", type=Path, help="write a contact sheet of the rows to this PNG or JPG")
     toy.set_defaults(run=run_toy)
 
     rows = commands.add_parser("train-rows", help="train the adapters that the rows of `toy` need")
@@ -53,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     rows.add_argument("--rows", default="full,slots,anchor,mean_latent")
     rows.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for all rows: run.steps=2000")
     rows.set_defaults(run=run_train_rows)
+    add_parser(commands)
     return root
 
 
@@ -92,7 +95,7 @@ def run_toy(options) -> None:
         figures["full.gap_closed"] = gap_closed(figures)
         print(f"toy world  full closes {figures['full.gap_closed']:.0%} of the similarity between base and ceiling")
     if options.sheet:
-        save_rows(shown, subjects, studio, options.sheet)
+        save_rows(shown, subjects, options.sheet)
         print(options.sheet)
     if options.json:
         write_json(options.json, figures)

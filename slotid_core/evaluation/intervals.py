@@ -6,11 +6,24 @@ import numpy as np
 
 RESAMPLES = 2000
 
+Statistic = Callable[[np.ndarray], float]
 
-def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], float], seed: int = 0) -> tuple[float, float]:
+
+def bootstrap(values: np.ndarray, statistic: Statistic, seed: int = 0) -> tuple[float, float]:
     """95% percentile interval (Efron 1979) of `statistic`, by resampling the rows of `values` (people, ...)."""
+    return _interval(len(values), lambda chosen: statistic(values[chosen]), seed)
+
+
+def bootstrap_difference(
+    first: np.ndarray, second: np.ndarray, statistic: Statistic, seed: int = 0
+) -> tuple[float, float]:
+    """As `bootstrap`, of statistic(first) - statistic(second), whose rows are the same people."""
+    return _interval(len(first), lambda chosen: statistic(first[chosen]) - statistic(second[chosen]), seed)
+
+
+def _interval(people: int, statistic: Statistic, seed: int) -> tuple[float, float]:
     rng = np.random.default_rng(seed)
-    told = [statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(RESAMPLES)]
+    told = [statistic(rng.integers(people, size=people)) for _ in range(RESAMPLES)]
     if not np.isfinite(told).any():
         return float("nan"), float("nan")
     low, high = np.nanpercentile(told, [2.5, 97.5])

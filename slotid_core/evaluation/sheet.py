@@ -7,12 +7,12 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..toy_world.render import render_reference
-from .rows import Studio, Subject
+from .rows import Subject
 
 SCALE, LABEL, FRAMES = 2, 22, 3
 
 
-def save_rows(rows: dict[str, Tensor], subjects: list[Subject], studio: Studio, path: Path) -> None:
+def save_rows(rows: dict[str, Tensor], subjects: list[Subject], path: Path) -> None:
     """rows: name -> clips (people, T, H, W, 3). Columns are people, `FRAMES` frames of each."""
     count = len(next(iter(rows.values())))
     references = [render_reference(subject.person, subject.seed, 33) for subject in subjects[:count]]
@@ -29,8 +29,8 @@ def save_rows(rows: dict[str, Tensor], subjects: list[Subject], studio: Studio, 
         sheet.paste(enlarged, (0, y + LABEL))
         y += 64 * SCALE + LABEL
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.png")
-    sheet.save(temporary)
+    temporary = path.with_name(f".part{path.suffix}")
+    sheet.save(temporary, quality=88)
     temporary.replace(path)
 
 

@@ -6,24 +6,30 @@ from torch import Tensor
 
 from ..toy_world.captions import caption
 from ..toy_world.evaluate import PER_SEED, through_vae
-from ..toy_world.family import load_clip_judge, load_face_judge
-from ..toy_world.judges import reveals
+from ..toy_world.family import has_part, load_clip_judge, load_face_judge, load_mark_judge
+from ..toy_world.judges import RANGES, marks_in_view, reveals
 from ..toy_world.person import DYNAMICS, HELD_OUT_FROM, sample_person
 from ..toy_world.render import render_clips
-from ..toy_world.scene import sample_scene
+from ..toy_world.scene import LOOK_AROUND, sample_scene
 from .intervals import bootstrap, mean
 from .rows import Studio, Subject
 
 SCENE_OFFSET = 5_000  # of a seed's range: scenes of subjects are not those of other evaluations
 
 
-def subjects_of(seed: int, count: int, prompts: int) -> list[Subject]:
-    """`count` held-out people with `prompts` scenes each; other seeds give other people."""
+def subjects_of(seed: int, count: int, prompts: int, look_around: bool = False) -> list[Subject]:
+    """`count` held-out people with `prompts` scenes each; other seeds give other people.
+
+    Args:
+        look_around: in the last scene of each they look around, which shows their marks.
+    """
     first = HELD_OUT_FROM + seed * PER_SEED
     subjects = []
     for number in range(count):
         scene_seeds = [first + SCENE_OFFSET + number * prompts + place for place in range(prompts)]
-        scenes = tuple(sample_scene(s) for s in scene_seeds)
+        scenes = tuple(
+            sample_scene(s, LOOK_AROUND if look_around and s == scene_seeds[-1] else None) for s in scene_seeds
+        )
         texts = tuple(caption(scene, s) for scene, s in zip(scenes, scene_seeds, strict=True))
         subjects.append(Subject(sample_person(first + number), first + number, scenes, texts))
     return subjects
@@ -33,8 +39,9 @@ class Judgement:
     """Judges clips against the people that they should show."""
 
     def __init__(self, studio: Studio, subjects: list[Subject], seed: int):
-        self.subjects = subjects
+        self.studio, self.subjects = studio, subjects
         self.faces, self.scenes = load_face_judge(studio.weights), load_clip_judge(studio.weights)
+        self.marks = load_mark_judge(studio.weights) if has_part("mark_judge", studio.weights) else None
         first = HELD_OUT_FROM + seed * PER_SEED + SCENE_OFFSET + PER_SEED // 4
         drawn = [
             render_clips([subject.person], [sample_scene(first + number)]) for number, subject in enumerate(subjects)
@@ -59,7 +66,10 @@ class Judgement:
             wanted = torch.tensor([getattr(scene, name) for scene in scenes])
             figures[name] = (told[name].argmax(1) == wanted).float()
         shaped = {name: value.reshape(people, prompts).numpy() for name, value in figures.items()}
-        return shaped | {"dynamics": self.dynamics(told["dynamics"].reshape(people, prompts, -1))}
+        shaped["dynamics"] = self.dynamics(told["dynamics"].reshape(people, prompts, -1))
+        if self.marks is not None:
+            shaped["marks"] = self.marks_found(clips)
+        return shaped
 
     def dynamics(self, estimates: Tensor) -> np.ndarray:
         """(people, prompts, factors, 2): estimate and truth where the scene's action shows the factor, else NaN."""
@@ -68,6 +78,18 @@ class Judgement:
         shown = reveals(actions.flatten()).reshape(*actions.shape, -1)
         pairs = torch.stack([estimates, truth[:, None].expand_as(estimates)], dim=-1).double()
         return pairs.masked_fill(~shown[..., None], torch.nan).numpy()
+
+    def marks_found(self, clips: Tensor) -> np.ndarray:
+        """(people, prompts, marks, 2): the judge's logit, and whether there is one to see, for who looks around."""
+        told = self.marks(clips.flatten(0, 1))
+        turns = told["turn"].reshape(clips.shape[:2]).tolist()  # nothing asks for a side, so the clip says which
+        seen = torch.tensor([
+            [marks_in_view(subject.person, turn) for turn in row]
+            for subject, row in zip(self.subjects, turns, strict=True)
+        ])  # fmt: skip
+        pairs = torch.stack([told["marks"].unflatten(0, clips.shape[:2]), seen.float()], dim=-1).double()
+        looks = torch.tensor([[scene.action == LOOK_AROUND for scene in subject.scenes] for subject in self.subjects])
+        return pairs.masked_fill(~looks[..., None, None], torch.nan).numpy()
 
 
 def correlation(pairs: np.ndarray) -> float:
@@ -81,11 +103,34 @@ def correlation(pairs: np.ndarray) -> float:
     return float(np.mean(told)) if told else float("nan")
 
 
+def dynamics_error(pairs: np.ndarray) -> float:
+    """Mean over factors of the mean distance between estimates and truth, as a share of the factor's range."""
+    distance = np.abs(pairs[..., 0] - pairs[..., 1]) / np.array([high - low for low, high in RANGES])
+    known = np.isfinite(distance).any(axis=(0, 1))
+    return float(np.nanmean(distance[:, :, known], axis=(0, 1)).mean()) if known.any() else float("nan")
+
+
+def area_under_curve(pairs: np.ndarray) -> float:
+    """Mean over marks of how often a clip that should show one scores above one that should not; chance is 0.5."""
+    told = []
+    for mark in range(pairs.shape[2]):
+        score, seen = pairs[:, :, mark].reshape(-1, 2).T
+        known = np.isfinite(score)
+        with_mark, without = score[known & (seen == 1)], score[known & (seen == 0)]
+        if len(with_mark) and len(without):
+            above = (with_mark[:, None] > without).mean() + 0.5 * (with_mark[:, None] == without).mean()
+            told.append(above)
+    return float(np.mean(told)) if told else float("nan")
+
+
+STATISTICS = {"dynamics": correlation, "marks": area_under_curve}  # of every other figure, the mean
+
+
 def summarize(row: str, judged: dict[str, np.ndarray]) -> dict[str, float]:
     """Flat keys `<row>.<figure>`, `.low` and `.high` behind each for its 95% interval."""
     figures = {}
     for name, values in judged.items():
-        statistic = correlation if name == "dynamics" else mean
+        statistic = STATISTICS.get(name, mean)
         key = f"{row}.{name}"
         figures[key] = statistic(values)
         figures[f"{key}.low"], figures[f"{key}.high"] = bootstrap(values, statistic)

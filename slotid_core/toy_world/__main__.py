@@ -157,6 +157,12 @@ def _clip_judge() -> Part:
     return Part(module.ClipJudgeTraining, module.train_clip_judge, module.finish_clip_judge)
 
 
+def _mark_judge() -> Part:
+    from . import train_mark_judge as module
+
+    return Part(module.MarkJudgeTraining, module.train_mark_judge, module.finish_mark_judge)
+
+
 def _text_encoder() -> Part:
     from . import train_text_encoder as module
 
@@ -175,6 +181,7 @@ PARTS = {
     "text_encoder": _text_encoder,
     "face_judge": _face_judge,
     "clip_judge": _clip_judge,
+    "mark_judge": _mark_judge,
     "dit": _dit,
 }
 

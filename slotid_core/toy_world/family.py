@@ -13,7 +13,7 @@ from ..wan import WanConfig, WanModel
 from ..wan.text_encoder import TextEncoder
 from ..wan.vae import WanVAE, WanVAEConfig
 from ..weights import load_weights, save_weights
-from .judges import ClipJudge, FaceJudge
+from .judges import ClipJudge, FaceJudge, MarkJudge
 
 WEIGHTS = Path(__file__).parent / "weights"
 KIND, VERSION = "toy_world", 1
@@ -91,6 +91,10 @@ def load_face_judge(folder: Path = WEIGHTS) -> FaceJudge:
 
 def load_clip_judge(folder: Path = WEIGHTS) -> ClipJudge:
     return _judge(ClipJudge(), "clip_judge", folder)
+
+
+def load_mark_judge(folder: Path = WEIGHTS) -> MarkJudge:
+    return _judge(MarkJudge(), "mark_judge", folder)
 
 
 def _judge(judge: nn.Module, part: str, folder: Path) -> nn.Module:

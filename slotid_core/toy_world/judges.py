@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .motion import CLIP_FRAMES
-from .person import DYNAMICS
+from .person import DYNAMICS, MARKS, Person
 from .scene import ACTIONS, BACKGROUNDS, CLOTHES
 
 # Which dynamics an action shows; the sway of the head is in all of them.
@@ -154,6 +154,33 @@ class ClipJudge(nn.Module):
             "clothes": self.clothes(still),
             "dynamics": dynamics,
         }
+
+
+class MarkJudge(nn.Module):
+    """Which marks come into view in a clip of somebody who looks around, and to which side they turn.
+
+    A mark on one side of the head is seen when it turns to the other.
+    """
+
+    EVERY = 2  # a mark is in view for several frames
+
+    def __init__(self, width: int = 64):
+        super().__init__()
+        self.tower = frame_tower(width)
+        self.seen = nn.Linear(width, len(MARKS))
+        self.turn = nn.Linear(width, 1)
+
+    def forward(self, clips: Tensor) -> dict[str, Tensor]:
+        """(B, T, 64, 64, 3) in [0, 1] -> logits: `marks` (B, marks), seen at all; `turn` (B,), above 0 to the right."""
+        frames = rearrange(clips[:, :: self.EVERY], "b t h w c -> (b t) c h w")
+        features = rearrange(self.tower(frames), "(b t) d -> b t d", b=len(clips))
+        most = F.silu(features).amax(dim=1)  # one frame is enough
+        return {"marks": self.seen(most), "turn": self.turn(most)[:, 0]}
+
+
+def marks_in_view(person: Person, turn: float) -> list[bool]:
+    """Which of somebody's marks a turn brings into view; `turn` above 0 is to the right, in terms of `Scene` yaw."""
+    return [getattr(person, name) * turn < 0 for name in MARKS]
 
 
 def _halving(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ACTIONS = ("smile", "nod", "look around", "talk", "laugh", "be surprised")
+LOOK_AROUND = ACTIONS.index("look around")
 BACKGROUNDS = ("meadow", "beach", "night city", "library", "kitchen", "studio")
 CLOTHES = ("red sweater", "blue shirt", "striped top", "green hoodie", "yellow raincoat", "black suit")
 

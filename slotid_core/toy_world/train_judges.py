@@ -130,15 +130,15 @@ def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None, devi
 class Drawings:
     """Clips (17, 64, 64, 3) in 256 steps, as a video has them; those of odd seeds through the VAE."""
 
-    def __init__(self, vae: WanVAE, bfloat16: bool):
-        self.vae, self.bfloat16 = vae, bfloat16
+    def __init__(self, vae: WanVAE, bfloat16: bool, action: int | None = None):
+        self.vae, self.bfloat16, self.action = vae, bfloat16, action
         self.clip = lru_cache(maxsize=2 * WINDOW)(self._draw)
 
     def __call__(self, seed: int) -> Tensor:
         return self.clip(seed)
 
     def _draw(self, seed: int) -> Tensor:
-        drawn = render_clips([sample_person(seed)], [sample_scene(seed)])
+        drawn = render_clips([sample_person(seed)], [sample_scene(seed, self.action)])
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             seen = through_vae(drawn, self.vae if seed % 2 else None)[0].float()
         return (seen * 255).round().to(torch.uint8)

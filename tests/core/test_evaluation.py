@@ -8,13 +8,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import examples
+from toy_family import ship_random_family
 from training_settings import make_world, write_settings
 from training_settings import settings as training_settings
 
 from slotid_core.errors import SlotIDError
-from slotid_core.evaluation.intervals import bootstrap, mean
+from slotid_core.evaluation.intervals import bootstrap, bootstrap_difference, mean
 from slotid_core.evaluation.rows import ADAPTER_OF, Studio
-from slotid_core.evaluation.toy import Judgement, correlation, gap_closed, subjects_of, summarize
+from slotid_core.evaluation.toy import (
+    Judgement,
+    area_under_curve,
+    correlation,
+    dynamics_error,
+    gap_closed,
+    subjects_of,
+    summarize,
+)
 from slotid_core.evaluation.train_rows import CHANGES, train_rows
 from slotid_core.evaluation.usage import Reference, Usage
 from slotid_core.slot_id import (
@@ -28,29 +37,15 @@ from slotid_core.slot_id import (
 from slotid_core.slot_id.adapter import load_adapter, save_adapter
 from slotid_core.slot_id.baselines import MeanLatentEncoder
 from slotid_core.slot_id.lora import merge_lora, new_lora
-from slotid_core.toy_world.family import ship
-from slotid_core.toy_world.judges import ClipJudge, FaceJudge
 from slotid_core.toy_world.person import DYNAMICS, HELD_OUT_FROM
-from slotid_core.toy_world.train_text_encoder import TextEncoderSettings, make_text_encoder
 from slotid_core.wan import WanConfig, WanModel
-from slotid_core.wan.vae import WanVAE, WanVAEConfig
 
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
     """A family of random weights with an adapter in which nothing is zero."""
     folder = tmp_path_factory.mktemp("family")
-    torch.manual_seed(0)
-    backbone = WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=2, num_heads=1))
-    parts = {
-        "vae": WanVAE(WanVAEConfig(width=8)).state_dict(),
-        "text_encoder": make_text_encoder(TextEncoderSettings(captions=200)),
-        "dit": backbone.state_dict(),
-        "face_judge": FaceJudge().state_dict(),
-        "clip_judge": ClipJudge().state_dict(),
-    }
-    for name, tensors in parts.items():
-        ship(name, tensors, {}, folder)
+    ship_random_family(folder)
     shape = {"width": 64, "num_heads": 2, "global_width": 32}
     config = AdapterConfig.for_model(
         128, 2, encoder=TemporalEncoderConfig(128, **shape), anchor=ImageAnchorConfig(128, **shape),
@@ -165,6 +160,37 @@ def test_correlation_is_over_what_an_action_shows():
     assert correlation(pairs) == pytest.approx(1.0)
     pairs[:, 1, 0, 0] *= -1
     assert correlation(pairs) == pytest.approx((len(DYNAMICS) - 2) / len(DYNAMICS))
+
+
+def test_errors_of_dynamics_are_shares_of_a_factors_range():
+    truth = np.random.default_rng(0).random((30, 2, len(DYNAMICS)))
+    pairs = np.stack([truth, truth], axis=-1)
+    assert dynamics_error(pairs) == 0
+    pairs[:, :, 0, 0] += 0.5  # of the asymmetry, whose range is 2
+    assert dynamics_error(pairs) == pytest.approx(0.25 / len(DYNAMICS))
+    pairs[:, :, 0] = np.nan  # no action shows it
+    assert dynamics_error(pairs) == 0
+
+
+def test_marks_are_told_by_what_scores_above_what():
+    rng = np.random.default_rng(0)
+    seen = rng.integers(0, 2, size=(200, 1, 3)).astype(float)
+    told = np.stack([seen + 0.1 * rng.normal(size=seen.shape), seen], axis=-1)
+    guessed = np.stack([rng.normal(size=seen.shape), seen], axis=-1)
+    assert area_under_curve(told) == pytest.approx(1.0)
+    assert area_under_curve(guessed) == pytest.approx(0.5, abs=0.07)
+    assert area_under_curve(np.stack([np.zeros_like(seen), seen], axis=-1)) == 0.5
+    told[:, :, 0] = np.nan  # nobody looks around
+    assert area_under_curve(told) == pytest.approx(1.0)
+
+
+def test_a_paired_interval_is_narrower_than_its_rows():
+    rng = np.random.default_rng(0)
+    people = rng.normal(size=(40, 1))
+    better = people + 0.1 + 0.05 * rng.normal(size=(40, 1))
+    low, high = bootstrap_difference(better, people, mean)
+    assert 0.05 < low < 0.1 < high < 0.15
+    assert bootstrap(people, mean)[1] - bootstrap(people, mean)[0] > 4 * (high - low)
 
 
 def test_merged_lora_is_the_layer_that_training_saw():

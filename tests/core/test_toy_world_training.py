@@ -39,6 +39,7 @@ TRAININGS = {
     ),
     "face_judge": ({"people": 8, "steps": 20, "batch": 4, "save_every": 12}, ("face_judge",)),
     "clip_judge": ({"steps": 20, "batch": 2, "save_every": 12}, ("clip_judge",)),
+    "mark_judge": ({"steps": 20, "batch": 2, "save_every": 12}, ("mark_judge",)),
     "dit": (
         {"width": 128, "ffn_width": 128, "layers": 1, "clips": 4, "steps": 20, "batch": 2, "save_every": 12},
         ("dit",),
@@ -62,7 +63,7 @@ def parts_that_others_need(tmp_path_factory):
     torch.manual_seed(0)
     ship("vae", WanVAE(WanVAEConfig(width=8)).state_dict(), {}, folder)
     ship("text_encoder", make_text_encoder(TextEncoderSettings(captions=200)), {}, folder)
-    for part in ("clip_judge", "dit"):
+    for part in ("clip_judge", "mark_judge", "dit"):
         TRAININGS[part][0]["weights"] = str(folder)
 
 

@@ -1,0 +1,67 @@
+"""The command line of the study: its parts in order, and the page of all that is finished at the end, or at a stop."""
+
+import argparse
+from pathlib import Path
+
+from ...errors import SlotIDError
+from ...files import write_json
+
+CONFIGS = Path(__file__).parents[2]
+PARTS = ("main", "ablations", "trials")
+
+
+def add_parser(commands) -> None:
+    study = commands.add_parser(
+        "study", help="train and compare everything; days on a CPU, so run it part by part", description=__doc__
+    )
+    study.add_argument("--config", type=Path, default=CONFIGS / "training/configs/toy_world.yaml", help="of `full`")
+    study.add_argument(
+        "--data", type=Path, default=CONFIGS / "dataset/configs/toy_world.yaml", help="people to train on"
+    )
+    study.add_argument("--output", type=Path, default=Path("output/study"), help="adapters and judgements; kept")
+    study.add_argument("--page", type=Path, default=Path("docs/study"), help="folder for page, figures and pictures")
+    study.add_argument("--parts", default=",".join(PARTS), help="main,ablations,trials or some, in the order to run")
+    study.add_argument("--rows", default="", help="only these rows, by name; the rest of the page stays as it is")
+    study.add_argument("--people", type=int, default=64, help="held-out people, default 64")
+    study.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
+    study.add_argument("--weights", type=Path, help="the toy world's models; default: inside the package")
+    study.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for all: run.steps=6000")
+    study.add_argument("--page-only", action="store_true", help="run nothing; write the page of what there is")
+    study.add_argument("--json", type=Path, help="also write the figures to this file")
+    study.set_defaults(run=run_study)
+
+
+def run_study(options: argparse.Namespace) -> None:
+    from ...toy_world.family import WEIGHTS
+    from .plan import ABLATION_ROWS, AS_TRAINED, MAIN_ROWS, TRIALS
+    from .report import write_report
+    from .runner import Stopped, Study, StudySettings
+
+    groups = {
+        "main": MAIN_ROWS,
+        "ablations": ABLATION_ROWS,
+        "trials": (AS_TRAINED, *(row for rows in TRIALS.values() for row in rows)),
+    }
+    parts = [part for part in options.parts.split(",") if part]
+    only = [name for name in options.rows.split(",") if name]
+    unknown = [part for part in parts if part not in groups]
+    unknown += [name for name in only if name not in {row.name for rows in groups.values() for row in rows}]
+    if unknown:
+        raise SlotIDError(f"The study has no part or row {unknown[0]!r}. Its parts are {', '.join(PARTS)}.")
+    study = Study(
+        StudySettings(
+            options.config, options.data, options.output, options.people, seed=options.seed,
+            weights=options.weights or WEIGHTS, overrides=tuple(options.set),
+        )
+    )  # fmt: skip
+    rows = [row for part in parts for row in groups[part] if not only or row.name in only]
+    try:
+        for row in [] if options.page_only else rows:
+            study.judged(row)
+    except Stopped:
+        raise SlotIDError("stopped and saved; run it again to go on.") from None
+    finally:
+        figures = write_report(study, options.page)
+        print(options.page / "README.md")
+    if options.json:
+        write_json(options.json, figures)

@@ -1,0 +1,146 @@
+"""From judged clips to the figures of the study: rows with intervals, paired differences, claims."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ...toy_world.person import DYNAMICS
+from ..intervals import bootstrap, bootstrap_difference, mean
+from ..toy import STATISTICS, correlation, dynamics_error
+from .plan import ABLATION_ROWS, ADAPTERS, AS_TRAINED, CLAIMS, MAIN_ROWS, TRIALS, Claim, Row
+from .runner import Judged, Study, slug
+
+FIGURES = ("similarity", "rank1", "action", "background", "clothes", "dynamics", "dynamics_error", "marks")
+LESS_IS_BETTER = ("dynamics_error",)
+# A difference whose whole interval is below this is no difference that anybody would pay for.
+WORTH = 0.02
+
+
+def collect(study: Study) -> dict:
+    """Flat figures of everything that is finished; what is not has no keys."""
+    table = Table(study)
+    for row in MAIN_ROWS:
+        table.add("main", row)
+        for place, factor in enumerate(DYNAMICS):
+            table.add_factor("main", row, place, factor)
+    full = next(row for row in MAIN_ROWS if row.name == "full")
+    for row in ABLATION_ROWS:
+        table.add("ablation", row, against=ABLATION_ROWS[0])
+    table.add("trial", AS_TRAINED)
+    for rows in TRIALS.values():
+        for row in rows:
+            table.add("trial", row, against=AS_TRAINED)
+    table.add_gap(full)
+    rows = {row.name: row for row in (*MAIN_ROWS, *ABLATION_ROWS, AS_TRAINED, *_all(TRIALS.values()))}
+    for claim in CLAIMS:
+        table.add_claim(claim, rows[claim.better], rows[claim.worse])
+    for adapter in ADAPTERS.values():
+        told = study.slots(adapter)
+        for name, values in (told or {}).items():
+            table.put(f"slots.{slug(adapter.name)}.{name}", mean(values), bootstrap(values, mean))
+    run, settings = study.base.run, study.settings
+    table.figures |= {
+        "protocol.people": settings.people, "protocol.prompts": settings.prompts, "protocol.seed": settings.seed,
+        "protocol.steps": run.steps, "protocol.third": study.third, "protocol.batch": run.batch,
+        "protocol.reference": study.base.adapter["reference_frames"], "protocol.worth": WORTH,
+    }  # fmt: skip
+    return table.figures
+
+
+class Table:
+    """Figures by flat keys, each with `.low` and `.high` of its 95% interval."""
+
+    def __init__(self, study: Study):
+        self.study = study
+        self.figures: dict[str, float | str] = {}
+
+    def put(self, key: str, value: float, interval: tuple[float, float]) -> None:
+        if np.isfinite(value):
+            self.figures |= {key: value, f"{key}.low": interval[0], f"{key}.high": interval[1]}
+
+    def add(self, part: str, row: Row, against: Row | None = None) -> None:
+        judged = self.study.judged(row, make=False)
+        if judged is None:
+            return
+        for figure in FIGURES:
+            values, statistic = named(judged, figure)
+            if values is not None:
+                self.put(f"{part}.{slug(row.name)}.{figure}", statistic(values), bootstrap(values, statistic))
+        if against is not None and against != row:
+            for figure in FIGURES:
+                self.add_difference(f"{part}.{slug(row.name)}.{figure}.difference", row, against, figure)
+
+    def add_factor(self, part: str, row: Row, place: int, factor: str) -> None:
+        judged = self.study.judged(row, make=False)
+        if judged is not None:
+            pairs = judged["dynamics"][:, :, place : place + 1]
+            self.put(f"{part}.{slug(row.name)}.{factor}", correlation(pairs), bootstrap(pairs, correlation))
+
+    def add_gap(self, full: Row) -> None:
+        """Share of the similarity between base and ceiling that each main row closes."""
+        names = ["base", "ceiling", *(row.name for row in MAIN_ROWS if row.adapter)]
+        judged = {name: self.study.judged(row, make=False) for name, row in ((r.name, r) for r in MAIN_ROWS)}
+        if judged["base"] is None or judged["ceiling"] is None:
+            return
+        per_person = {n: judged[n]["similarity"].mean(axis=1) for n in names if judged[n] is not None}
+        for name in names[2:]:
+            if name in per_person:
+                stacked = np.stack([per_person[name], per_person["base"], per_person["ceiling"]], axis=1)
+                self.put(f"main.{slug(name)}.gap_closed", gap(stacked), bootstrap(stacked, gap))
+
+    def add_difference(self, key: str, first: Row, second: Row, figure: str) -> tuple[float, float] | None:
+        """Paired over people; returns the interval."""
+        judged = [self.study.judged(row, make=False) for row in (first, second)]
+        if None in judged:
+            return None
+        (ours, statistic), (theirs, _) = (named(values, figure) for values in judged)
+        if ours is None or theirs is None:
+            return None
+        interval = bootstrap_difference(ours, theirs, statistic)
+        self.put(key, statistic(ours) - statistic(theirs), interval)
+        return interval
+
+    def add_claim(self, claim: Claim, better: Row, worse: Row) -> None:
+        verdicts = []
+        for figure in claim.figures:
+            key = f"claim.{slug(claim.says)}.{figure}"
+            interval = self.add_difference(key, better, worse, figure)
+            verdicts.append(verdict(interval))
+        self.figures[f"claim.{slug(claim.says)}"] = joint(verdicts)
+
+
+def named(judged: Judged, figure: str):
+    """Values and statistic of a figure; (None, None) where no judge told it."""
+    source = "dynamics" if figure == "dynamics_error" else figure
+    if source not in judged:
+        return None, None
+    statistic = dynamics_error if figure == "dynamics_error" else STATISTICS.get(figure, mean)
+    return judged[source], statistic
+
+
+def gap(values: np.ndarray) -> float:
+    row, base, ceiling = values.mean(axis=0)
+    return float((row - base) / (ceiling - base))
+
+
+def verdict(interval: tuple[float, float] | None) -> str:
+    """held: the whole interval is above 0; not held: all of it is below `WORTH`; undecided: neither, or not run."""
+    if interval is None or not np.isfinite(interval).all():
+        return "not run"
+    low, high = interval
+    if low > 0:
+        return "held"
+    return "not held" if high < WORTH else "undecided"
+
+
+def joint(verdicts: Iterable[str]) -> str:
+    """A claim about several figures holds if it does for each."""
+    told = list(verdicts)
+    for word in ("not run", "not held", "undecided"):
+        if word in told:
+            return word
+    return "held"
+
+
+def _all(groups: Iterable[tuple[Row, ...]]) -> list[Row]:
+    return [row for rows in groups for row in rows]

@@ -1,0 +1,183 @@
+"""The study as a page. Every number in it is read from the figures; what is not run says so."""
+
+from .figures import FIGURES, LESS_IS_BETTER
+from .plan import ABLATION_ROWS, ADAPTERS, AS_TRAINED, CLAIMS, MAIN_ROWS, MAIN_SEEDS, TRIALS, Row
+from .runner import slug
+
+Figures = dict[str, float | str]
+OPEN = "not run"
+
+HEADINGS = {
+    "similarity": "similarity", "rank1": "first of all", "action": "action", "background": "place",
+    "clothes": "clothes", "dynamics": "dynamics r", "dynamics_error": "dynamics error", "marks": "marks AUC",
+}  # fmt: skip
+
+INTRODUCTION = """# Does it work, and which parts make it work?
+
+**Every figure on this page is of the toy world**: drawn people, tiny models, judges trained on drawings. It runs the
+code that a 14B model runs, and it says nothing about how large an effect is on real people. This page is written by
+`python -m slotid_core.evaluation study` from [figures.json](figures.json); no number in it is typed.
+
+## Protocol
+
+- {people} held-out people, whom no training has seen, in {prompts} scenes each; in the last one they look around. All
+  rows start from the same noise.
+- The reference never comes from the clip to draw: it is {reference} frames in a scene of its own, with a portrait from
+  the front on white.
+- Full budget: {steps} steps of {batch} samples, main rows with {seeds} seeds, their clips pooled. Ablations have a
+  third of it, {third} steps and one seed, and are compared with `full third`, which has the same.
+- Intervals are 95% bootstrap intervals over people; differences are paired, the same people resampled in both rows.
+  They cover who is drawn, not what another training seed would have given.
+- **similarity**: cosine between the clip's and the person's direction, by a face judge that no adapter was conditioned
+  on. **first of all**: the right person is the nearest among all {people}. **action, place, clothes**: the share of
+  clips that show what the prompt asks for. **dynamics r**: correlation of the person's own way of moving, as a judge
+  estimates it from the clip, with the truth, over the factors that the action shows. **dynamics error**: their mean
+  distance as a share of the factor's range; less is better. **marks AUC**: how surely marks that the portrait hides can
+  be told from the clip; 0.5 is chance.
+- A claim is *held* if the whole interval of the difference is above 0, *not held* if all of it is below {worth}, which
+  is less than anybody would pay for, and else *undecided*.
+"""
+
+
+def page(figures: Figures, pictures: set[str]) -> str:
+    """Markdown. `pictures` are the names of the files beside it."""
+    protocol = {
+        name.removeprefix("protocol."): value for name, value in figures.items() if name.startswith("protocol.")
+    }
+    parts = [
+        INTRODUCTION.format(**protocol, seeds=MAIN_SEEDS),
+        claims(figures),
+        main_rows(figures) + picture("main.png", pictures) + picture("sheet.jpg", pictures),
+        movements(figures),
+        ablations(figures) + picture("ablations.png", pictures),
+        trials(figures, pictures),
+        slots(figures) + picture("slots.jpg", pictures),
+    ]
+    return "\n".join(parts)
+
+
+def claims(figures: Figures) -> str:
+    lines = ["## The paper's claims", "", "| claim | verdict | because |", "|---|---|---|"]
+    for claim in CLAIMS:
+        key = f"claim.{slug(claim.says)}"
+        because = [
+            f"{HEADINGS[name]} {signed(figures, f'{key}.{name}')} ({claim.better} less {claim.worse})"
+            for name in claim.figures
+            if f"{key}.{name}" in figures
+        ]
+        lines.append(f"| {claim.says} | **{figures.get(key, OPEN)}** | {'; '.join(because) or OPEN} |")
+    return "\n".join([*lines, ""])
+
+
+def main_rows(figures: Figures) -> str:
+    told = table(figures, "main", MAIN_ROWS)
+    gaps = [
+        f"`{row.name}` closes {share(figures, f'main.{slug(row.name)}.gap_closed')}"
+        for row in MAIN_ROWS
+        if f"main.{slug(row.name)}.gap_closed" in figures
+    ]
+    sentence = f"Of the similarity between `base` and `ceiling`, {', '.join(gaps)}.\n" if gaps else ""
+    return f"""## Rows
+
+`base` is the video model alone, `null` has the LoRA of `full` and no person, `mean_latent` the mean of the reference's
+latents instead of slots, `anchor` the portrait only, `slots` the clip only, `ceiling` is a drawing of the person
+through the VAE.
+
+{told}
+{sentence}"""
+
+
+def movements(figures: Figures) -> str:
+    factors = [key.removeprefix("main.ceiling.") for key in figures if key.startswith("main.ceiling.")]
+    factors = [f for f in factors if "." not in f and f not in FIGURES and f != "gap_closed"]
+    if not factors:
+        return ""
+    lines = [
+        "## How somebody moves", "",
+        "Correlation of each factor of a person's way of moving, over the clips whose action shows it.", "",
+        f"| row | {' | '.join(name.replace('_', ' ') for name in factors)} |", f"|---{'|---' * len(factors)}|",
+    ]  # fmt: skip
+    for row in MAIN_ROWS:
+        cells = [figure(figures, f"main.{slug(row.name)}.{name}") for name in factors]
+        if any(cells):
+            lines.append(f"| {row.name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def ablations(figures: Figures) -> str:
+    lines = [
+        "## Ablations", "",
+        "Differences from `full third`; the first line is that row itself.", "",
+        heading("row"), f"|---{'|---' * len(FIGURES)}|",
+    ]  # fmt: skip
+    first, *others = ABLATION_ROWS
+    lines.append(line(first.name, [figure(figures, f"ablation.{slug(first.name)}.{name}") for name in FIGURES]))
+    for row in others:
+        cells = [signed(figures, f"ablation.{slug(row.name)}.{name}.difference") for name in FIGURES]
+        lines.append(line(row.name, cells))
+    return "\n".join([*lines, ""])
+
+
+def trials(figures: Figures, pictures: set[str]) -> str:
+    lines = [
+        "## At test time only", "",
+        "One trained adapter, `full` of the first seed, used in other ways. Nothing here was trained for it.", "",
+    ]  # fmt: skip
+    for group, rows in TRIALS.items():
+        told = table(figures, "trial", (AS_TRAINED, *rows))
+        lines += [f"### {group.capitalize()}", "", told + picture(f"trial_{slug(group)}.png", pictures)]
+    return "\n".join(lines)
+
+
+def slots(figures: Figures) -> str:
+    names = ("entropy", "cosine", "change")
+    lines = [
+        "## What slots do", "",
+        "*entropy* of the slot given the patch, as a share of the most there can be; *cosine* between two slots'",
+        "tokens; *change*, how much of a patch's assignment goes to other slots from one latent frame to the next.",
+        "Mass per slot says nothing: Sinkhorn fixes it.", "",
+        "| adapter | entropy | cosine | change |", "|---|---|---|---|",
+    ]  # fmt: skip
+    for adapter in ADAPTERS:
+        cells = [figure(figures, f"slots.{slug(adapter)}.{name}") for name in names]
+        if any(cells):
+            lines.append(line(adapter, cells))
+    return "\n".join([*lines, ""])
+
+
+def table(figures: Figures, part: str, rows: tuple[Row, ...]) -> str:
+    lines = [heading("row"), f"|---{'|---' * len(FIGURES)}|"]
+    for row in rows:
+        lines.append(line(row.name, [figure(figures, f"{part}.{slug(row.name)}.{name}") for name in FIGURES]))
+    return "\n".join([*lines, ""])
+
+
+def heading(first: str) -> str:
+    names = [f"{HEADINGS[name]}{' ↓' if name in LESS_IS_BETTER else ''}" for name in FIGURES]
+    return f"| {first} | {' | '.join(names)} |"
+
+
+def line(name: str, cells: list[str]) -> str:
+    if not any(cells):
+        cells = [OPEN, *cells[1:]]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def figure(figures: Figures, key: str) -> str:
+    if key not in figures:
+        return ""
+    return f"{figures[key]:.3f} [{figures[f'{key}.low']:.3f}, {figures[f'{key}.high']:.3f}]"
+
+
+def signed(figures: Figures, key: str) -> str:
+    if key not in figures:
+        return ""
+    return f"{figures[key]:+.3f} [{figures[f'{key}.low']:+.3f}, {figures[f'{key}.high']:+.3f}]"
+
+
+def share(figures: Figures, key: str) -> str:
+    return f"{figures[key]:.0%} [{figures[f'{key}.low']:.0%}, {figures[f'{key}.high']:.0%}]"
+
+
+def picture(name: str, pictures: set[str]) -> str:
+    return f"\n![{name}]({name})\n" if name in pictures else ""

@@ -1,0 +1,124 @@
+"""What the study trains, tries and claims: nothing but data, in the order in which it is worked through."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...slot_id import GateSchedule
+from ..usage import Reference, Usage
+
+Budget = Literal["full", "third"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An adapter: what it changes in the settings of `full`, for how long it is trained, and on which references."""
+
+    name: str
+    changes: tuple[str, ...] = ()
+    budget: Budget = "full"
+    reference: str = "other clip"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Clips that are judged: an adapter (or none), and how it is used."""
+
+    name: str
+    adapter: str | None
+    seeds: int = 1
+    usage: Usage = field(default_factory=Usage)
+    with_identity: bool = True
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Held if figure(`better`) - figure(`worse`) is above 0 with confidence, for every one of `figures`."""
+
+    says: str
+    better: str
+    worse: str
+    figures: tuple[str, ...] = ("similarity",)
+
+
+MAIN_SEEDS = 2
+
+# Adapters, in the order in which they are trained. `full third` is what ablations are compared with.
+MAIN = (
+    Trained("full"),
+    Trained("anchor", ("adapter.encoder=null",)),
+    Trained("mean_latent", ("adapter.anchor=null", "adapter.encoder.architecture=mean_latent")),
+    Trained("slots", ("adapter.anchor=null",)),
+)
+THIRD = Trained("full third", budget="third")
+ABLATIONS = (
+    Trained("softmax routing", ("adapter.encoder.reader.routing=softmax",), "third"),
+    Trained("plan as in the paper", ("adapter.encoder.reader.plan_normalization=paper",), "third"),
+    Trained("gate to padding", ("adapter.gate_mode=lerp_to_padding",), "third"),
+    Trained("gate constant", ("adapter.gate.family=constant", "adapter.gate.high=0.5"), "third"),
+    Trained("gate linear", ("adapter.gate.family=linear",), "third"),
+    Trained("3D convolutions, pooled", ("adapter.encoder.architecture=conv_pool",), "third"),
+    Trained("frames shuffled", (), "third", reference="shuffled"),
+    Trained("no temporal differences", ("adapter.encoder.temporal_differences=false",), "third"),
+    Trained("1 slot", ("adapter.encoder.reader.num_slots=1",), "third"),
+    Trained("12 slots", ("adapter.encoder.reader.num_slots=12",), "third"),
+    Trained("no FiLM", ("adapter.film_fraction=0",), "third"),
+    Trained("LoRA on K, V, O", ('adapter.lora.targets=["k", "v", "o"]',), "third"),
+    Trained("reference is the clip", (), "third", reference="same clip"),
+)
+ADAPTERS = {adapter.name: adapter for adapter in (*MAIN, THIRD, *ABLATIONS)}
+
+MAIN_ROWS = (
+    Row("base", None),
+    Row("null", "full", MAIN_SEEDS, with_identity=False),
+    *(Row(adapter.name, adapter.name, MAIN_SEEDS) for adapter in MAIN),
+    Row("ceiling", None),
+)
+ABLATION_ROWS = tuple(Row(adapter.name, adapter.name) for adapter in (THIRD, *ABLATIONS))
+
+
+def _tried(name: str, **usage) -> Row:
+    return Row(name, "full", usage=Usage(**usage))
+
+
+GATES = (
+    ("portrait only", GateSchedule("constant", low=1.0, high=1.0)),
+    ("clip only", GateSchedule("constant", low=0.0, high=0.0)),
+    ("half and half", GateSchedule("constant", low=0.5, high=0.5)),
+    ("linear", GateSchedule("linear")),
+    ("sigmoid, early at t = 0.7", GateSchedule("sigmoid", midpoint=0.7)),
+    ("sigmoid, late at t = 0.3", GateSchedule("sigmoid", midpoint=0.3)),
+    ("sigmoid, sudden", GateSchedule("sigmoid", steepness=40.0)),
+)
+# What every trial is compared with: the first of the adapters of the row `full`.
+AS_TRAINED = Row("as trained", "full")
+TRIALS: dict[str, tuple[Row, ...]] = {
+    "gate": tuple(_tried(name, gate=gate) for name, gate in GATES),
+    "reference length": tuple(_tried(f"{n} frames", reference=Reference(frames=n)) for n in (1, 5, 17, 33)),
+    "order of frames": (_tried("shuffled", reference=Reference(shuffled=True)),),
+    "reference blur": tuple(_tried(f"blur {sigma:g} px", reference=Reference(blur=sigma)) for sigma in (0.5, 1.0, 2.0)),
+    "reference noise": tuple(_tried(f"noise {s:g}", reference=Reference(noise=s)) for s in (0.02, 0.05, 0.1)),
+    "scales": tuple(
+        _tried(f"identity {identity:g}, text {text:g}", identity_scale=identity, text_scale=text)
+        for text in (2.0, 4.0, 6.0)
+        for identity in (1.0, 2.0, 4.0, 6.0)
+        if (text, identity) != (4.0, 4.0)
+    ),
+    "part of sampling": tuple(
+        _tried(f"{start:g} to {end:g}", start=start, end=end)
+        for start, end in ((0.0, 0.25), (0.0, 0.5), (0.25, 1.0), (0.5, 1.0))
+    ),
+}
+
+CLAIMS = (
+    Claim("Sinkhorn routing is better than softmax", "full third", "softmax routing", ("similarity", "dynamics")),
+    Claim("Temporal differences help", "full third", "no temporal differences", ("similarity", "dynamics")),
+    Claim("Both sources are better than the clip alone", "full", "slots", ("similarity",)),
+    Claim("Both sources are better than the portrait alone", "full", "anchor", ("similarity",)),
+    Claim("A gate by noise level is better than a constant one", "full third", "gate constant", ("similarity",)),
+    Claim("A clip says who it is better than a portrait", "slots", "anchor", ("similarity", "rank1")),
+    Claim("A clip says how somebody moves, a portrait does not", "full", "anchor", ("dynamics",)),
+    Claim("A clip shows marks that a portrait hides", "full", "anchor", ("marks",)),
+    Claim("Slots are better than the mean of the latents", "slots", "mean_latent", ("similarity", "rank1")),
+    Claim("The order of frames matters in training", "full third", "frames shuffled", ("similarity", "dynamics")),
+    Claim("The order of frames matters when used", "as trained", "shuffled", ("dynamics",)),
+)

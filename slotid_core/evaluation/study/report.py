@@ -1,0 +1,57 @@
+"""Everything a reader sees of the study: figures, pictures, page. Written whole, from what is finished."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ...files import write_json
+from ...slot_id import load_adapter
+from ...slot_id.pictures import slot_heat_map
+from ..sheet import save_rows
+from ..usage import Usage
+from .figures import collect
+from .page import page
+from .plan import ADAPTERS, MAIN_ROWS
+from .plots import save_plots
+from .runner import SHOWN, Study
+
+
+def write_report(study: Study, folder: Path) -> dict:
+    """The figures, flat, which are also written to figures.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = collect(study)
+    write_json(folder / "figures.json", figures, sort_keys=True)
+    save_plots(figures, folder)
+    save_sheet(study, folder / "sheet.jpg")
+    save_heat_map(study, folder / "slots.jpg")
+    text = page(figures, {path.name for path in folder.iterdir()})
+    unfinished = folder / ".README.part"
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(folder / "README.md")
+    return figures
+
+
+def save_sheet(study: Study, path: Path) -> None:
+    """The main rows' first people in their first scene; of rows with two seeds, the first one's clips."""
+    judged = {row.name: study.judged(row, make=False) for row in MAIN_ROWS}
+    rows = {name: torch.from_numpy(values["frames"][:, 0]).float() / 255 for name, values in judged.items() if values}
+    if rows:
+        save_rows(rows, study.judgement.subjects[:SHOWN], path)
+
+
+def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
+    """Where each slot of `full` reads, in a few latent frames of one reference; a column a slot, a row a frame."""
+    folder, _ = study.adapter_folder(ADAPTERS["full"], 0)
+    if not (folder / "adapter.safetensors").is_file():
+        return
+    studio = study.judgement.studio
+    latents, _ = studio.reference(study.judgement.subjects[0], Usage().reference)
+    with torch.no_grad():
+        assignment = load_adapter(folder / "adapter.safetensors").encoder(latents).assignment
+    strips = slot_heat_map(assignment)  # (T', H, S W, 3)
+    chosen = strips[torch.linspace(0, len(strips) - 1, count).round().long()]
+    picture = (chosen.flatten(0, 1) * 255).round().byte().numpy()
+    temporary = path.with_suffix(".part.jpg")
+    Image.fromarray(picture).save(temporary, quality=88)
+    temporary.replace(path)

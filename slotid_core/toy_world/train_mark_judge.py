@@ -1,0 +1,102 @@
+"""Training of the judge of marks, on drawings of people who look around, half of them through the VAE."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+from tqdm import tqdm
+
+from ..wan.vae import WanVAE
+from .evaluate import PER_SEED, held_out, through_vae
+from .family import WEIGHTS, load_vae
+from .judges import MarkJudge, marks_in_view
+from .person import HELD_OUT_FROM, MARKS, sample_person
+from .render import render_clips
+from .scene import LOOK_AROUND, Scene, sample_scene
+from .train_judges import WINDOW, Drawings, soften
+from .training_loop import Schedule, load_trained, train
+
+
+@dataclass(frozen=True)
+class MarkJudgeTraining:
+    """As the clip judge: the clips of a step come from a window that moves `new_clips` on."""
+
+    steps: int = 1500
+    batch: int = 16
+    new_clips: int = 2
+    learning_rate: float = 1e-3
+    bfloat16: bool = True
+    save_every: int = 200
+    weights: str = ""
+
+    def parts(self) -> Path:
+        return Path(self.weights) if self.weights else WEIGHTS
+
+
+def turn_of(scene: Scene) -> float:
+    """1 if somebody who looks around turns to the right in this scene, else -1."""
+    return 1.0 if math.sin(2 * math.pi * scene.phase) >= 0 else -1.0
+
+
+def train_mark_judge(folder: Path, config: MarkJudgeTraining | None = None, device: str = "cpu") -> MarkJudge:
+    config = config or MarkJudgeTraining()
+    torch.manual_seed(0)
+    judge = MarkJudge()
+    drawings = Drawings(load_vae(config.parts()), config.bfloat16, LOOK_AROUND)
+
+    def draw_clips(step: int):
+        first = config.new_clips * step
+        rng = np.random.default_rng((step, 47))
+        seeds = [int(seed) for seed in rng.integers(first, first + WINDOW, size=config.batch)]
+        clips = torch.stack([drawings(seed) for seed in seeds]).float() / 255
+        clips = rearrange(soften(clips.flatten(0, 1), step), "(b t) h w c -> b t h w c", b=config.batch)
+        turns = [turn_of(sample_scene(seed, LOOK_AROUND)) for seed in seeds]
+        seen = [marks_in_view(sample_person(seed), turn) for seed, turn in zip(seeds, turns, strict=True)]
+        return clips, torch.tensor(seen).float(), (torch.tensor(turns) > 0).float()
+
+    def loss_of(step: int, clips: Tensor, seen: Tensor, right: Tensor):
+        told = judge(clips)
+        marks = F.binary_cross_entropy_with_logits(told["marks"], seen)
+        turn = F.binary_cross_entropy_with_logits(told["turn"], right)
+        figures = {"marks_right": ((told["marks"] > 0) == (seen > 0)).float().mean().item()}
+        return marks + turn, {**figures, "turn_right": ((told["turn"] > 0) == (right > 0)).float().mean().item()}
+
+    schedule = Schedule(config.steps, config.learning_rate)
+    train("mark_judge", judge, draw_clips, loss_of, schedule, folder, config.save_every, device=device)
+    return judge
+
+
+def finish_mark_judge(folder: Path, config: MarkJudgeTraining, seed: int):
+    judge = MarkJudge()
+    steps = load_trained(folder, "mark_judge", judge)
+    judge = judge.eval()
+    figures = evaluate_mark_judge(judge, None, seed) | evaluate_mark_judge(judge, load_vae(config.parts()), seed)
+    return judge.state_dict(), steps, figures
+
+
+@torch.no_grad()
+def evaluate_mark_judge(judge: MarkJudge, vae: WanVAE | None, seed: int = 0, num_clips: int = 160) -> dict[str, float]:
+    """Shares of turns and of marks told rightly; of a mark, the mean over clips that show it and clips that do not."""
+    people, _ = held_out(seed, num_clips)
+    scenes = [sample_scene(HELD_OUT_FROM + seed * PER_SEED + number, LOOK_AROUND) for number in range(num_clips)]
+    told: dict[str, list[Tensor]] = {"marks": [], "turn": []}
+    for start in tqdm(range(0, num_clips, 4), desc="mark judge"):
+        clips = through_vae(render_clips(people[start : start + 4], scenes[start : start + 4]), vae)
+        for name, value in judge(clips).items():
+            told[name].append(value > 0)
+    turns = torch.tensor([turn_of(scene) for scene in scenes])
+    pairs = zip(people, turns.tolist(), strict=True)
+    seen = torch.tensor([marks_in_view(person, turn) for person, turn in pairs])
+    marks = torch.cat(told["marks"])
+    name = "mark_judge" if vae is None else "mark_judge_vae"
+    figures = {f"{name}_turn": (torch.cat(told["turn"]) == (turns > 0)).float().mean().item()}
+    for place, mark in enumerate(MARKS):
+        found, really = marks[:, place], seen[:, place]
+        balanced = (found[really].float().mean() + (~found[~really]).float().mean()) / 2
+        figures[f"{name}_{mark}"] = balanced.item()
+    return figures

@@ -1,0 +1,165 @@
+"""The study: each piece made once, differences paired, and a page in which no number is typed."""
+
+import json
+import re
+
+import pytest
+from dataset_settings import drawn
+from toy_family import ship_random_family
+from training_settings import make_world, write_settings
+from training_settings import settings as training_settings
+
+from slotid_core.config import config_to_dict
+from slotid_core.errors import SlotIDError
+from slotid_core.evaluation import intervals
+from slotid_core.evaluation.__main__ import main
+from slotid_core.evaluation.study.figures import WORTH, joint, verdict
+from slotid_core.evaluation.study.page import page
+from slotid_core.evaluation.study.plan import ABLATION_ROWS, ADAPTERS, CLAIMS, MAIN_ROWS, TRIALS
+from slotid_core.slot_id import TemporalEncoderConfig, TemporalIdentityEncoder
+from slotid_core.training.config import read_config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Everything a study of seconds needs: models, data, settings."""
+    folder = tmp_path_factory.mktemp("study")
+    ship_random_family(folder / "family")
+    world = make_world(folder / "world")
+    run = {"steps": 3, "validate_every": 9, "save_every": 9}
+    write_settings(folder / "training.json", training_settings(world, run=run))
+    files = {
+        "vae": str(folder / "family/vae.safetensors"),
+        "text_encoder": str(folder / "family/text_encoder.safetensors"),
+    }
+    write_settings(folder / "data.json", config_to_dict(drawn(files, people=4, clips_per_person=1)))
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rough_intervals():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intervals, "RESAMPLES", 50)
+        yield
+
+
+def study(folder, *arguments: str) -> dict:
+    options = [
+        "--threads", "1", "study", "--config", folder / "training.json", "--data", folder / "data.json",
+        "--output", folder / "output", "--page", folder / "page", "--weights", folder / "family", "--people", "2",
+    ]  # fmt: skip
+    assert main([str(option) for option in (*options, *arguments)]) == 0
+    return json.loads((folder / "page" / "figures.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def figures(folder):
+    study(folder, "--parts", "main,trials", "--rows", "base,full,ceiling,as trained,shuffled")
+    return study(folder, "--parts", "ablations", "--rows", "full third,frames shuffled")
+
+
+def test_what_is_finished_has_figures_and_what_is_not_has_none(figures):
+    for row in ("main.base", "main.full", "main.ceiling", "trial.as_trained", "trial.shuffled", "ablation.full_third"):
+        for name in ("similarity", "action", "marks"):
+            if f"{row}.{name}" in figures or name != "marks":  # two people may not show a mark and none
+                assert figures[f"{row}.{name}.low"] <= figures[f"{row}.{name}"] <= figures[f"{row}.{name}.high"]
+    assert not any(key.startswith(("main.anchor", "ablation.no_FiLM")) for key in figures)
+    difference = figures["ablation.frames_shuffled.similarity"] - figures["ablation.full_third.similarity"]
+    assert figures["ablation.frames_shuffled.similarity.difference"] == pytest.approx(difference)
+    assert figures["claim.Sinkhorn_routing_is_better_than_softmax"] == "not run"
+    assert figures["protocol.steps"] == 3 and figures["protocol.third"] == 1
+    assert 0 <= figures["slots.full.entropy"] <= 1 and "slots.12_slots.entropy" not in figures
+
+
+def test_a_piece_is_made_once(folder, figures):
+    made = sorted(path for path in (folder / "output").rglob("*.safetensors"))
+    times = [path.stat().st_mtime_ns for path in made]
+    assert study(folder, "--parts", "main", "--rows", "base,full,ceiling") == figures
+    assert sorted((folder / "output").rglob("*.safetensors")) == made
+    assert [path.stat().st_mtime_ns for path in made] == times
+    names = {path.parent.name.rsplit("-", 2)[0] for path in made if path.name == "adapter.safetensors"}
+    assert names == {"full", "full_third", "frames_shuffled"}
+    assert (folder / "world" / "data_shuffled" / "manifest.json").is_file()
+
+
+def test_no_number_in_the_page_is_typed(folder, figures):
+    """The page of other figures has other numbers, and all of its numbers."""
+    text = (folder / "page" / "README.md").read_text()
+    assert page(figures, {path.name for path in (folder / "page").iterdir()}) == text
+    assert {"README.md", "figures.json", "sheet.jpg", "slots.jpg", "main.png"} <= {
+        p.name for p in (folder / "page").iterdir()
+    }
+    marked = {key: 7777.777 if isinstance(value, float) else value for key, value in figures.items()}
+    text = page(marked, set())
+    for rows in TRIALS.values():
+        for row in rows:
+            text = text.replace(f"| {row.name} |", "|")  # a trial's settings are its name
+    assert set(re.findall(r"\d+\.\d{2,}", text)) == {"7777.777"}
+
+
+def test_the_page_of_nothing_says_that_nothing_was_run():
+    protocol = dict.fromkeys(("people", "prompts", "seed", "steps", "third", "batch", "reference", "worth"), 1)
+    text = page({f"protocol.{name}": value for name, value in protocol.items()}, set())
+    for row in (*MAIN_ROWS, *ABLATION_ROWS):
+        assert f"| {row.name} | not run |" in text
+    for claim in CLAIMS:
+        assert f"| {claim.says} | **not run** | not run |" in text
+
+
+def test_every_adapter_of_the_plan_can_be_built(folder):
+    from slotid_core.slot_id import SlotIDAdapter
+    from slotid_core.training.slot_id import adapter_config
+    from slotid_core.wan import WanConfig, WanModel
+
+    backbone = WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=2, num_heads=1))
+    told = {}
+    for name, adapter in ADAPTERS.items():
+        settings = read_config(folder / "training.json", list(adapter.changes))
+        told[name] = SlotIDAdapter(adapter_config(settings.adapter, backbone)).config
+        assert adapter.budget == "full" or adapter.reference != "other clip" or adapter.changes or name == "full third"
+    kinds = [told[name] for name, adapter in ADAPTERS.items() if adapter.changes]
+    assert len({repr(kind) for kind in kinds}) == len(kinds)  # each changes something, and something else
+
+
+def test_rows_and_claims_name_what_exists():
+    rows = [row.name for row in (*MAIN_ROWS, *ABLATION_ROWS, *(r for rows in TRIALS.values() for r in rows))]
+    assert len(set(rows)) == len(rows)
+    assert {claim.better for claim in CLAIMS} | {claim.worse for claim in CLAIMS} <= {*rows, "as trained"}
+
+
+def test_verdicts():
+    assert verdict((0.01, 0.2)) == "held"
+    assert verdict((-0.2, WORTH / 2)) == "not held"
+    assert verdict((-0.2, 0.2)) == "undecided"
+    assert verdict(None) == verdict((float("nan"), float("nan"))) == "not run"
+    assert joint(["held", "held"]) == "held" and joint(["held", "undecided"]) == "undecided"
+    assert joint(["undecided", "not held"]) == "not held" and joint(["not held", "not run"]) == "not run"
+
+
+def test_slots_that_share_nothing_and_slots_that_share_all(monkeypatch):
+    import torch
+
+    from slotid_core.evaluation.study import slot_behaviour
+    from slotid_core.slot_id import IdentityStream
+
+    def told(assignment, tokens):
+        stream = IdentityStream(tokens, torch.zeros(1, 4), assignment)
+        return {
+            k: v.item()
+            for k, v in slot_behaviour.behaviour(lambda latents: stream, torch.zeros(1, 16, 1, 2, 2)).items()
+        }
+
+    turns = torch.zeros(1, 2, 3, 2, 2)
+    turns[:, 0, ::2], turns[:, 1, 1::2] = 1, 1  # every patch goes to the other slot in each frame
+    assert told(turns, torch.eye(2)[None]) == pytest.approx({"entropy": 0, "cosine": 0, "change": 1})
+    even = torch.full((1, 2, 3, 2, 2), 0.5)
+    assert told(even, torch.ones(1, 2, 2)) == pytest.approx({"entropy": 1, "cosine": 1, "change": 0})
+    one = slot_behaviour.behaviour(
+        TemporalIdentityEncoder(TemporalEncoderConfig(16, width=32, num_heads=2)), torch.randn(2, 16, 3, 4, 4)
+    )
+    assert all(values.shape == (2,) and (values >= -1).all() and (values <= 1).all() for values in one.values())
+
+
+def test_unknown_rows_are_refused(folder):
+    with pytest.raises(SlotIDError, match="fulll"):
+        study(folder, "--rows", "fulll")
