@@ -41,8 +41,17 @@ TRAININGS = {
     "clip_judge": ({"steps": 20, "batch": 2, "save_every": 12}, ("clip_judge",)),
     "mark_judge": ({"steps": 20, "batch": 2, "save_every": 12}, ("mark_judge",)),
     "dit": (
-        {"width": 128, "ffn_width": 128, "layers": 1, "clips": 4, "steps": 20, "batch": 2, "save_every": 12},
-        ("dit",),
+        {
+            "width": 128,
+            "ffn_width": 128,
+            "layers": 1,
+            "clips": 4,
+            "steps": 8,
+            "motion_steps": 12,
+            "batch": 2,
+            "save_every": 4,
+        },
+        ("dit", "dit_motion"),
     ),
 }
 TRAIN = """
