@@ -22,6 +22,7 @@ def toy(pack_module):
     )
 
 
+@torch.inference_mode()
 def test_it_rebuilds_held_out_clips_as_the_manifest_says(toy, pack_module):
     vae, manifest = toy
     evaluate, render = pack_module("slotid_core.toy_world.evaluate"), pack_module("slotid_core.toy_world.render")
@@ -40,6 +41,7 @@ def test_it_rebuilds_held_out_clips_as_the_manifest_says(toy, pack_module):
 
 
 @pytest.mark.slow
+@torch.inference_mode()
 def test_64_held_out_clips_come_back_at_30_decibels_with_wan_statistics(toy, pack_module):
     vae, manifest = toy
     evaluate, render = pack_module("slotid_core.toy_world.evaluate"), pack_module("slotid_core.toy_world.render")

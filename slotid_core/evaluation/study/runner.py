@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -58,25 +59,25 @@ class Study:
         self.settings, self.say = settings, say
         self.base = read_config(settings.training, list(settings.overrides))
         self.models = self._content(MODELS)
-        self.judges = self._content(JUDGES)
-        self._judgement: Judgement | None = None
         self._places: dict[tuple[str, int], tuple[Path, TrainingConfig]] = {}
         self._rows: dict[tuple[str, int], Judged] = {}
 
     def _content(self, parts: tuple[str, ...]) -> str:
         return digest(*(part_path(part, self.settings.weights).read_bytes() for part in parts))
 
+    @cached_property
+    def judges(self) -> str:
+        return self._content(JUDGES)
+
     @property
     def third(self) -> int:
         return round(self.base.run.steps / 3)
 
-    @property
+    @cached_property
     def judgement(self) -> Judgement:
-        if self._judgement is None:
-            s = self.settings
-            subjects = subjects_of(s.seed, s.people, s.prompts, look_around=True)
-            self._judgement = Judgement(Studio(None, Usage(), s.weights), subjects, s.seed)
-        return self._judgement
+        s = self.settings
+        subjects = subjects_of(s.seed, s.people, s.prompts, look_around=True)
+        return Judgement(Studio(None, Usage(), s.weights), subjects, s.seed)
 
     def data(self, reference: str) -> Path:
         """Prepared people whose face clips are of this kind; prepared now if they are not there."""
