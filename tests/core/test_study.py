@@ -80,6 +80,7 @@ def test_a_piece_is_made_once(folder, figures):
     names = {path.parent.name.rsplit("-", 2)[0] for path in made if path.name == "adapter.safetensors"}
     assert names == {"full", "full_third", "frames_shuffled"}
     assert (folder / "world" / "data_shuffled" / "manifest.json").is_file()
+    assert not (folder / "world" / "data_same_clip").exists()  # nothing asked for a row that needs it
 
 
 def test_no_number_in_the_page_is_typed(folder, figures):

@@ -42,13 +42,13 @@ def save_sheet(study: Study, path: Path) -> None:
 
 def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
     """Where each slot of `full` reads, in a few latent frames of one reference; a column a slot, a row a frame."""
-    folder, _ = study.adapter_folder(ADAPTERS["full"], 0)
-    if not (folder / "adapter.safetensors").is_file():
+    adapter = study.adapter_file(ADAPTERS["full"])
+    if adapter is None:
         return
     studio = study.judgement.studio
     latents, _ = studio.reference(study.judgement.subjects[0], Usage().reference)
     with torch.no_grad():
-        assignment = load_adapter(folder / "adapter.safetensors").encoder(latents).assignment
+        assignment = load_adapter(adapter).encoder(latents).assignment
     strips = slot_heat_map(assignment)  # (T', H, S W, 3)
     chosen = strips[torch.linspace(0, len(strips) - 1, count).round().long()]
     picture = (chosen.flatten(0, 1) * 255).round().byte().numpy()

@@ -80,18 +80,28 @@ class Study:
         return Judgement(Studio(None, Usage(), s.weights), subjects, s.seed)
 
     def data(self, reference: str) -> Path:
-        """Prepared people whose face clips are of this kind; prepared now if they are not there."""
+        """Folder of people whose face clips are of this kind."""
         folder = Path(self.base.data.train)
         if reference != "other clip":
             folder = folder.with_name(f"{folder.name}_{reference.replace(' ', '_')}")
+        return folder
+
+    def prepare(self, reference: str) -> None:
+        folder = self.data(reference)
         if not (folder / MANIFEST).is_file():
             config = read_data_config(self.settings.data)
             self.say(f"preparing {folder}")
             prepare_dataset(replace(config, toy_world=replace(config.toy_world, reference=reference)), folder)
-        return folder
 
-    def adapter_folder(self, adapter: Trained, seed: int) -> tuple[Path, TrainingConfig]:
-        """Where an adapter of the plan lies, by everything that makes it what it is, and its settings."""
+    def adapter_file(self, adapter: Trained, seed: int = 0) -> Path | None:
+        """An adapter of the plan, or None if it has not been trained."""
+        if not (self.data(adapter.reference) / MANIFEST).is_file():
+            return None
+        path = self.place(adapter, seed)[0] / "adapter.safetensors"
+        return path if path.is_file() else None
+
+    def place(self, adapter: Trained, seed: int) -> tuple[Path, TrainingConfig]:
+        """Folder of an adapter, by everything that makes it what it is, and its settings; the data must be there."""
         if (adapter.name, seed) not in self._places:
             self._places[adapter.name, seed] = self._place(adapter, seed)
         return self._places[adapter.name, seed]
@@ -112,7 +122,8 @@ class Study:
         Raises:
             Stopped: a signal came while it was trained.
         """
-        folder, settings = self.adapter_folder(adapter, seed)
+        self.prepare(adapter.reference)
+        folder, settings = self.place(adapter, seed)
         path = folder / "adapter.safetensors"
         if not path.is_file():
             self.say(f"training {adapter.name}, seed {seed}, {settings.run.steps} steps: {folder}")
@@ -138,10 +149,10 @@ class Study:
             return self._rows[row.name, seed]
         adapter = None
         if row.adapter is not None:
-            folder, _ = self.adapter_folder(ADAPTERS[row.adapter], seed)
-            if not make and not (folder / "adapter.safetensors").is_file():
+            trained = ADAPTERS[row.adapter]
+            adapter = self.trained(trained, seed) if make else self.adapter_file(trained, seed)
+            if adapter is None:
                 return None
-            adapter = self.trained(ADAPTERS[row.adapter], seed)
         s = self.settings
         facts = {
             "adapter": load_adapter(adapter).fingerprint if adapter else row.name, "usage": asdict(row.usage),
@@ -149,7 +160,7 @@ class Study:
             "models": self.models, "judges": self.judges,
         }  # fmt: skip
         key = digest(json.dumps(facts, sort_keys=True).encode())
-        path = s.output / "judged" / f"{slug(row.name)}-{seed}-{key}.safetensors"
+        path = s.output / "judged" / f"{slug(row.adapter or row.name)}-{seed}-{key}.safetensors"
         if not path.is_file():
             if not make:
                 return None
@@ -172,13 +183,13 @@ class Study:
 
     def slots(self, adapter: Trained, seed: int = 0) -> Judged | None:
         """How the slots of a trained adapter read the references of the study's people; None without it, or slots."""
-        folder, _ = self.adapter_folder(adapter, seed)
-        if not (folder / "adapter.safetensors").is_file():
+        trained = self.adapter_file(adapter, seed)
+        if trained is None:
             return None
-        encoder = load_adapter(folder / "adapter.safetensors").encoder
+        encoder = load_adapter(trained).encoder
         if encoder is None or encoder.config.architecture != "slots":
             return None
-        path = folder / "slots.safetensors"
+        path = trained.with_name("slots.safetensors")
         if not path.is_file():
             studio, reference = self.judgement.studio, Usage().reference
             latents = [studio.reference(subject, reference)[0] for subject in self.judgement.subjects]
