@@ -3,7 +3,7 @@
 One block of full width; lite adapts every second block, so in a whole step it costs half of what it does here. With a
 GPU, 81 frames of 832 x 480 in bfloat16; without one a single small frame in float32, where the share of the added
 attention is larger than in a video. `python -m benchmarks.lynx_in_a_step --video` takes the 81 frames on a CPU too,
-every variant twice, in about half an hour.
+every variant twice, in about an hour of one core.
 """
 
 import sys

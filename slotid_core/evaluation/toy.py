@@ -39,7 +39,7 @@ class Judgement:
     """Judges clips against the people that they should show."""
 
     def __init__(self, studio: Studio, subjects: list[Subject], seed: int):
-        self.studio, self.subjects = studio, subjects
+        self.subjects = subjects
         self.faces, self.scenes = load_face_judge(studio.weights), load_clip_judge(studio.weights)
         self.marks = load_mark_judge(studio.weights) if has_part("mark_judge", studio.weights) else None
         first = HELD_OUT_FROM + seed * PER_SEED + SCENE_OFFSET + PER_SEED // 4

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 from ..errors import SlotIDError
@@ -42,7 +40,9 @@ class Reference:
     def of_portrait(self, frames: Tensor, seed: int) -> Tensor:
         """Frames (T, H, W, 3) in [0, 1], worsened."""
         if self.blur:
-            frames = gaussian_blur(frames, self.blur)
+            from skimage.filters import gaussian  # takes a second to import
+
+            frames = torch.from_numpy(gaussian(frames.numpy(), (0, self.blur, self.blur, 0), mode="nearest"))
         if self.noise:
             generator = torch.Generator().manual_seed(seed)
             frames = frames + self.noise * torch.randn(frames.shape, generator=generator)
@@ -63,15 +63,3 @@ class Usage:
     start: float = 0.0
     end: float = 1.0
     reference: Reference = field(default_factory=Reference)
-
-
-def gaussian_blur(frames: Tensor, sigma: float) -> Tensor:
-    """Frames (T, H, W, 3) -> the same, blurred; borders are continued."""
-    radius = max(1, round(3 * sigma))
-    offsets = torch.arange(-radius, radius + 1, dtype=frames.dtype)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    x = rearrange(frames, "t h w c -> (t c) 1 h w")
-    x = F.pad(x, (radius, radius, radius, radius), mode="replicate")
-    x = F.conv2d(F.conv2d(x, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
-    return rearrange(x, "(t c) 1 h w -> t h w c", c=frames.shape[-1])

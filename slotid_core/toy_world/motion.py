@@ -76,8 +76,17 @@ def _act_nod(person: Person, t, phase, pose) -> None:
     pose["pitch"] = (0.08 + 0.3 * person.nod_amplitude) * np.sin(2 * math.pi * cycles * t)
 
 
+def turn_of(scene: Scene) -> float:
+    """1 if somebody who looks around turns to the right in this scene, else -1."""
+    return _direction(2 * math.pi * scene.phase)
+
+
+def _direction(phase: float) -> float:
+    return 1.0 if math.sin(phase) >= 0 else -1.0
+
+
 def _act_look_around(person: Person, t, phase, pose) -> None:
-    direction = 1.0 if math.sin(phase) >= 0 else -1.0
+    direction = _direction(phase)
     pose["yaw"] = pose["yaw"] * 0.5 + 0.85 * direction * np.sin(math.pi * t * CLIP_FRAMES / (CLIP_FRAMES - 1))
 
 

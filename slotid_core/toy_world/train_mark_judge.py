@@ -1,6 +1,5 @@
 """Training of the judge of marks, on drawings of people who look around, half of them through the VAE."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,34 +12,22 @@ from tqdm import tqdm
 
 from ..wan.vae import WanVAE
 from .evaluate import PER_SEED, held_out, through_vae
-from .family import WEIGHTS, load_vae
+from .family import load_vae
 from .judges import MarkJudge, marks_in_view
+from .motion import turn_of
 from .person import HELD_OUT_FROM, MARKS, sample_person
 from .render import render_clips
-from .scene import LOOK_AROUND, Scene, sample_scene
-from .train_judges import WINDOW, Drawings, soften
+from .scene import LOOK_AROUND, sample_scene
+from .train_judges import WINDOW, ClipJudgeTraining, Drawings, soften
 from .training_loop import Schedule, load_trained, train
 
 
 @dataclass(frozen=True)
-class MarkJudgeTraining:
-    """As the clip judge: the clips of a step come from a window that moves `new_clips` on."""
+class MarkJudgeTraining(ClipJudgeTraining):
+    """As the clip judge's, and shorter."""
 
     steps: int = 1500
-    batch: int = 16
     new_clips: int = 2
-    learning_rate: float = 1e-3
-    bfloat16: bool = True
-    save_every: int = 200
-    weights: str = ""
-
-    def parts(self) -> Path:
-        return Path(self.weights) if self.weights else WEIGHTS
-
-
-def turn_of(scene: Scene) -> float:
-    """1 if somebody who looks around turns to the right in this scene, else -1."""
-    return 1.0 if math.sin(2 * math.pi * scene.phase) >= 0 else -1.0
 
 
 def train_mark_judge(folder: Path, config: MarkJudgeTraining | None = None, device: str = "cpu") -> MarkJudge:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...slot_id import GateSchedule
+from ..train_rows import CHANGES
 from ..usage import Reference, Usage
 
 Budget = Literal["full", "third"]
@@ -43,12 +44,7 @@ class Claim:
 MAIN_SEEDS = 2
 
 # Adapters, in the order in which they are trained. `full third` is what ablations are compared with.
-MAIN = (
-    Trained("full"),
-    Trained("anchor", ("adapter.encoder=null",)),
-    Trained("mean_latent", ("adapter.anchor=null", "adapter.encoder.architecture=mean_latent")),
-    Trained("slots", ("adapter.anchor=null",)),
-)
+MAIN = tuple(Trained(row, CHANGES[row]) for row in ("full", "anchor", "mean_latent", "slots"))
 THIRD = Trained("full third", budget="third")
 ABLATIONS = (
     Trained("softmax routing", ("adapter.encoder.reader.routing=softmax",), "third"),

@@ -37,7 +37,7 @@ def save_sheet(study: Study, path: Path) -> None:
     judged = {row.name: study.judged(row, make=False) for row in MAIN_ROWS}
     rows = {name: torch.from_numpy(values["frames"][:, 0]).float() / 255 for name, values in judged.items() if values}
     if rows:
-        save_rows(rows, study.judgement.subjects[:SHOWN], path)
+        save_rows(rows, study.subjects[:SHOWN], path)
 
 
 def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
@@ -45,8 +45,7 @@ def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
     adapter = study.adapter_file(ADAPTERS["full"])
     if adapter is None:
         return
-    studio = study.judgement.studio
-    latents, _ = studio.reference(study.judgement.subjects[0], Usage().reference)
+    latents, _ = study.studio.reference(study.subjects[0], Usage().reference)
     with torch.no_grad():
         assignment = load_adapter(adapter).encoder(latents).assignment
     strips = slot_heat_map(assignment)  # (T', H, S W, 3)

@@ -19,7 +19,7 @@ from ...toy_world.family import WEIGHTS, part_path
 from ...training.config import TrainingConfig, config_to_json, read_config
 from ...training.loop import train
 from ...weights import read_header, read_tensors, save_weights
-from ..rows import Studio
+from ..rows import Studio, Subject
 from ..toy import Judgement, subjects_of
 from ..usage import Usage
 from .plan import ADAPTERS, Row, Trained
@@ -74,10 +74,17 @@ class Study:
         return round(self.base.run.steps / 3)
 
     @cached_property
-    def judgement(self) -> Judgement:
+    def subjects(self) -> list[Subject]:
         s = self.settings
-        subjects = subjects_of(s.seed, s.people, s.prompts, look_around=True)
-        return Judgement(Studio(None, Usage(), s.weights), subjects, s.seed)
+        return subjects_of(s.seed, s.people, s.prompts, look_around=True)
+
+    @cached_property
+    def studio(self) -> Studio:
+        return Studio(None, Usage(), self.settings.weights)
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        return Judgement(self.studio, self.subjects, self.settings.seed)
 
     def data(self, reference: str) -> Path:
         """Folder of people whose face clips are of this kind."""
@@ -171,12 +178,11 @@ class Study:
         return self._rows[row.name, seed]
 
     def _judge(self, row: Row, adapter: Path | None, path: Path, facts: dict) -> None:
-        judgement, seed = self.judgement, self.settings.seed
         if row.name == "ceiling":
-            clips = torch.stack([judgement.studio.real(subject) for subject in judgement.subjects])
+            clips = torch.stack([self.studio.real(subject) for subject in self.subjects])
         else:
-            clips = judgement.studio.generated(adapter, judgement.subjects, seed, row.usage, row.with_identity)
-        told = {name: torch.from_numpy(values) for name, values in judgement.judge(clips).items()}
+            clips = self.studio.generated(adapter, self.subjects, self.settings.seed, row.usage, row.with_identity)
+        told = {name: torch.from_numpy(values) for name, values in self.judgement.judge(clips).items()}
         frames = clips[:SHOWN, :1, :: clips.shape[2] // 2]  # the first, the middle and the last
         told["frames"] = (frames * 255).round().to(torch.uint8)
         save_weights(path, told, {"kind": KIND, "version": VERSION, **facts})
@@ -189,10 +195,9 @@ class Study:
         encoder = load_adapter(trained).encoder
         if encoder is None or encoder.config.architecture != "slots":
             return None
-        path = trained.with_name("slots.safetensors")
+        path = trained.with_name(f"slots-{self.settings.people}-{self.settings.seed}.safetensors")
         if not path.is_file():
-            studio, reference = self.judgement.studio, Usage().reference
-            latents = [studio.reference(subject, reference)[0] for subject in self.judgement.subjects]
+            latents = [self.studio.reference(subject, Usage().reference)[0] for subject in self.subjects]
             told = {name: torch.from_numpy(values) for name, values in behaviour(encoder, torch.cat(latents)).items()}
             save_weights(path, told, {"kind": KIND, "version": VERSION})
         return {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
