@@ -13,7 +13,7 @@ def config_from_dict(config_class: type[Config], values: dict) -> Config:
     """Build `config_class` from `values`, nested dataclasses included; lists become tuples where declared.
 
     Raises:
-        SlotIDError: an unknown or missing key, named together with the keys that exist.
+        SlotIDError: an unknown or missing key, named together with the keys that exist, or a value of another type.
     """
     fields = {field.name: field for field in dataclasses.fields(config_class)}
     unknown = sorted(set(values) - set(fields))
@@ -24,7 +24,7 @@ def config_from_dict(config_class: type[Config], values: dict) -> Config:
         )
     hints = typing.get_type_hints(config_class)
     try:
-        return config_class(**{name: _convert(hints[name], value) for name, value in values.items()})
+        return config_class(**{name: _convert(hints[name], value, name) for name, value in values.items()})
     except TypeError as error:
         raise SlotIDError(f"{config_class.__name__} cannot be built from {values!r}: {error}") from error
 
@@ -34,7 +34,7 @@ def config_to_dict(config) -> dict:
     return dataclasses.asdict(config)
 
 
-def _convert(hint, value):
+def _convert(hint, value, name: str):
     if value is None:
         return None
     options = [hint]
@@ -45,5 +45,24 @@ def _convert(hint, value):
             return config_from_dict(option, value)
         if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
             inner = typing.get_args(option)[0]
-            return tuple(_convert(inner, item) for item in value)
+            return tuple(_convert(inner, item, name) for item in value)
+    if len(options) == 1:
+        return _checked(options[0], value, name)
+    return value
+
+
+def _checked(kind, value, name: str):
+    """A number, switch, text or choice of the declared kind; whatever else is declared passes."""
+    if typing.get_origin(kind) is typing.Literal:
+        if value not in typing.get_args(kind):
+            raise SlotIDError(f"{name} is one of {', '.join(map(repr, typing.get_args(kind)))}; got {value!r}.")
+        return value
+    if kind is float and isinstance(value, str):  # YAML reads 1e-3, without a point, as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    fits = {float: (int, float), int: int, bool: bool, str: str}.get(kind)
+    if fits is not None and (not isinstance(value, fits) or (isinstance(value, bool) and kind is not bool)):
+        raise SlotIDError(f"{name} must be of type {kind.__name__}; got {value!r}.")
     return value

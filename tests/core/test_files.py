@@ -192,3 +192,12 @@ def test_config_round_trip_and_unknown_keys():
     values["encoder"]["reader"]["num_slot"] = 3
     with pytest.raises(SlotIDError, match="'num_slot'"):
         config_from_dict(AdapterConfig, values)
+
+
+def test_a_setting_of_another_type_is_named():
+    assert config_from_dict(GateSchedule, {"low": "1e-1"}).low == 0.1  # as YAML reads it
+    for name, value in [("low", "little"), ("low", True), ("family", "square")]:
+        with pytest.raises(SlotIDError, match=f"^{name} .*{value}"):
+            config_from_dict(GateSchedule, {name: value})
+    with pytest.raises(SlotIDError, match="num_slots must be of type int; got 2.5"):
+        config_from_dict(SlotReaderConfig, {"num_slots": 2.5})
