@@ -54,7 +54,7 @@ class AdapterConfig:
     portrait_size: int = 512
     film_fraction: float = 0.5
     film_rank: int = 16
-    normalize_tokens: bool = True
+    normalize_tokens: bool = False
     gate: GateSchedule = field(default_factory=GateSchedule)
     gate_mode: GateMode = "paper"
     lora: LoRAConfig | None = field(default_factory=LoRAConfig)

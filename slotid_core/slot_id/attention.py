@@ -1,5 +1,6 @@
-"""Spatio-temporal self-attention over a grid of patches, with 3D rotary positions (Slot-ID, section 3.2.3)."""
+"""Attention over a grid of patches: among themselves with 3D rotary positions (Slot-ID, section 3.2.3), and pooled."""
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -35,3 +36,29 @@ class SpatioTemporalBlock(nn.Module):
         q, k = apply_rotary(q, rotary), apply_rotary(k, rotary)
         q, k, v = (rearrange(t, "b l h d -> b h l d") for t in (q, k, v))
         return rearrange(dot_product_attention(q, k, v), "b h l d -> b l (h d)")
+
+
+class AttentionPool(nn.Module):
+    """K learnable queries read the patches with several heads, so that a token can hold more than one mean of them.
+
+    tokens (B, L, D) -> (B, K, D) and the assignment (B, K, L), each patch's weights over queries, which sum to 1.
+    """
+
+    def __init__(self, num_queries: int, width: int, num_heads: int, mlp_ratio: float = 4.0):
+        super().__init__()
+        self.num_heads = num_heads
+        # Logits spread by about 2 at the start: queries that all read the mean stay equal for thousands of steps.
+        self.queries = nn.Parameter(4 * torch.randn(num_queries, width))
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        hidden = int(width * mlp_ratio)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        queries = rearrange(self.queries.to(tokens.dtype), "k (h d) -> h k d", h=self.num_heads)
+        keys, values = rearrange(self.key_value(tokens), "b l (two h d) -> two b h l d", two=2, h=self.num_heads)
+        weights = (queries @ keys.transpose(2, 3) * queries.shape[2] ** -0.5).softmax(dim=3)  # (B, H, K, L)
+        pooled = self.out(rearrange(weights @ values, "b h k d -> b k (h d)"))
+        share = weights.mean(dim=1)
+        return pooled + self.mlp(self.mlp_norm(pooled)), share / share.sum(dim=1, keepdim=True)

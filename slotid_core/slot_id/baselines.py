@@ -22,11 +22,11 @@ class MeanLatentEncoder(nn.Module):
         self.network = nn.Sequential(
             nn.Linear(config.latent_channels, config.width), nn.GELU(), nn.Linear(config.width, config.width)
         )
-        self.readout = _readouts(config)
+        self.readout, self.global_readout = _readouts(config)
 
     def forward(self, latents: Tensor) -> IdentityStream:
         check_latents(latents, self.config.latent_channels, self.config.patch_size)
-        return _stream(self.config, self.readout, self.network(latents.mean((2, 3, 4))), latents)
+        return _stream(self, self.network(latents.mean((2, 3, 4))), latents)
 
 
 class ConvPoolEncoder(nn.Module):
@@ -47,31 +47,30 @@ class ConvPoolEncoder(nn.Module):
                 for _ in range(config.num_layers)
             )
         )
-        self.readout = _readouts(config)
+        self.readout, self.global_readout = _readouts(config)
 
     def forward(self, latents: Tensor) -> IdentityStream:
         check_latents(latents, self.config.latent_channels, self.config.patch_size)
         parts = [latents, temporal_difference(latents)] if self.config.temporal_differences else [latents]
         features = self.layers(self.patch_embedding(torch.cat(parts, dim=1)))
-        return _stream(self.config, self.readout, features.mean((2, 3, 4)), latents)
+        return _stream(self, features.mean((2, 3, 4)), latents)
 
 
-def _readouts(config: TemporalEncoderConfig) -> nn.ModuleDict:
+def _readouts(config: TemporalEncoderConfig) -> tuple[nn.Sequential, nn.Sequential]:
     tokens = config.reader.num_slots * config.model_width
-    return nn.ModuleDict(
-        {
-            "tokens": nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, tokens)),
-            "global_vector": nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, config.global_width)),
-        }
+    return (
+        nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, tokens)),
+        nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, config.global_width)),
     )
 
 
-def _stream(config: TemporalEncoderConfig, readout: nn.ModuleDict, summary: Tensor, latents: Tensor) -> IdentityStream:
+def _stream(encoder: MeanLatentEncoder | ConvPoolEncoder, summary: Tensor, latents: Tensor) -> IdentityStream:
     """summary (B, width) -> a stream; every patch speaks for every token alike."""
+    config = encoder.config
     slots = config.reader.num_slots
     grid = [size // patch for size, patch in zip(latents.shape[2:], config.patch_size, strict=True)]
     return IdentityStream(
-        tokens=rearrange(readout["tokens"](summary), "b (s d) -> b s d", s=slots),
-        global_vector=readout["global_vector"](summary),
+        tokens=rearrange(encoder.readout(summary), "b (s d) -> b s d", s=slots),
+        global_vector=encoder.global_readout(summary),
         assignment=latents.new_full((len(latents), slots, *grid), 1 / slots),
     )

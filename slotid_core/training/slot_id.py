@@ -26,6 +26,7 @@ class SlotIDStrategy(nn.Module):
         self.config = config
         self.model = backbone
         self.adapter = SlotIDAdapter(adapter_config(config.adapter, backbone))
+        start_silent(self.adapter)
         if self.adapter.config.lora is not None:
             add_lora(backbone, self.adapter.config.lora)
         else:
@@ -70,6 +71,18 @@ class SlotIDStrategy(nn.Module):
         if self.adapter.config.lora is not None:
             adapter.lora = exported_lora(with_prefix(tensors, "model."), self.adapter.config.lora)
         save_adapter(path, adapter.half(), facts)
+
+
+def start_silent(adapter: SlotIDAdapter) -> None:
+    """Zero the tokens of an adapter that has learnt nothing, so that training departs from the base model.
+
+    Random tokens do harm at first, and what is learnt first is then to say the same of everybody and be ignored:
+    0.06% of the tokens' variance was between people after 500 steps.
+    """
+    for stream in (adapter.encoder, adapter.anchor):
+        if stream is not None:
+            nn.init.zeros_(stream.readout[-1].weight)
+            nn.init.zeros_(stream.readout[-1].bias)
 
 
 def adapter_config(settings: dict, backbone: WanModel) -> AdapterConfig:

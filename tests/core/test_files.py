@@ -62,8 +62,11 @@ def test_adapter_round_trip_gives_the_same_identity(tmp_path):
     assert loaded.config == adapter.config and loaded.encoder.temperature == 0.35
     assert set(loaded.lora) == set(adapter.lora)
     before, after = encode(adapter), encode(loaded)
+    for name, tensor in adapter.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
     for name in ("image_tokens", "video_tokens", "image_film", "video_film"):
-        assert torch.equal(getattr(before, name), getattr(after, name))
+        # The same weights elsewhere in memory may be multiplied by another kernel.
+        torch.testing.assert_close(getattr(before, name), getattr(after, name), rtol=1e-5, atol=1e-6)
 
 
 def test_fingerprint_follows_content_and_not_the_file(tmp_path):

@@ -17,6 +17,7 @@ from slotid_core.training.checkpoint import checkpoints, latest_checkpoint
 from slotid_core.training.config import TrainingConfig, read_config
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
+from slotid_core.training.validation import with_strangers
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,14 @@ def test_only_adapter_and_lora_train(world, tmp_path):
         trainer.step(step, trainer.batches.rows(step, range(4)), stopping=False)
     changed = {name for name, p in trainer.strategy.named_parameters() if not torch.equal(before[name], p)}
     assert changed and all(name.startswith("adapter.") or ".lora_" in name for name in changed)
+
+
+def test_who_it_is_makes_no_difference_at_the_start(world, tmp_path):
+    trainer = Trainer(config_of(settings(world)), tmp_path, start_processes())
+    batch = trainer.batches.rows(0, range(4))
+    assert torch.equal(trainer.strategy(batch), trainer.strategy(with_strangers(batch)))
+    trainer.step(0, batch, stopping=False)
+    assert not torch.equal(trainer.strategy(batch), trainer.strategy(with_strangers(batch)))
 
 
 def test_kill_and_resume_gives_the_losses_of_an_unbroken_run(world, unbroken, tmp_path):
@@ -192,6 +201,7 @@ from torch.distributed.tensor import DTensor
 from slotid_core.training.config import read_config
 from slotid_core.training.loop import Trainer
 from slotid_core.training.processes import start_processes
+from slotid_core.training.validation import with_strangers
 import torch.distributed as dist
 processes = start_processes()
 trainer = Trainer(read_config(Path({config!r})), Path("unused"), processes)

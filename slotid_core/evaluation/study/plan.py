@@ -58,6 +58,7 @@ ABLATIONS = (
     Trained("1 slot", ("adapter.encoder.reader.num_slots=1",), "third"),
     Trained("12 slots", ("adapter.encoder.reader.num_slots=12",), "third"),
     Trained("no FiLM", ("adapter.film_fraction=0",), "third"),
+    Trained("FiLM in the last half", ("adapter.film_fraction=0.5",), "third"),
     Trained("LoRA on K, V, O", ('adapter.lora.targets=["k", "v", "o"]',), "third"),
     Trained("reference is the clip", (), "third", reference="same clip"),
 )
