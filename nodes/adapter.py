@@ -194,6 +194,15 @@ class SlotIDGateSchedule(io.ComfyNode):
                     default="0:0, 0.5:0.3, 1:1",
                     tooltip="'points' only: noise level:w pairs, both 0 to 1, w never falling as noise rises.",
                 ),
+                io.Float.Input(
+                    "shift",
+                    default=1.0,
+                    min=1.0,
+                    max=20.0,
+                    step=0.5,
+                    tooltip="1 to 20. At 1 the curve is over the noise level; at the flow shift that you sample with "
+                    "(Wan: 3 to 8), over the steps. Raise it if the clip says too little of who it is.",
+                ),
             ],
             outputs=[
                 Gate.Output(display_name="gate", tooltip="For Blend."),
@@ -202,9 +211,9 @@ class SlotIDGateSchedule(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, family, low, high, midpoint, steepness, points) -> io.NodeOutput:
+    def execute(cls, family, low, high, midpoint, steepness, points, shift) -> io.NodeOutput:
         parsed = parse_points(points) if family == "points" else ()
-        gate = GateSchedule(family, low, high, midpoint, steepness, parsed)
+        gate = GateSchedule(family, low, high, midpoint, steepness, parsed, shift)
         return io.NodeOutput(gate, plot_gate(gate))
 
 

@@ -111,9 +111,15 @@ class SlotIDAdapter(nn.Module):
 
     def forward(self, clip_latents: Tensor, portrait_latents: Tensor) -> Identity:
         """Reference latents (B, C, T, H, W) and portrait latents (B, C, 1, H, W) -> the identities of a batch."""
+        return self.identity(*self.streams(clip_latents, portrait_latents))
+
+    def streams(
+        self, clip_latents: Tensor, portrait_latents: Tensor
+    ) -> tuple[IdentityStream | None, IdentityStream | None]:
+        """What the clip and the portrait say, None for a stream that this adapter does not have."""
         video = self.encoder(clip_latents) if self.encoder is not None else None
         image = self.anchor(portrait_latents) if self.anchor is not None else None
-        return self.identity(video, image)
+        return video, image
 
     def identity(
         self,

@@ -24,6 +24,8 @@ class GateSchedule:
         low, high: w at t = 0 and at t = 1, each in [0, 1].
         midpoint: noise level at which the sigmoid is halfway.
         steepness: slope of the sigmoid; 10 hands over within about half of the range.
+        shift: flow shift of the sampling over which the curve is laid. At 1 it is a function of the noise level; at
+            the shift that the model is sampled with, of the share of steps to come, most of which have high noise.
         points: (t, w) pairs in rising t, for "points".
     """
 
@@ -33,6 +35,7 @@ class GateSchedule:
     midpoint: float = 0.5
     steepness: float = 10.0
     points: tuple[tuple[float, ...], ...] = ()
+    shift: float = 1.0
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -41,12 +44,15 @@ class GateSchedule:
             raise SlotIDError(f"The gate needs 0 <= low <= high <= 1; got low={self.low}, high={self.high}.")
         if self.steepness <= 0:
             raise SlotIDError(f"The gate's steepness must be above 0; got {self.steepness}.")
+        if self.shift < 1:
+            raise SlotIDError(f"The gate's shift must be at least 1; got {self.shift}.")
         if self.family == "points":
             check_points(self.points)
 
     def __call__(self, noise_level: Tensor) -> Tensor:
         """noise_level, any shape, values in [0, 1] -> w of the same shape, in float32."""
         t = torch.as_tensor(noise_level).float().clamp(0, 1)
+        t = t / (self.shift - (self.shift - 1) * t)
         if self.family == "points":
             return interpolate(t, self.points)
         if self.family == "constant":

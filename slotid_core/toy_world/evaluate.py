@@ -14,11 +14,21 @@ from ..wan.sampling import euler
 from ..wan.text_encoder import TextEncoder
 from ..wan.vae import LATENT_MEAN, LATENT_STD, WanVAE, denormalize_latents
 from .captions import caption
-from .family import FLOW_SHIFT, has_part, load_clip_judge, load_dit, load_face_judge, load_text_model, load_vae
-from .judges import ClipJudge, FaceJudge, reveals
-from .person import DYNAMICS, HELD_OUT_FROM, Person, sample_person
+from .family import (
+    FLOW_SHIFT,
+    has_part,
+    load_clip_judge,
+    load_dit,
+    load_face_judge,
+    load_mark_judge,
+    load_text_model,
+    load_vae,
+)
+from .judges import ClipJudge, FaceJudge, MarkJudge, marks_in_view, reveals
+from .motion import turn_of
+from .person import DYNAMICS, HELD_OUT_FROM, MARKS, Person, sample_person
 from .render import render_clips
-from .scene import Scene, sample_scene
+from .scene import LOOK_AROUND, Scene, sample_scene
 
 # Seeds of one evaluation; evaluations with different seeds share no person and no scene.
 PER_SEED = 10_000
@@ -150,6 +160,29 @@ def evaluate_clip_judge(judge: ClipJudge, vae: WanVAE | None, seed: int = 0, num
 
 
 @torch.no_grad()
+def evaluate_mark_judge(judge: MarkJudge, vae: WanVAE | None, seed: int = 0, num_clips: int = 160) -> dict[str, float]:
+    """Shares of turns and of marks told rightly; of a mark, the mean over clips that show it and clips that do not."""
+    people, _ = held_out(seed, num_clips)
+    scenes = [sample_scene(HELD_OUT_FROM + seed * PER_SEED + number, LOOK_AROUND) for number in range(num_clips)]
+    told: dict[str, list[Tensor]] = {"marks": [], "turn": []}
+    for start in tqdm(range(0, num_clips, 4), desc="mark judge"):
+        clips = through_vae(render_clips(people[start : start + 4], scenes[start : start + 4]), vae)
+        for name, value in judge(clips).items():
+            told[name].append(value > 0)
+    turns = torch.tensor([turn_of(scene) for scene in scenes])
+    pairs = zip(people, turns.tolist(), strict=True)
+    seen = torch.tensor([marks_in_view(person, turn) for person, turn in pairs])
+    marks = torch.cat(told["marks"])
+    name = "mark_judge" if vae is None else "mark_judge_vae"
+    figures = {f"{name}_turn": (torch.cat(told["turn"]) == (turns > 0)).float().mean().item()}
+    for place, mark in enumerate(MARKS):
+        found, really = marks[:, place], seen[:, place]
+        balanced = (found[really].float().mean() + (~found[~really]).float().mean()) / 2
+        figures[f"{name}_{mark}"] = balanced.item()
+    return figures
+
+
+@torch.no_grad()
 def sample_latents(
     model: WanModel, text: TextEncoder, prompts: list[str], seed: int, steps: int = 20, guidance: float = 4.0
 ) -> Tensor:
@@ -204,6 +237,8 @@ def evaluate_family(folder: Path, seed: int, sheets: Path) -> dict[str, float]:
             figures |= evaluate_face_judge(load_face_judge(folder), vae, seed, picture=picture)
         if has_part("clip_judge", folder):
             figures |= evaluate_clip_judge(load_clip_judge(folder), vae, seed)
+        if has_part("mark_judge", folder):
+            figures |= evaluate_mark_judge(load_mark_judge(folder), vae, seed)
     if all(has_part(part, folder) for part in ("vae", "text_encoder", "clip_judge", "dit")):
         figures |= evaluate_dit(load_dit(folder), folder, seed, sheet=sheets / "dit.png")
     if not figures:

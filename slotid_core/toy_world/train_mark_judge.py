@@ -8,15 +8,12 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
-from tqdm import tqdm
 
-from ..wan.vae import WanVAE
-from .evaluate import PER_SEED, held_out, through_vae
+from .evaluate import evaluate_mark_judge
 from .family import load_vae
 from .judges import MarkJudge, marks_in_view
 from .motion import turn_of
-from .person import HELD_OUT_FROM, MARKS, sample_person
-from .render import render_clips
+from .person import sample_person
 from .scene import LOOK_AROUND, sample_scene
 from .train_judges import WINDOW, ClipJudgeTraining, Drawings, soften
 from .training_loop import Schedule, load_trained, train
@@ -64,26 +61,3 @@ def finish_mark_judge(folder: Path, config: MarkJudgeTraining, seed: int):
     judge = judge.eval()
     figures = evaluate_mark_judge(judge, None, seed) | evaluate_mark_judge(judge, load_vae(config.parts()), seed)
     return judge.state_dict(), steps, figures
-
-
-@torch.no_grad()
-def evaluate_mark_judge(judge: MarkJudge, vae: WanVAE | None, seed: int = 0, num_clips: int = 160) -> dict[str, float]:
-    """Shares of turns and of marks told rightly; of a mark, the mean over clips that show it and clips that do not."""
-    people, _ = held_out(seed, num_clips)
-    scenes = [sample_scene(HELD_OUT_FROM + seed * PER_SEED + number, LOOK_AROUND) for number in range(num_clips)]
-    told: dict[str, list[Tensor]] = {"marks": [], "turn": []}
-    for start in tqdm(range(0, num_clips, 4), desc="mark judge"):
-        clips = through_vae(render_clips(people[start : start + 4], scenes[start : start + 4]), vae)
-        for name, value in judge(clips).items():
-            told[name].append(value > 0)
-    turns = torch.tensor([turn_of(scene) for scene in scenes])
-    pairs = zip(people, turns.tolist(), strict=True)
-    seen = torch.tensor([marks_in_view(person, turn) for person, turn in pairs])
-    marks = torch.cat(told["marks"])
-    name = "mark_judge" if vae is None else "mark_judge_vae"
-    figures = {f"{name}_turn": (torch.cat(told["turn"]) == (turns > 0)).float().mean().item()}
-    for place, mark in enumerate(MARKS):
-        found, really = marks[:, place], seen[:, place]
-        balanced = (found[really].float().mean() + (~found[~really]).float().mean()) / 2
-        figures[f"{name}_{mark}"] = balanced.item()
-    return figures

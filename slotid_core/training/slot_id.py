@@ -1,6 +1,7 @@
 """What is special about training Slot-ID: its modules, its loss, and the file that comes out."""
 
 import os
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +9,14 @@ from torch import Tensor, nn
 from ..config import config_from_dict
 from ..slot_id import AdapterConfig, SlotIDAdapter, save_adapter
 from ..slot_id.denoise import predict_velocity
+from ..slot_id.stream import IdentityStream
 from ..wan import WanModel
 from ..weights import with_prefix
 from .batches import Batch
 from .config import TrainingConfig
 from .lora import add_lora, exported_lora
+
+PIXELS_PER_LATENT = 8  # along a side, of Wan's VAE
 
 
 class SlotIDStrategy(nn.Module):
@@ -27,6 +31,12 @@ class SlotIDStrategy(nn.Module):
         self.model = backbone
         self.adapter = SlotIDAdapter(adapter_config(config.adapter, backbone))
         start_silent(self.adapter)
+        self.portrait_readout = None
+        if config.objective.portrait_weight:
+            settings = self.adapter.config
+            side = settings.portrait_size // PIXELS_PER_LATENT
+            channels = (settings.anchor or settings.encoder).latent_channels
+            self.portrait_readout = nn.Linear(settings.global_width, channels * side**2)
         if self.adapter.config.lora is not None:
             add_lora(backbone, self.adapter.config.lora)
         else:
@@ -46,21 +56,34 @@ class SlotIDStrategy(nn.Module):
         rates = self.config.optimizer.rates
         if name.startswith("model."):
             return rates.lora
-        part = name.split(".")[1]
-        return {"film": rates.film, "anchor": rates.anchor, "image_norm": rates.anchor}.get(part, rates.encoder)
+        _, part, *rest = name.split(".")
+        if "readout" in rest or part in ("video_norm", "image_norm"):
+            return rates.tokens
+        return {"film": rates.film, "anchor": rates.anchor}.get(part, rates.encoder)
 
     def at_step(self, step: int) -> None:
         if self.adapter.encoder is not None:
             self.adapter.encoder.temperature = self.config.objective.temperature(step, self.config.run.steps)
 
     def forward(self, batch: Batch) -> Tensor:
-        """The flow-matching loss of each sample (B,)."""
+        """The loss of each sample (B,): flow matching, and in training mode what else the objective asks for."""
         noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
-        identity = self.adapter(batch.reference, batch.portrait)
+        streams = self.adapter.streams(batch.reference, batch.portrait)
         velocity = predict_velocity(
-            self.model, noisy, batch.noise_level, batch.context, identity, batch.has_identity, batch.token_mask
-        )
-        return (velocity.float() - (batch.noise - batch.video)).square().mean((1, 2, 3, 4))
+            self.model, noisy, batch.noise_level, batch.context, self.adapter.identity(*streams), batch.has_identity,
+            batch.token_mask,
+        )  # fmt: skip
+        loss = (velocity.float() - (batch.noise - batch.video)).square().mean((1, 2, 3, 4))
+        if self.training and self.portrait_readout is not None:
+            loss = loss + self.config.objective.portrait_weight * self.portrait_loss(streams, batch.portrait)
+        return loss
+
+    def portrait_loss(self, streams: Sequence[IdentityStream | None], portrait: Tensor) -> Tensor:
+        """How badly the portrait is read off each stream's global vector (B,): who it is, without the noise in which
+        flow matching says so.
+        """
+        told = [self.portrait_readout(stream.global_vector).float() for stream in streams if stream is not None]
+        return torch.stack([(one - portrait.flatten(1)).square().mean(1) for one in told]).mean(0)
 
     def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:
         """Write an adapter file from trained tensors by parameter name."""

@@ -44,11 +44,13 @@ def validation_batches(
 @torch.no_grad()
 def validate(model: nn.Module, batches: list[Batch], processes: Processes) -> dict[str, float]:
     sums = torch.zeros(3, device=processes.device)
+    model.eval()
     for batch in batches:
         batch = batch.to(processes.device)
         nobody = replace(batch, has_identity=torch.zeros_like(batch.has_identity))
         for place, variant in enumerate((batch, nobody, with_strangers(batch))):
             sums[place] += model(variant).sum()
+    model.train()
     own, without, stranger = processes.mean(sums / max(1, sum(map(len, batches)))).tolist()
     return {
         "validation_loss": own,

@@ -69,7 +69,14 @@ def test_every_node_of_the_pack_runs(client, ran, registered):
         lora_strength=1.0,
     )
     graph["gate"] = node(
-        "SlotIDGateSchedule", family="points", low=0.0, high=1.0, midpoint=0.5, steepness=10.0, points="0:0, 1:0.8"
+        "SlotIDGateSchedule",
+        family="points",
+        low=0.0,
+        high=1.0,
+        midpoint=0.5,
+        steepness=10.0,
+        points="0:0, 1:0.8",
+        shift=5.0,
     )
     graph["ann"]["inputs"]["gate"] = ["gate", 0]
     graph["apply"] = applied("ann", model=("unet", 0))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from slotid_core.errors import SlotIDError
 from slotid_core.slot_id import GateSchedule
+from slotid_core.wan.sampling import noise_levels
 
 unit = st.floats(0, 1)
 
@@ -19,7 +20,8 @@ def schedules(draw):
         levels = sorted(draw(st.sets(st.integers(0, 100), min_size=1, max_size=6)))
         weights = sorted(draw(st.lists(unit, min_size=len(levels), max_size=len(levels))))
         return GateSchedule("points", points=tuple((a / 100, b) for a, b in zip(levels, weights, strict=True)))
-    return GateSchedule(family, low, high, midpoint=draw(unit), steepness=draw(st.floats(0.5, 50)))
+    shape = {"midpoint": draw(unit), "steepness": draw(st.floats(0.5, 50)), "shift": draw(st.floats(1, 12))}
+    return GateSchedule(family, low, high, **shape)
 
 
 @given(schedules())
@@ -33,6 +35,13 @@ def test_gate_stays_in_range_and_never_falls_with_noise(gate):
 def test_ends_are_low_and_high(family):
     gate = GateSchedule(family, 0.2, 0.9)
     assert torch.allclose(gate(torch.tensor([0.0, 1.0])), torch.tensor([0.2, 0.9]), atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 8.0])
+def test_a_shifted_gate_is_the_same_curve_over_the_steps_of_a_shifted_schedule(shift):
+    steps = noise_levels(20, shift)
+    laid_over_steps = GateSchedule("cosine", shift=shift)(steps)
+    torch.testing.assert_close(laid_over_steps, GateSchedule("cosine")(torch.linspace(1, 0, 21)), atol=1e-6, rtol=1e-5)
 
 
 def test_points_interpolate():
@@ -49,6 +58,7 @@ def test_points_interpolate():
         (dict(family="points", points=((0.5, 0.9), (0.6, 0.1))), "never falls"),
         (dict(family="points"), "pairs"),
         (dict(family="sigmoid", steepness=0.0), "steepness"),
+        (dict(shift=0.5), "at least 1; got 0.5"),
     ],
 )
 def test_impossible_gates_are_named(settings, message):

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from training_settings import command, losses, make_world, run, settings, write_settings
 
 from slotid_core.config import config_from_dict
@@ -17,7 +18,7 @@ from slotid_core.training.checkpoint import checkpoints, latest_checkpoint
 from slotid_core.training.config import TrainingConfig, read_config
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
-from slotid_core.training.validation import with_strangers
+from slotid_core.training.validation import validate, with_strangers
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,23 @@ def test_who_it_is_makes_no_difference_at_the_start(world, tmp_path):
     assert torch.equal(trainer.strategy(batch), trainer.strategy(with_strangers(batch)))
     trainer.step(0, batch, stopping=False)
     assert not torch.equal(trainer.strategy(batch), trainer.strategy(with_strangers(batch)))
+
+
+def test_reading_the_portrait_is_learnt_and_is_no_part_of_validation_or_file(world, tmp_path):
+    plain, reading = (
+        Trainer(config_of(settings(world, objective={"portrait_weight": weight})), tmp_path, start_processes())
+        for weight in (0.0, 1.0)
+    )
+    for trainer in (plain, reading):
+        trainer.validation = validate(trainer.model, trainer.validation_data(), trainer.processes)
+    assert plain.validation == reading.validation
+    batch = reading.batches.rows(0, range(4))
+    before = (reading.strategy(batch) - plain.strategy(batch)).mean().item()
+    for step in range(8):
+        reading.step(step, batch, stopping=False)
+    streams = reading.strategy.adapter.streams(batch.reference, batch.portrait)
+    assert reading.strategy.portrait_loss(streams, batch.portrait).mean().item() < 0.9 * before
+    assert not any("portrait" in name for name in load_file(reading.export(8)))
 
 
 def test_kill_and_resume_gives_the_losses_of_an_unbroken_run(world, unbroken, tmp_path):
@@ -201,7 +219,7 @@ from torch.distributed.tensor import DTensor
 from slotid_core.training.config import read_config
 from slotid_core.training.loop import Trainer
 from slotid_core.training.processes import start_processes
-from slotid_core.training.validation import with_strangers
+from slotid_core.training.validation import validate, with_strangers
 import torch.distributed as dist
 processes = start_processes()
 trainer = Trainer(read_config(Path({config!r})), Path("unused"), processes)
