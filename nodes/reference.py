@@ -8,9 +8,10 @@ from ..slotid_core.reference.face_clip import ON_MISSING, make_face_clip
 from ..slotid_core.reference.portrait import select_portrait
 from .face_detector import detector_input, face_detector, model_folders
 from .progress import progress_bar
-from .reference_latents import encode_reference
+from .reference_latents import encode_reference, scaled_to
 from .reference_report import SlotIDReferenceReport
 from .reference_video import CATEGORY, SlotIDLoadReferenceVideo
+from .types import Adapter
 
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "grey": (0.5, 0.5, 0.5), "black": (0.0, 0.0, 0.0)}
 BoundingBox = io.Custom("BOUNDING_BOX")  # core's type since 0.23; older versions have no class for it
@@ -188,6 +189,12 @@ class SlotIDEncodeReference(io.ComfyNode):
                 ),
                 io.Image.Input("face_clip", tooltip="4n+1 square frames from Track Face; a remainder is cut off."),
                 io.Image.Input("portrait", tooltip="One picture from Select Portrait; of several, the first is used."),
+                Adapter.Input(
+                    "adapter",
+                    optional=True,
+                    tooltip="Scales both to the sizes in pixels that this adapter was trained on. Connect it unless "
+                    "Track Face already cuts at that size.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="clip_latent", tooltip="(1, 16, n+1, height/8, width/8)"),
@@ -196,7 +203,11 @@ class SlotIDEncodeReference(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, vae, face_clip, portrait) -> io.NodeOutput:
+    def execute(cls, vae, face_clip, portrait, adapter=None) -> io.NodeOutput:
+        if adapter is not None:
+            sizes = adapter.module.config
+            face_clip = scaled_to("face_clip", face_clip, sizes.reference_size)
+            portrait = scaled_to("portrait", portrait, sizes.portrait_size)
         clip_latent, portrait_latent = encode_reference(vae, face_clip, portrait, progress_bar())
         return io.NodeOutput({"samples": clip_latent}, {"samples": portrait_latent})
 

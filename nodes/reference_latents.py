@@ -1,6 +1,7 @@
 """Face clip and portrait through ComfyUI's VAE, with the checks that keep a wrong VAE from giving wrong latents."""
 
 import torch
+from torch.nn import functional
 
 from ..slotid_core.errors import SlotIDError
 from ..slotid_core.reference.face_clip import check_frames
@@ -22,6 +23,18 @@ def encode_reference(
         latents.append(encode_frames(vae, pixels))
     progress(2, 2)
     return latents[0], latents[1]
+
+
+def scaled_to(name: str, pixels: torch.Tensor, side: int) -> torch.Tensor:
+    """Square frames (T, H, H, 3) -> (T, side, side, 3), averaged where they shrink."""
+    check_frames(pixels)
+    height, width = pixels.shape[1:3]
+    if height != width:
+        raise SlotIDError(f"{name} is {width}x{height}; an adapter reads squares. Connect Track Face's face_clip.")
+    if height == side:
+        return pixels
+    moved = pixels[..., :3].movedim(-1, 1)
+    return functional.interpolate(moved, size=(side, side), mode="bilinear", antialias=True).movedim(1, -1)
 
 
 def encode_frames(vae, pixels: torch.Tensor) -> torch.Tensor:

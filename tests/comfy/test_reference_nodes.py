@@ -3,6 +3,7 @@
 import json
 import os
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -198,6 +199,17 @@ def test_encoding_is_the_vaes_own_and_drops_the_remainder(reference, wan_vae):
     assert portrait_latent["samples"].shape == (1, 16, 1, 8, 8)
     assert torch.equal(clip_latent["samples"], wan_vae.encode(clip[:5]))
     assert torch.equal(portrait_latent["samples"], wan_vae.encode(picture[:1]))
+
+
+@torch.inference_mode()
+def test_an_adapter_says_at_which_size_it_reads(reference, wan_vae):
+    adapter = SimpleNamespace(module=SimpleNamespace(config=SimpleNamespace(reference_size=32, portrait_size=48)))
+    clip, picture = torch.full((5, 64, 64, 3), 0.25), torch.rand(1, 48, 48, 3)
+    clip_latent, portrait_latent = reference.SlotIDEncodeReference.execute(wan_vae, clip, picture, adapter).args
+    torch.testing.assert_close(clip_latent["samples"], wan_vae.encode(clip[:, :32, :32]))
+    assert torch.equal(portrait_latent["samples"], wan_vae.encode(picture))
+    with pytest.raises(ValueError, match="face_clip is 32x64; an adapter reads squares"):
+        reference.SlotIDEncodeReference.execute(wan_vae, clip[:, :, :32], picture, adapter)
 
 
 @torch.inference_mode()
