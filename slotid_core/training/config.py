@@ -58,7 +58,7 @@ class ObjectiveConfig:
             both; guidance needs them.
         token_dropout: share of identity tokens left out (paper, section 3.3).
         portrait_weight: weight of reading the portrait's latents off the global vectors, by a linear layer that is not
-            kept. 0 for the paper's loss alone; a small model learns who somebody is several times faster with it.
+            kept. 0 for the paper's loss alone.
         temperature_start, temperature_end: τ of the Sinkhorn plan, annealed linearly by step ...
         temperature_steps: ... over this share of the run (paper, section 3.2.1: "annealed"; no numbers given).
     """
