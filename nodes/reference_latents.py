@@ -30,7 +30,7 @@ def scaled_to(name: str, pixels: torch.Tensor, side: int) -> torch.Tensor:
     check_frames(pixels)
     height, width = pixels.shape[1:3]
     if height != width:
-        raise SlotIDError(f"{name} is {width}x{height}; an adapter reads squares. Connect Track Face's face_clip.")
+        raise SlotIDError(f"{name} is {width}x{height}; an adapter reads squares, as Track Face cuts them.")
     if height == side:
         return pixels
     moved = pixels[..., :3].movedim(-1, 1)

@@ -24,8 +24,7 @@ class SpatioTemporalBlock(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.mlp_norm = nn.LayerNorm(width)
-        hidden = int(width * mlp_ratio)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+        self.mlp = _mlp(width, int(width * mlp_ratio))
 
     def forward(self, tokens: Tensor, rotary: Tensor) -> Tensor:
         tokens = tokens + self.out(self.attend(self.attention_norm(tokens), rotary))
@@ -44,7 +43,7 @@ class AttentionPool(nn.Module):
     tokens (B, L, D) -> (B, K, D) and the assignment (B, K, L), each patch's weights over queries, which sum to 1.
     """
 
-    def __init__(self, num_queries: int, width: int, num_heads: int, mlp_ratio: float = 4.0):
+    def __init__(self, num_queries: int, width: int, num_heads: int):
         super().__init__()
         self.num_heads = num_heads
         # Logits spread by about 2 at the start: queries that all read the mean stay equal for thousands of steps.
@@ -52,8 +51,7 @@ class AttentionPool(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
         self.mlp_norm = nn.LayerNorm(width)
-        hidden = int(width * mlp_ratio)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+        self.mlp = _mlp(width, 4 * width)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         queries = rearrange(self.queries.to(tokens.dtype), "k (h d) -> h k d", h=self.num_heads)
@@ -62,3 +60,7 @@ class AttentionPool(nn.Module):
         pooled = self.out(rearrange(weights @ values, "b h k d -> b k (h d)"))
         share = weights.mean(dim=1)
         return pooled + self.mlp(self.mlp_norm(pooled)), share / share.sum(dim=1, keepdim=True)
+
+
+def _mlp(width: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))

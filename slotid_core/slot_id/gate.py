@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SlotIDError
+from ..wan.sampling import shifted
 
 FAMILIES = ("constant", "linear", "cosine", "sigmoid", "points")
 GateFamily = Literal["constant", "linear", "cosine", "sigmoid", "points"]
@@ -52,7 +53,7 @@ class GateSchedule:
     def __call__(self, noise_level: Tensor) -> Tensor:
         """noise_level, any shape, values in [0, 1] -> w of the same shape, in float32."""
         t = torch.as_tensor(noise_level).float().clamp(0, 1)
-        t = t / (self.shift - (self.shift - 1) * t)
+        t = shifted(t, 1 / self.shift)
         if self.family == "points":
             return interpolate(t, self.points)
         if self.family == "constant":

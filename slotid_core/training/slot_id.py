@@ -102,10 +102,11 @@ def start_silent(adapter: SlotIDAdapter) -> None:
     Random tokens do harm at first, and what is learnt first is then to say the same of everybody and be ignored:
     0.06% of the tokens' variance was between people after 500 steps.
     """
-    for stream in (adapter.encoder, adapter.anchor):
+    for stream, norm in ((adapter.encoder, adapter.video_norm), (adapter.anchor, adapter.image_norm)):
         if stream is not None:
-            nn.init.zeros_(stream.readout[-1].weight)
-            nn.init.zeros_(stream.readout[-1].bias)
+            last = norm if adapter.config.normalize_tokens else stream.readout[-1]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
 
 def adapter_config(settings: dict, backbone: WanModel) -> AdapterConfig:

@@ -70,8 +70,10 @@ def test_only_adapter_and_lora_train(world, tmp_path):
     assert changed and all(name.startswith("adapter.") or ".lora_" in name for name in changed)
 
 
-def test_who_it_is_makes_no_difference_at_the_start(world, tmp_path):
-    trainer = Trainer(config_of(settings(world)), tmp_path, start_processes())
+@pytest.mark.parametrize("normalize", [False, True])
+def test_who_it_is_makes_no_difference_at_the_start(world, tmp_path, normalize):
+    adapter = {"normalize_tokens": normalize}
+    trainer = Trainer(config_of(settings(world, adapter=adapter)), tmp_path, start_processes())
     batch = trainer.batches.rows(0, range(4))
     assert torch.equal(trainer.strategy(batch), trainer.strategy(with_strangers(batch)))
     trainer.step(0, batch, stopping=False)
