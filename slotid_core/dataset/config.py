@@ -48,12 +48,19 @@ class ToyWorldSource:
         reference: where the face clip comes from. "other clip" shows the person in another scene, doing several
             things; "shuffled" is that with its frames in a random order; "same clip" is cut from the clip to learn,
             as where a data set has one clip a person.
+        references_per_person: so many face clips and portraits, which a person's clips share in turn; 0 gives every
+            clip its own. They take four times as long to prepare as a clip to learn.
     """
 
     people: int
     first: int = 0
     clips_per_person: int = 4
     reference: str = "other clip"
+    references_per_person: int = 0
+
+    def reference_number(self, clip_number: int) -> int:
+        """Which of the person's references goes with which of their clips."""
+        return clip_number % self.references_per_person if self.references_per_person else clip_number
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Pictures of drawn people: target, face clip and portrait, by default in scenes that have nothing to do with each
 other."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,14 +32,23 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     top, left = (size - config.height) // 2, (size - config.width) // 2
     video = video[:, top : top + config.height, left : left + config.width]
 
-    rng = np.random.default_rng((clip.person_seed, clip.number, 67))
-    reference, squares = _reference(person, scene, scene_seed(clip.person_seed, clip.number, part=1), config, rng)
+    number = config.toy_world.reference_number(clip.number)
+    reference, portrait, square_pixels = _face_pictures(clip.person_seed, number, config)
     facts = {
         "window": {"start": 0.0, "frames": config.frames, "frames_per_second": config.frames_per_second},
         "detector": "the drawing's own head boxes",
-        "crop": {"square_pixels": round(float(squares[:, 2].mean()) / FINER, 3)},
+        "crop": {"square_pixels": square_pixels},
     }
-    return Pixels(video, reference, _portrait(person, config, rng), facts)
+    return Pixels(video, reference, portrait, facts)
+
+
+@lru_cache(maxsize=1)  # clips that share a face clip follow each other
+def _face_pictures(person_seed: int, number: int, config: PrepareConfig) -> tuple[Tensor, Tensor, float]:
+    """Face clip, portrait, and the side of the face clip's crop."""
+    person, scene = sample_person(person_seed), sample_scene(scene_seed(person_seed, number))
+    rng = np.random.default_rng((person_seed, number, 67))
+    reference, squares = _reference(person, scene, scene_seed(person_seed, number, part=1), config, rng)
+    return reference, _portrait(person, config, rng), round(float(squares[:, 2].mean()) / FINER, 3)
 
 
 def _reference(person: Person, scene: Scene, seed: int, config: PrepareConfig, rng) -> tuple[Tensor, np.ndarray]:

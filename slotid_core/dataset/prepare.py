@@ -1,6 +1,7 @@
 """One clip to its samples, or to the reason why it has none."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ class Preparer:
     def __init__(self, config: PrepareConfig):
         self.config = config
         self.encoders = Encoders(config)
+        self.latents = lru_cache(maxsize=3)(self.encoders.latents)  # drawn clips may share the very same pictures
         self.empty_text = self.encoders.text_rows("")
         self.detector = None if config.toy_world else find_detector(config.detector_models, config.detector)
 
@@ -72,7 +74,7 @@ class Preparer:
         ]
 
     def _sample(self, key: str, clip: Clip, pixels: Pixels, text: Tensor) -> Sample:
-        tensors = {name: self.encoders.latents(getattr(pixels, name)) for name in ("video", "reference", "portrait")}
+        tensors = {name: self.latents(getattr(pixels, name)) for name in ("video", "reference", "portrait")}
         facts = {"caption": clip.caption, "person": clip.person, "clip": clip.key, **pixels.facts}
         tensors |= {"text": text, "empty_text": self.empty_text}
         return Sample(key, tensors, facts)

@@ -22,6 +22,10 @@ def toy_world_clips(source: ToyWorldSource) -> list[Clip]:
             f"toy_world has people={source.people}, first={source.first}, clips_per_person={source.clips_per_person}; "
             "people and clips_per_person must be at least 1, and first at least 0."
         )
+    if source.references_per_person and source.reference == "same clip":
+        raise SlotIDError(
+            "toy_world.reference is 'same clip', and a clip cannot be cut from two; leave references_per_person at 0."
+        )
     if source.first < HELD_OUT_FROM <= last:
         raise SlotIDError(
             f"The people {source.first} to {last} are partly held out (from {HELD_OUT_FROM} on). Lower first or people."

@@ -52,6 +52,26 @@ def test_drawn_samples_have_the_sizes_of_the_toy_world_and_are_the_same_again():
     assert (first.portrait[0, :8, :8] > 0.98).all()  # a white background
 
 
+def test_clips_of_a_person_share_as_many_references_as_asked(checkpoints):
+    source = ToyWorldSource(2, clips_per_person=3, references_per_person=2)
+    config = PrepareConfig(**checkpoints, toy_world=source, reference_frames=5)
+    own = PrepareConfig(**checkpoints, toy_world=ToyWorldSource(2, clips_per_person=3), reference_frames=5)
+    prepare, prepare_own = Preparer(config), Preparer(own)
+    shared = [prepare(clip).samples[0].tensors for clip in list_clips(config)]
+    alone = [prepare_own(clip).samples[0].tensors for clip in list_clips(own)]
+    for number, sample in enumerate(shared):
+        person, clip = divmod(number, 3)
+        assert torch.equal(sample["video"], alone[number]["video"])
+        for name in ("reference", "portrait"):
+            assert torch.equal(sample[name], alone[3 * person + clip % 2][name])
+
+
+def test_a_reference_of_the_same_clip_cannot_be_shared():
+    config = PrepareConfig(**MODELS, toy_world=ToyWorldSource(1, reference="same clip", references_per_person=1))
+    with pytest.raises(SlotIDError, match="references_per_person"):
+        list_clips(config)
+
+
 def test_a_reference_of_the_same_clip_or_out_of_order_differs_in_nothing_else():
     by_kind = {}
     for kind in ("other clip", "shuffled", "same clip"):

@@ -98,7 +98,9 @@ class Study:
         if not (folder / MANIFEST).is_file():
             config = read_data_config(self.settings.data)
             self.say(f"preparing {folder}")
-            prepare_dataset(replace(config, toy_world=replace(config.toy_world, reference=reference)), folder)
+            shared = 0 if reference == "same clip" else config.toy_world.references_per_person
+            people = replace(config.toy_world, reference=reference, references_per_person=shared)
+            prepare_dataset(replace(config, toy_world=people), folder)
 
     def adapter_file(self, adapter: Trained, seed: int = 0) -> Path | None:
         """An adapter of the plan, or None if it has not been trained."""
