@@ -40,9 +40,8 @@ def parser() -> argparse.ArgumentParser:
     toy.add_argument("--rows", default="", help="such as base,full,ceiling; default: all that have an adapter")
     toy.add_argument("--adapters", type=Path, help="folder with one training output a row: full/, anchor/, ...")
     toy.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
-    toy.add_argument("--text-scale", type=float, default=4.0)
-    toy.add_argument("--identity-scale", type=float, default=4.0)
-    toy.add_argument("--steps", type=int, default=20)
+    for name, kind in (("text-scale", float), ("identity-scale", float), ("steps", int)):
+        toy.add_argument(f"--{name}", type=kind, help="default: as in evaluation.usage.Usage")
     toy.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
     toy.add_argument("--sheet", type=Path, help="write a contact sheet of the rows to this PNG or JPG")
     toy.set_defaults(run=run_toy)
@@ -79,7 +78,8 @@ def run_toy(options) -> None:
     unknown = [row for row in rows if row not in ADAPTER_OF]
     if unknown:
         raise SlotIDError(f"There is no row {unknown[0]!r}; there are {', '.join(ADAPTER_OF)}.")
-    studio = Studio(options.adapters, Usage(options.steps, options.text_scale, options.identity_scale))
+    chosen = {name: getattr(options, name) for name in ("steps", "text_scale", "identity_scale")}
+    studio = Studio(options.adapters, Usage(**{name: value for name, value in chosen.items() if value is not None}))
     rows = rows or [row for row in ADAPTER_OF if studio.has(row)]
     subjects = subjects_of(options.seed, options.identities, options.prompts)
     judgement = Judgement(studio, subjects, options.seed)
