@@ -24,7 +24,7 @@ class Events:
             return
         folder.mkdir(parents=True, exist_ok=True)
         keep_before(self.log_path, resumed_at)
-        self.log = self.log_path.open("a")
+        self.log = self.log_path.open("a", buffering=1)  # by lines: a step is on disk before its checkpoint is
         self.bar = None if as_json else tqdm(total=steps, initial=resumed_at, desc="training", mininterval=2)
         self.board = tensorboard(folder, resumed_at)
 
@@ -64,7 +64,6 @@ class Events:
         """Draw the curve of the loss so far."""
         if not self.is_first:
             return None
-        self.log.flush()
         return plot(self.log_path, self.log_path.with_name("loss.png"))
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from slotid_core.errors import SlotIDError
 from slotid_core.slot_id import load_adapter
 from slotid_core.training.checkpoint import checkpoints, latest_checkpoint
 from slotid_core.training.config import TrainingConfig, read_config
+from slotid_core.training.events import Events
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
 from slotid_core.training.validation import validate, with_strangers
@@ -118,6 +119,15 @@ def test_kill_and_resume_gives_the_losses_of_an_unbroken_run(world, unbroken, tm
     assert sorted(losses(output)) == list(range(20))
     ours, theirs = (load_adapter(folder / "adapter.safetensors") for folder in (output, unbroken))
     assert ours.fingerprint == theirs.fingerprint
+
+
+def test_a_step_is_in_the_log_before_anything_else_happens(tmp_path):
+    events = Events(tmp_path, steps=2, as_json=False, is_first=True)
+    for step in range(2):
+        events.step(step, {"loss": 1.0})
+        lines = (tmp_path / "log.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == list(range(step + 1))
+    events.close()
 
 
 def test_a_signal_saves_and_stops(world, tmp_path):
