@@ -40,7 +40,9 @@ class Preparer:
     def __init__(self, config: PrepareConfig):
         self.config = config
         self.encoders = Encoders(config)
-        self.latents = lru_cache(maxsize=3)(self.encoders.latents)  # drawn clips may share the very same pictures
+        self.face_latents = self.encoders.latents
+        if config.toy_world:  # whose clips may share the very same face clip and portrait
+            self.face_latents = lru_cache(maxsize=2)(self.encoders.latents)
         self.empty_text = self.encoders.text_rows("")
         self.detector = None if config.toy_world else find_detector(config.detector_models, config.detector)
 
@@ -74,7 +76,8 @@ class Preparer:
         ]
 
     def _sample(self, key: str, clip: Clip, pixels: Pixels, text: Tensor) -> Sample:
-        tensors = {name: self.latents(getattr(pixels, name)) for name in ("video", "reference", "portrait")}
+        tensors = {"video": self.encoders.latents(pixels.video)}
+        tensors |= {name: self.face_latents(getattr(pixels, name)) for name in ("reference", "portrait")}
         facts = {"caption": clip.caption, "person": clip.person, "clip": clip.key, **pixels.facts}
         tensors |= {"text": text, "empty_text": self.empty_text}
         return Sample(key, tensors, facts)

@@ -17,10 +17,11 @@ def toy_world_clips(source: ToyWorldSource) -> list[Clip]:
         SlotIDError: no people, or people of both sides of the border between training and held-out ones.
     """
     last = source.first + source.people - 1
-    if source.people < 1 or source.clips_per_person < 1 or source.first < 0:
+    if source.people < 1 or source.clips_per_person < 1 or source.first < 0 or source.references_per_person < 0:
         raise SlotIDError(
-            f"toy_world has people={source.people}, first={source.first}, clips_per_person={source.clips_per_person}; "
-            "people and clips_per_person must be at least 1, and first at least 0."
+            f"toy_world has people={source.people}, first={source.first}, clips_per_person={source.clips_per_person}, "
+            f"references_per_person={source.references_per_person}; people and clips_per_person must be at least 1, "
+            "the others at least 0."
         )
     if source.references_per_person and source.reference == "same clip":
         raise SlotIDError(
