@@ -42,7 +42,7 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     return Pixels(video, reference, portrait, facts)
 
 
-@lru_cache(maxsize=1)  # clips that share a face clip follow each other
+@lru_cache(maxsize=8)  # a person's clips share them in turn, and follow each other
 def _face_pictures(person_seed: int, number: int, config: PrepareConfig) -> tuple[Tensor, Tensor, float]:
     """Face clip, portrait, and the side of the face clip's crop."""
     person, scene = sample_person(person_seed), sample_scene(scene_seed(person_seed, number))

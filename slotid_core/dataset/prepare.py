@@ -42,7 +42,7 @@ class Preparer:
         self.encoders = Encoders(config)
         self.face_latents = self.encoders.latents
         if config.toy_world:  # whose clips may share the very same face clip and portrait
-            self.face_latents = lru_cache(maxsize=2)(self.encoders.latents)
+            self.face_latents = lru_cache(maxsize=16)(self.encoders.latents)
         self.empty_text = self.encoders.text_rows("")
         self.detector = None if config.toy_world else find_detector(config.detector_models, config.detector)
 

@@ -17,6 +17,7 @@ from slotid_core.dataset.cached import CachedDataset
 from slotid_core.dataset.clip import Clip
 from slotid_core.dataset.config import ConsisIDSource, FolderSource, PrepareConfig, ToyWorldSource
 from slotid_core.dataset.drawn_clips import drawn_pixels
+from slotid_core.dataset.models import Encoders
 from slotid_core.dataset.pixels import fill
 from slotid_core.dataset.prepare import Preparer
 from slotid_core.dataset.real_clips import VideoFacts, probe, real_pixels, window_starts
@@ -52,12 +53,16 @@ def test_drawn_samples_have_the_sizes_of_the_toy_world_and_are_the_same_again():
     assert (first.portrait[0, :8, :8] > 0.98).all()  # a white background
 
 
-def test_clips_of_a_person_share_as_many_references_as_asked(checkpoints):
+def test_clips_of_a_person_share_as_many_references_as_asked(checkpoints, monkeypatch):
     source = ToyWorldSource(2, clips_per_person=3, references_per_person=2)
     config = PrepareConfig(**checkpoints, toy_world=source, reference_frames=5)
     own = PrepareConfig(**checkpoints, toy_world=ToyWorldSource(2, clips_per_person=3), reference_frames=5)
+    encodings = []
+    encode = Encoders.latents
+    monkeypatch.setattr(Encoders, "latents", lambda self, frames: encodings.append(1) or encode(self, frames))
     prepare, prepare_own = Preparer(config), Preparer(own)
     shared = [prepare(clip).samples[0].tensors for clip in list_clips(config)]
+    assert len(encodings) == 6 + 4 * 2  # every clip to learn; four face clips and their portraits
     alone = [prepare_own(clip).samples[0].tensors for clip in list_clips(own)]
     for number, sample in enumerate(shared):
         person, clip = divmod(number, 3)
