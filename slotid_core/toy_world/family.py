@@ -17,6 +17,7 @@ from .judges import ClipJudge, FaceJudge, MarkJudge
 
 WEIGHTS = Path(__file__).parent / "weights"
 KIND, VERSION = "toy_world", 1
+TRAIN_ADAPTER = "python -m slotid_core.training --config slotid_core/training/configs/toy_world.yaml --output FOLDER"
 # Wan's timestep shift for frames this small; ComfyUI's default of 8 is for frames a hundred times larger.
 FLOW_SHIFT = 3.0
 
@@ -54,10 +55,8 @@ def part_path(part: str, folder: Path = WEIGHTS) -> Path:
         SlotIDError: the part has not been trained yet.
     """
     if not has_part(part, folder):
-        raise SlotIDError(
-            f"The toy world has no trained {part.replace('_', ' ')} in {folder}. "
-            f"Train one: python -m slotid_core.toy_world train {part}"
-        )
+        command = TRAIN_ADAPTER if part == "adapter" else f"python -m slotid_core.toy_world train {part}"
+        raise SlotIDError(f"The toy world has no trained {part.replace('_', ' ')} in {folder}. Train one: {command}")
     return folder / f"{part}.safetensors"
 
 

@@ -22,10 +22,11 @@ def add_parser(commands) -> None:
     study.add_argument("--page", type=Path, default=Path("docs/study"), help="folder for page, figures and pictures")
     study.add_argument("--parts", default=",".join(PARTS), help="main,ablations,trials or some, in the order to run")
     study.add_argument("--rows", default="", help="only these rows, by name; the rest of the page stays as it is")
+    study.add_argument("--steps", type=int, default=4000, help="the full budget; ablations have a third of it")
     study.add_argument("--people", type=int, default=64, help="held-out people, default 64")
     study.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
     study.add_argument("--weights", type=Path, help="the toy world's models; default: inside the package")
-    study.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for all: run.steps=6000")
+    study.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for all: run.micro_batch=4")
     study.add_argument("--page-only", action="store_true", help="run nothing; write the page of what there is")
     study.add_argument("--json", type=Path, help="also write the figures to this file")
     study.set_defaults(run=run_study)
@@ -33,14 +34,14 @@ def add_parser(commands) -> None:
 
 def run_study(options: argparse.Namespace) -> None:
     from ...toy_world.family import WEIGHTS
-    from .plan import ABLATION_ROWS, AS_TRAINED, MAIN_ROWS, TRIALS
+    from .plan import ABLATION_ROWS, AS_SHIPPED, MAIN_ROWS, TRIALS
     from .report import write_report
     from .runner import Stopped, Study, StudySettings
 
     groups = {
         "main": MAIN_ROWS,
         "ablations": ABLATION_ROWS,
-        "trials": (AS_TRAINED, *(row for rows in TRIALS.values() for row in rows)),
+        "trials": (AS_SHIPPED, *(row for rows in TRIALS.values() for row in rows)),
     }
     parts = [part for part in options.parts.split(",") if part]
     only = [name for name in options.rows.split(",") if name]
@@ -50,7 +51,7 @@ def run_study(options: argparse.Namespace) -> None:
         raise SlotIDError(f"The study has no part or row {unknown[0]!r}. Its parts are {', '.join(PARTS)}.")
     study = Study(
         StudySettings(
-            options.config, options.data, options.output, options.people, seed=options.seed,
+            options.config, options.data, options.output, options.steps, options.people, seed=options.seed,
             weights=options.weights or WEIGHTS, overrides=tuple(options.set),
         )
     )  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 from ...toy_world.person import DYNAMICS
 from ..intervals import bootstrap, bootstrap_difference, mean
 from ..toy import STATISTICS, correlation, dynamics_error
-from .plan import ABLATION_ROWS, ADAPTERS, AS_TRAINED, CLAIMS, MAIN_ROWS, TRIALS, Claim, Row
+from .plan import ABLATION_ROWS, ADAPTERS, AS_SHIPPED, CLAIMS, MAIN_ROWS, TRIALS, Claim, Row
 from .runner import Judged, Study, slug
 
 FIGURES = ("similarity", "rank1", "action", "background", "clothes", "dynamics", "dynamics_error", "marks")
@@ -26,12 +26,12 @@ def collect(study: Study) -> dict:
     full = next(row for row in MAIN_ROWS if row.name == "full")
     for row in ABLATION_ROWS:
         table.add("ablation", row, against=ABLATION_ROWS[0])
-    table.add("trial", AS_TRAINED)
+    table.add("trial", AS_SHIPPED)
     for rows in TRIALS.values():
         for row in rows:
-            table.add("trial", row, against=AS_TRAINED)
+            table.add("trial", row, against=AS_SHIPPED)
     table.add_gap(full)
-    rows = {row.name: row for row in (*MAIN_ROWS, *ABLATION_ROWS, AS_TRAINED, *_all(TRIALS.values()))}
+    rows = {row.name: row for row in (*MAIN_ROWS, *ABLATION_ROWS, AS_SHIPPED, *_all(TRIALS.values()))}
     for claim in CLAIMS:
         table.add_claim(claim, rows[claim.better], rows[claim.worse])
     for adapter in ADAPTERS.values():

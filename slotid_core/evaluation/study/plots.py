@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .plan import ABLATION_ROWS, AS_TRAINED, MAIN_ROWS, TRIALS, Row
+from .plan import ABLATION_ROWS, AS_SHIPPED, MAIN_ROWS, TRIALS, Row
 from .runner import slug
 
 Figures = dict[str, float | str]
@@ -21,7 +21,7 @@ def save_plots(figures: Figures, folder: Path) -> list[Path]:
     saved = [_save(draw, folder / name) for name, draw in pictures.items()]
     for group, rows in TRIALS.items():
         name = f"trial_{slug(group)}.png"
-        rows = (AS_TRAINED, *rows)
+        rows = (AS_SHIPPED, *rows)
         saved.append(
             _save(
                 lambda axes, rows=rows: _rows(axes, figures, "trial", rows, ("similarity", "dynamics")), folder / name

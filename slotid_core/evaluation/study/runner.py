@@ -15,14 +15,14 @@ from ...dataset.config import read_config as read_data_config
 from ...dataset.manifest import MANIFEST
 from ...dataset.runner import prepare_dataset
 from ...slot_id import load_adapter
-from ...toy_world.family import WEIGHTS, part_path
+from ...toy_world.family import WEIGHTS, has_part, part_path
 from ...training.config import TrainingConfig, config_to_json, read_config
 from ...training.loop import train
 from ...weights import read_header, read_tensors, save_weights
 from ..rows import Studio, Subject
 from ..toy import Judgement, subjects_of
 from ..usage import Usage
-from .plan import ADAPTERS, Row, Trained
+from .plan import ADAPTERS, SHIPPED, Row, Trained
 from .slot_behaviour import behaviour
 
 KIND, VERSION = "study_row", 1
@@ -39,12 +39,13 @@ class Stopped(Exception):
 class StudySettings:
     """Where settings and results lie, and how many held-out people are drawn, each in `prompts` scenes.
 
-    `training` are the settings of `full`, whose steps are the full budget; `data` those of the people to train on.
+    `training` are the settings of `full`, `steps` the full budget; `data` those of the people to train on.
     """
 
     training: Path
     data: Path
     output: Path
+    steps: int = 4000
     people: int = 64
     prompts: int = 3
     seed: int = 0
@@ -57,7 +58,7 @@ class Study:
 
     def __init__(self, settings: StudySettings, say: Callable[[str], None] = print):
         self.settings, self.say = settings, say
-        self.base = read_config(settings.training, list(settings.overrides))
+        self.base = read_config(settings.training, [f"run.steps={settings.steps}", *settings.overrides])
         self.models = self._content(MODELS)
         self._places: dict[tuple[str, int], tuple[Path, TrainingConfig]] = {}
         self._rows: dict[tuple[str, int], Judged] = {}
@@ -156,12 +157,9 @@ class Study:
     def _judged(self, row: Row, seed: int, make: bool) -> Judged | None:
         if (row.name, seed) in self._rows:
             return self._rows[row.name, seed]
-        adapter = None
-        if row.adapter is not None:
-            trained = ADAPTERS[row.adapter]
-            adapter = self.trained(trained, seed) if make else self.adapter_file(trained, seed)
-            if adapter is None:
-                return None
+        adapter = self._adapter_of(row, seed, make)
+        if adapter is None and row.adapter is not None:
+            return None
         s = self.settings
         facts = {
             "adapter": load_adapter(adapter).fingerprint if adapter else row.name, "usage": asdict(row.usage),
@@ -178,6 +176,15 @@ class Study:
         read_header(path, KIND, VERSION)
         self._rows[row.name, seed] = {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
         return self._rows[row.name, seed]
+
+    def _adapter_of(self, row: Row, seed: int, make: bool) -> Path | None:
+        if row.adapter is None:
+            return None
+        if row.adapter == SHIPPED:
+            there = make or has_part("adapter", self.settings.weights)
+            return part_path("adapter", self.settings.weights) if there else None
+        trained = ADAPTERS[row.adapter]
+        return self.trained(trained, seed) if make else self.adapter_file(trained, seed)
 
     def _judge(self, row: Row, adapter: Path | None, path: Path, facts: dict) -> None:
         if row.name == "ceiling":
