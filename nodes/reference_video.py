@@ -79,7 +79,8 @@ def source_of(video) -> tuple[Path | FrameSource, dict | None]:
     start, duration = video.get_active_trim_window() if hasattr(video, "get_active_trim_window") else (0.0, 0.0)
     if not start and not duration:
         return file, None
-    return Trimmed(open_source(file), start, duration or None), read_audio(file, start, duration or 86400.0)
+    sound = read_audio(file, start, duration or 86400.0)  # first: a file in memory has one position for both
+    return Trimmed(open_source(file), start, duration or None), sound
 
 
 class SlotIDLoadReferenceVideo(io.ComfyNode):

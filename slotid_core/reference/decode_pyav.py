@@ -24,6 +24,8 @@ class PyAVVideo:
         import av
 
         name = getattr(path, "name", "The video")
+        if not isinstance(path, Path):
+            path.seek(0)  # an earlier reader leaves it at its end
 
         self._failure = av.error.FFmpegError
         try:
@@ -57,6 +59,7 @@ class PyAVVideo:
         self._origin = self._stream.start_time or 0
         self.origin_seconds = float(self._origin * (self._stream.time_base or 0))  # of frame 0, on the file's clock
         self.failure: str | None = None
+        self._fresh = True  # nothing has been decoded, so the file stands at its first frame
 
     def _seconds(self) -> float | None:
         if self._stream.duration:
@@ -74,6 +77,8 @@ class PyAVVideo:
         self._stream.codec_context.skip_frame = "NONKEY" if only_key_frames else "DEFAULT"
         try:
             if start <= 0:
+                if not self._fresh:
+                    self._seek(0.0)
                 yield from self._decode()
                 return
             for back in STEPS_BACK:
@@ -89,6 +94,7 @@ class PyAVVideo:
             self.failure = str(error)
 
     def _decode(self) -> Iterator[Frame]:
+        self._fresh = False
         for index, frame in enumerate(self._container.decode(self._stream)):
             timed = frame.pts is not None
             time = float((frame.pts - self._origin) * self._stream.time_base) if timed else index / self.rate
@@ -102,6 +108,7 @@ class PyAVVideo:
 
     def peculiarity(self) -> str | None:
         """What only this reader handles: "transparent", "HDR" or "mirrored"; None for an ordinary file."""
+        self._fresh = False
         try:
             frame = next(self._container.decode(self._stream), None)
         except self._failure:

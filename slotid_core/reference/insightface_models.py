@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import SlotIDError
 from .face import Detector, Face
 
 DETECTION_FILES = ("det_*.onnx", "scrfd*.onnx", "retinaface*.onnx")
@@ -13,7 +14,6 @@ DETECTION_FILES = ("det_*.onnx", "scrfd*.onnx", "retinaface*.onnx")
 NEITHER = ("det_", "scrfd", "retinaface", "2d106", "1k3d68", "genderage", "inswapper", "yunet", "face_detection")
 
 
-@lru_cache(maxsize=4)
 def find_insightface(folders: tuple[str, ...]) -> tuple[Detector | None, str]:
     """The detector, with a recogniser where the folder has one too; or None and the reason, with its remedy."""
     files = [file for folder in folders for pattern in DETECTION_FILES for file in sorted(Path(folder).rglob(pattern))]
@@ -24,16 +24,25 @@ def find_insightface(folders: tuple[str, ...]) -> tuple[Detector | None, str]:
             f"no detection model ({', '.join(DETECTION_FILES)}) lies in {where}. Put an insightface pack there.",
         )
     try:
-        from insightface.model_zoo import get_model
+        import insightface.model_zoo  # noqa: F401
     except ImportError as error:
         return None, f"the insightface package is not installed ({error}). Install insightface and onnxruntime."
     try:
-        model = get_model(str(files[0]), providers=onnx_providers())
-        if getattr(model, "taskname", None) != "detection":
-            return None, f"{files[0].name} is not a face detector. Put an insightface pack's det_*.onnx there."
-        model.prepare(ctx_id=0, input_size=(640, 640))
+        return _load(files[0]), ""
+    except SlotIDError as error:
+        return None, str(error)
     except Exception as error:  # noqa: BLE001  ONNX files fail to load in many ways, and each means the same here
         return None, f"{files[0].name} does not load ({error}). Download the pack again."
+
+
+@lru_cache(maxsize=4)  # what fails is not remembered: the next try may find another file
+def _load(file: Path) -> Detector:
+    from insightface.model_zoo import get_model
+
+    model = get_model(str(file), providers=onnx_providers())
+    if getattr(model, "taskname", None) != "detection":
+        raise SlotIDError(f"{file.name} is not a face detector. Put an insightface pack's det_*.onnx there.")
+    model.prepare(ctx_id=0, input_size=(640, 640))
 
     def detect(image: np.ndarray, smallest: int) -> list[Face]:
         boxes, landmarks = model.detect(np.ascontiguousarray(image[..., ::-1]))  # it expects BGR
@@ -42,9 +51,9 @@ def find_insightface(folders: tuple[str, ...]) -> tuple[Detector | None, str]:
             Face(tuple(map(float, box[:4])), float(box[4]), point) for box, point in zip(boxes, points, strict=True)
         ]
 
-    recogniser, embed = _find_recogniser(files[0].parent)
-    name = f"insightface {files[0].stem}" + (f" with {recogniser}" if embed else "")
-    return Detector(name, detect, working_side=480, embed=embed), ""
+    recogniser, embed = _find_recogniser(file.parent)
+    name = f"insightface {file.stem}" + (f" with {recogniser}" if embed else "")
+    return Detector(name, detect, working_side=480, embed=embed)
 
 
 def _find_recogniser(folder: Path) -> tuple[str, Callable[[np.ndarray, Face], np.ndarray] | None]:

@@ -11,7 +11,6 @@ FILES = "*yunet*.onnx"
 LEAST_SCORE = 0.7
 
 
-@lru_cache(maxsize=4)
 def find_yunet(folders: tuple[str, ...]) -> tuple[Detector | None, str]:
     """The detector, or None and the reason, with its remedy."""
     files = [file for folder in folders for file in sorted(Path(folder).rglob(FILES))]
@@ -19,20 +18,25 @@ def find_yunet(folders: tuple[str, ...]) -> tuple[Detector | None, str]:
         where = ", ".join(folders) or "models/face_detection"
         return None, f"no {FILES} lies in {where}. Put face_detection_yunet_2023mar.onnx there."
     try:
-        import cv2
-
-        model = cv2.FaceDetectorYN.create(str(files[0]), "", (320, 320), LEAST_SCORE)
+        return _load(files[0]), ""
     except (ImportError, AttributeError) as error:
         return None, f"OpenCV with FaceDetectorYN (4.5.4 or newer) is not installed ({error})."
     except Exception as error:  # noqa: BLE001  cv2.error, and what ONNX files fail with
         return None, f"{files[0].name} does not load ({error}). Download it again."
+
+
+@lru_cache(maxsize=4)  # what fails is not remembered: the next try may find another file
+def _load(file: Path) -> Detector:
+    import cv2
+
+    model = cv2.FaceDetectorYN.create(str(file), "", (320, 320), LEAST_SCORE)
 
     def detect(image: np.ndarray, smallest: int) -> list[Face]:
         model.setInputSize((image.shape[1], image.shape[0]))
         found = model.detect(np.ascontiguousarray(image[..., ::-1]))[1]  # rows of 15: box, five landmarks, score
         return [] if found is None else [_face(row) for row in found]
 
-    return Detector(f"YuNet {files[0].stem}", detect, working_side=320), ""
+    return Detector(f"YuNet {file.stem}", detect, working_side=320)
 
 
 def _face(row: np.ndarray) -> Face:

@@ -1,6 +1,7 @@
 """A video file to frames: windows, sampling by time, rotation, two decoders with one result, and bad files."""
 
 import importlib.util
+import io
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from reference_clips import SIZE, number_of, write_video
 
 from slotid_core.errors import SlotIDError
 from slotid_core.reference.clip import read_clip, shrink
+from slotid_core.reference.decode_pyav import PyAVVideo
 from slotid_core.reference.window import largest_window, nearest_in_time, sample_times
 
 BACKENDS = ["PyAV"] + (["decord"] if importlib.util.find_spec("decord") else [])
@@ -149,6 +151,20 @@ def test_a_setting_out_of_range_is_named(tmp_path, wrong, reason):
     path = write_video(tmp_path / "clip.mp4")
     with pytest.raises(SlotIDError, match=reason):
         read_clip(path, **wrong)
+
+
+def test_a_reader_rewinds_and_a_file_in_memory_can_be_read_again(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", rate=10, frames=30)
+    video = PyAVVideo(path)
+    for start in (2.0, 0.0, 0.0):  # in the middle of a read, after one, and from the end of the file
+        times = [time for time, _ in video.frames(start)]
+        assert times[0] <= start and times[-1] == pytest.approx(2.9) and video.failure is None
+    next(video.frames(1.5))
+    assert next(video.frames(0.0))[0] == 0
+    assert next(video.frames(0.0, only_key_frames=True))[0] == 0
+    memory = io.BytesIO(path.read_bytes())
+    first, again = read_clip(memory, 9), read_clip(memory, 9)
+    assert torch.equal(first.frames, again.frames) and torch.equal(first.frames, read_clip(path, 9).frames)
 
 
 def test_files_that_are_no_video_are_named(tmp_path):

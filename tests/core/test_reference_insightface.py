@@ -224,7 +224,6 @@ def test_a_broken_model_is_named_and_auto_falls_back_once(tmp_path, caplog):
         detectors.find_detector([tmp_path])
     assert len([record for record in caplog.records if "det_broken" in record.message]) == 1
     write_recogniser(tmp_path / "det_broken.onnx")
-    detectors.find_insightface.cache_clear()
     with pytest.raises(SlotIDError, match="no face detector|not a face detector"):
         detectors.find_detector([tmp_path], "insightface")
 
@@ -248,6 +247,8 @@ def test_yunet_finds_both_people_and_their_landmarks(tmp_path):
 
 def test_a_broken_yunet_file_is_named(tmp_path):
     pytest.importorskip("cv2")
+    with pytest.raises(SlotIDError, match="no .*yunet.*.onnx lies in"):
+        detectors.find_detector([tmp_path], "yunet")
     (tmp_path / "face_detection_yunet_broken.onnx").write_bytes(b"no network")
     with pytest.raises(SlotIDError, match="face_detection_yunet_broken.onnx does not load"):
         detectors.find_detector([tmp_path], "yunet")
