@@ -16,6 +16,12 @@ import comfy.model_management
 from ..slotid_core.errors import SlotIDError
 
 PACK = Path(__file__).resolve().parents[1]
+# As `python -m`, but the pack is found also by the Python of ComfyUI's portable build, which ignores PYTHONPATH.
+START = """
+import runpy, sys
+sys.path.insert(0, sys.argv.pop(1))
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 LOOK_EVERY = 0.25  # seconds between looks at the stop button
 SAVES_WITHIN = 180  # seconds that the child may take to save; then it is killed, and its last checkpoint stays
 
@@ -35,8 +41,8 @@ def run_module(module: str, arguments: list[str], on_event: Callable[[dict], Non
     new_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {}
     with tempfile.TemporaryFile("w+") as complaints:
         child = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], cwd=PACK, stdout=subprocess.PIPE, stderr=complaints, text=True,
-            env=os.environ | {"PYTHONPATH": str(PACK)}, **new_group,
+            [sys.executable, "-c", START, str(PACK), module, *arguments], cwd=PACK, stdout=subprocess.PIPE,
+            stderr=complaints, text=True, **new_group,
         )  # fmt: skip
         try:
             for event in events_of(child):

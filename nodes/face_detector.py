@@ -9,7 +9,11 @@ FOLDERS = ("insightface", "face_detection")
 
 
 def face_detector(choice: str):
-    return find_detector([path for folder in FOLDERS for path in model_folders(folder)], choice)
+    return find_detector(detector_folders(), choice)
+
+
+def detector_folders() -> list[str]:
+    return [path for folder in FOLDERS for path in model_folders(folder)]
 
 
 def model_folders(name: str) -> list[str]:

@@ -1,9 +1,12 @@
 """The offline trainer as nodes: both run the command line as a child process and show what it reports."""
 
+import hashlib
+import importlib.util
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,12 +21,14 @@ from ..slotid_core.errors import SlotIDError
 from . import paths
 from .adapter import LoadedAdapter, SlotIDLoadAdapter
 from .child_process import PACK, run_module
+from .face_detector import detector_folders
 from .types import Adapter
 
 CATEGORY = "Slot-ID/training"
 TOY = "toy_world"
 PRESETS = PACK / "slotid_core" / "training" / "configs"
 SOURCES = {"folder": "folder", "ConsisID layout": "consisid", "toy world": TOY}
+NEEDED = ("peft", "matplotlib")
 NAME = re.compile(r"[\w][\w .-]*")
 
 
@@ -45,6 +50,13 @@ def input_folder(name: str) -> Path:
             "with python -m slotid_core.dataset."
         )
     return Path(path)
+
+
+def state_of_files(path: Path) -> str:
+    """Changes when a file at or below `path`, or beside it if it is a file, is added, taken away or written."""
+    folder = path if path.is_dir() else path.parent
+    files = sorted(os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return hashlib.sha256("\n".join(map(paths.file_state, files)).encode()).hexdigest()
 
 
 def model_file(category: str, name: str) -> str:
@@ -127,11 +139,13 @@ class SlotIDPrepareDataset(io.ComfyNode):
     ) -> io.NodeOutput:
         kind = SOURCES[source]
         settings = {"vae": model_file("vae", vae), "text_encoder": model_file("text_encoders", text_encoder)}
+        if text_encoder != TOY:
+            settings["text_encoder_dtype"] = "bfloat16"  # umT5-XXL in float32 leaves a 24 GB card no room for the VAE
         if kind == TOY:
             settings[TOY] = {"people": toy_people, "clips_per_person": 2}
         else:
             grouped = {"folder": "folder", "consisid": "video"}[kind] if subfolders_are_people else "none"
-            settings |= {"frames": frames, "width": width, "height": height}
+            settings |= {"frames": frames, "width": width, "height": height, "detector_models": detector_folders()}
             settings[kind] = {"path": str(input_folder(path)), "group_by": grouped}
         folder = work_folder("data", name)
         bar, facts = None, {}
@@ -151,6 +165,10 @@ class SlotIDPrepareDataset(io.ComfyNode):
             run_module("slotid_core.dataset", arguments, on_event)
         report = json.dumps({key: value for key, value in facts.items() if key != "event"}, indent=2)
         return io.NodeOutput(str(folder), report)
+
+    @classmethod
+    def fingerprint_inputs(cls, source, path, **inputs):
+        return "" if SOURCES[source] == TOY else state_of_files(input_folder(path))
 
 
 class SlotIDTrainEncoder(io.ComfyNode):
@@ -188,16 +206,18 @@ class SlotIDTrainEncoder(io.ComfyNode):
                     "real model.",
                 ),
                 io.Float.Input(
-                    "learning_rate", default=0.0005, min=0.0, max=0.1, step=0.00001,
-                    tooltip="0.0005 for the toy world, 0.0001 for Wan. Lower it if the loss jumps.",
+                    "learning_rate", default=0.0, min=0.0, max=0.1, step=0.00001,
+                    tooltip="0 to 0.1; 0 takes the preset's: 0.0005 for the toy world, 0.0001 for Wan. Lower it if the "
+                    "loss jumps.",
                 ),
                 io.Int.Input(
-                    "batch", default=16, min=1, max=1024,
-                    tooltip="Samples a step. More is steadier and slower.",
+                    "batch", default=0, min=0, max=1024,
+                    tooltip="Samples a step, 0 to 1024; 0 takes the preset's. More is steadier and slower.",
                 ),
                 io.Int.Input(
-                    "micro_batch", default=16, min=1, max=1024,
-                    tooltip="Samples in memory at once; lower it, to 1 if need be, when memory runs out.",
+                    "micro_batch", default=0, min=0, max=1024,
+                    tooltip="Samples in memory at once, 0 to 1024; 0 takes the preset's. Lower it, to 1 if need be, "
+                    "when memory runs out.",
                 ),
                 io.String.Input(
                     "validation", force_input=True, optional=True,
@@ -219,19 +239,19 @@ class SlotIDTrainEncoder(io.ComfyNode):
     def execute(
         cls, dataset, preset, model_name, name, steps, learning_rate, batch, micro_batch, validation=None
     ) -> io.NodeOutput:
+        check_packages()
         folder = work_folder("training", name)
         chosen = {
             "data.train": dataset,
             "data.validation": validation or "",
             "model.path": model_file("diffusion_models", model_name),
             "run.steps": steps,
-            "run.batch": batch,
-            "run.micro_batch": min(batch, micro_batch),
             "run.sample_every": max(100, steps // 5) if validation else 0,
             "run.vae": "",
             "run.save_every": min(200, max(1, steps // 5)),
-            "optimizer.learning_rate": learning_rate,
         }
+        own = {"run.batch": batch, "run.micro_batch": micro_batch, "optimizer.learning_rate": learning_rate}
+        chosen |= {key: value for key, value in own.items() if value}
         arguments = ["--config", str(PRESETS / f"{preset}.yaml"), "--output", str(folder), "--resume"]
         arguments += ["--progress", "json"]
         for key, value in chosen.items():
@@ -242,6 +262,15 @@ class SlotIDTrainEncoder(io.ComfyNode):
         install(Path(shown.adapter), target)
         loaded: LoadedAdapter = SlotIDLoadAdapter.execute(target.name).result[0]
         return io.NodeOutput(loaded, read_picture(shown.curve), read_picture(shown.samples))
+
+
+def check_packages() -> None:
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SlotIDError(
+            f"Training needs {' and '.join(missing)}, which ComfyUI does not bring. Install it for ComfyUI's Python: "
+            f"{sys.executable} -m pip install {' '.join(missing)}"
+        )
 
 
 class Shown:

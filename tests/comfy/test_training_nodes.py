@@ -1,11 +1,14 @@
 """The trainer's nodes on a real server: drawn people in, an adapter out; interrupted, and resumed from the node."""
 
+import json
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from graphs import node
 
+from slotid_core.training.config import read_config
 from tools.comfy_client import ComfyClient, WorkflowError
 
 PEOPLE = 3
@@ -73,6 +76,64 @@ def test_training_says_what_is_wrong(client):
         client.run(train_graph(steps=1, name="../outside"))
     with pytest.raises(WorkflowError, match="not a Wan"):
         client.run(train_graph(steps=1, name="wrong_model", model_name="tiny_vae_as_model.safetensors"))
+
+
+@pytest.fixture
+def training(pack_module, tmp_path, monkeypatch):
+    """The nodes with a child process that only writes down what it was asked for."""
+    import folder_paths
+
+    module = pack_module("nodes.training")
+    (tmp_path / "input" / "people").mkdir(parents=True)
+    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    module.asked = []
+
+    def run_module(name, arguments, on_event):
+        config = Path(arguments[arguments.index("--config") + 1]).read_text()
+        module.asked.append((config, arguments))
+        raise InterruptedError
+
+    monkeypatch.setattr(module, "run_module", run_module)
+    monkeypatch.setattr(module, "model_file", lambda category, name: name)
+    return module
+
+
+def test_preparing_looks_for_detectors_where_track_face_does_and_halves_the_text_encoder(training):
+    with pytest.raises(InterruptedError):
+        training.SlotIDPrepareDataset.execute("folder", "people", "set", "vae", "umt5", 65, 832, 480, False, 1)
+    config = json.loads(training.asked[0][0])
+    assert config["text_encoder_dtype"] == "bfloat16"
+    assert [Path(folder).name for folder in config["detector_models"]] == ["insightface", "face_detection"]
+
+
+def test_preparing_notices_new_clips(training, tmp_path):
+    def fingerprint(source):
+        return training.SlotIDPrepareDataset.fingerprint_inputs(source=source, path="people", name="set")
+
+    before, drawn = fingerprint("folder"), fingerprint("toy world")
+    assert fingerprint("folder") == before
+    (tmp_path / "input" / "people" / "new.txt").write_text("a woman smiles")
+    assert fingerprint("folder") != before and fingerprint("toy world") == drawn
+
+
+def test_the_presets_sizes_and_rates_hold_unless_others_are_given(training):
+    schema = training.SlotIDTrainEncoder.define_schema()
+    defaults = {i.id: i.default for i in schema.inputs if i.id in ("steps", "learning_rate", "batch", "micro_batch")}
+    given = {"dataset": "data", "preset": "wan_1_3b_24gb", "model_name": "wan", "name": "mine"}
+    for changes, expected in (({}, (8, 1, 1e-4)), ({"batch": 4, "learning_rate": 2e-4}, (4, 1, 2e-4))):
+        with pytest.raises(InterruptedError):
+            training.SlotIDTrainEncoder.execute(**given, **(defaults | changes))
+        arguments = training.asked.pop()[1]
+        changed = [arguments[place + 1] for place, name in enumerate(arguments) if name == "--set"]
+        config = read_config(training.PRESETS / "wan_1_3b_24gb.yaml", changed)
+        assert (config.run.batch, config.run.micro_batch, config.optimizer.learning_rate) == expected
+
+
+def test_missing_packages_are_named_before_anything_runs(training, monkeypatch):
+    monkeypatch.setattr(training, "NEEDED", ("json", "no_such_package"))
+    with pytest.raises(ValueError, match="pip install no_such_package"):
+        training.check_packages()
 
 
 def processes_of(folder) -> list[str]:
