@@ -1,5 +1,6 @@
 """Adapter nodes: load it, and turn reference latents into streams, and streams into an identity."""
 
+import logging
 from dataclasses import dataclass
 
 import comfy.model_management
@@ -11,6 +12,7 @@ from ..slotid_core.errors import SlotIDError
 from ..slotid_core.slot_id import SlotIDAdapter, load_adapter
 from ..slotid_core.slot_id.gate import FAMILIES, GateSchedule
 from ..slotid_core.slot_id.pictures import plot_gate, slot_heat_map
+from ..slotid_core.slot_id.stream import IdentityStream
 from ..slotid_core.wan.vae import normalize_latents
 from . import paths
 from .types import Adapter, Gate, Identity, Stream
@@ -33,6 +35,29 @@ class LoadedAdapter:
         """The module moved to the compute device by ComfyUI, which makes room for it."""
         comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
         return self.module, self.patcher.load_device
+
+
+@dataclass(frozen=True)
+class EncodedStream:
+    """What travels on a SLOTID_STREAM socket: a stream, which of the two it is, and whose it is."""
+
+    kind: str  # "slots" or "anchors"
+    adapter_fingerprint: str
+    stream: IdentityStream
+
+    def checked(self, kind: str, adapter: LoadedAdapter) -> IdentityStream:
+        """The stream, if it is of this kind and was made by this adapter."""
+        if self.kind != kind:
+            raise SlotIDError(
+                f"Blend's socket {kind!r} got {self.kind}. Connect the Temporal Encoder to 'slots' and the Image "
+                "Anchor to 'anchors'."
+            )
+        if self.adapter_fingerprint != adapter.module.fingerprint:
+            raise SlotIDError(
+                f"The {kind} were made by another adapter ({self.adapter_fingerprint}) than the one at Blend, "
+                f"{adapter.name} ({adapter.module.fingerprint}). Connect the same adapter to all nodes."
+            )
+        return self.stream
 
 
 def to_wan_latents(samples: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -111,8 +136,11 @@ class SlotIDTemporalEncoder(io.ComfyNode):
         module, device = adapter.on_device()
         if module.encoder is None:
             raise SlotIDError(f"Adapter {adapter.name!r} has no temporal encoder. Use the Image Anchor node alone.")
-        stream = module.encoder(to_wan_latents(clip_latent["samples"], device))
-        return io.NodeOutput(stream, slot_heat_map(stream.assignment))
+        latents = to_wan_latents(clip_latent["samples"], device)
+        if latents.shape[2] == 1 and module.config.reference_frames > 1:
+            logging.warning("Slot-ID: the clip is a single frame, which does not show how the person moves.")
+        stream = module.encoder(latents)
+        return io.NodeOutput(EncodedStream("slots", module.fingerprint, stream), slot_heat_map(stream.assignment))
 
 
 class SlotIDImageAnchor(io.ComfyNode):
@@ -138,7 +166,13 @@ class SlotIDImageAnchor(io.ComfyNode):
         module, device = adapter.on_device()
         if module.anchor is None:
             raise SlotIDError(f"Adapter {adapter.name!r} has no image anchor. Use the Temporal Encoder node alone.")
-        return io.NodeOutput(module.anchor(to_wan_latents(portrait_latent["samples"], device)))
+        latents = to_wan_latents(portrait_latent["samples"], device)
+        if latents.shape[2] != 1:
+            raise SlotIDError(
+                f"The portrait is one picture, but this latent has {latents.shape[2]} frames. Connect portrait_latent "
+                "of Encode Reference here, and clip_latent to the Temporal Encoder."
+            )
+        return io.NodeOutput(EncodedStream("anchors", module.fingerprint, module.anchor(latents)))
 
 
 class SlotIDGateSchedule(io.ComfyNode):
@@ -266,6 +300,8 @@ class SlotIDBlend(io.ComfyNode):
     def execute(
         cls, adapter, slots=None, anchors=None, gate=None, gate_mode="as trained", report=None
     ) -> io.NodeOutput:
+        slots = slots and slots.checked("slots", adapter)
+        anchors = anchors and anchors.checked("anchors", adapter)
         module, _ = adapter.on_device()
         identity = module.identity(
             slots, anchors, gate, None if gate_mode == "as trained" else gate_mode, source={"report": report or ""}

@@ -188,18 +188,23 @@ class LynxApply(io.ComfyNode):
         chosen = patching.parse_blocks(blocks, depth)
         embedding = needed(face, adapter.module.id_layers, id_scale, "face", "ID layers")
         reference = needed(reference, adapter.module.ref_layers, ref_scale, "reference", "Ref layers")
+        names = patching.CONDITIONINGS[conditionings]
         if embedding is None and reference is None:
-            return io.NodeOutput(model)
+            return io.NodeOutput(patching.add_to_calls(model, start_percent, end_percent, names, unchanged))
         if reference is not None and (reference.model_width, reference.model_depth) != (width, depth):
             raise SlotIDError(
                 f"The Lynx reference was encoded with a model of width {reference.model_width} and "
                 f"{reference.model_depth} blocks; this MODEL has {width} and {depth}. Encode it with one of this size."
             )
         held = adapter.branches(model, None if embedding is None else embedding.embedding, reference)
-        names = patching.CONDITIONINGS[conditionings]
         return io.NodeOutput(
             lynx_patching.apply_lynx(model, held, id_scale, ref_scale, start_percent, end_percent, chosen, names)
         )
+
+
+def unchanged(transformer, options, *call):
+    """A person at scale 0: the sampler nodes still find one, and the video is the base model's."""
+    return options
 
 
 def needed(value, layers, scale: float, socket: str, title: str):

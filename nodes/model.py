@@ -86,7 +86,7 @@ def with_lora(model, adapter, strength: float):
     """The model itself where there is nothing to apply."""
     if adapter is None or not adapter.module.lora or strength == 0:
         return model
-    return patching.apply_lora(model, adapter.module.lora, adapter.module.fingerprint, strength)
+    return patching.apply_lora(model, adapter.module, strength)
 
 
 class SlotIDApplyIdentity(io.ComfyNode):

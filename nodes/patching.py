@@ -15,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ..slotid_core.errors import SlotIDError
-from ..slotid_core.slot_id import Identity
+from ..slotid_core.slot_id import Identity, SlotIDAdapter
 from ..slotid_core.wan.injection import SHARED_KEY, count_padding, install_identity
 
 WRAPPER_KEY = "slotid_identity"
@@ -31,6 +31,12 @@ CONDITIONINGS = {
 def wan_shape(model: ModelPatcher) -> tuple[int, int]:
     """Width and number of blocks of a Wan MODEL; an error for any other kind of model."""
     transformer = model.model.diffusion_model
+    speech_model = getattr(comfy.ldm.wan.model, "WanModel_S2V", ())
+    if isinstance(transformer, speech_model):
+        raise SlotIDError(
+            "Wan 2.2 S2V runs its blocks in a way of its own, into which no person can be put. Use a Wan 2.1 or 2.2 "
+            "text-to-video or image-to-video MODEL."
+        )
     if not isinstance(transformer, comfy.ldm.wan.model.WanModel):
         raise SlotIDError(
             f"This node needs a Wan 2.1 or 2.2 MODEL; it got {type(model.model).__name__}. "
@@ -150,11 +156,19 @@ def rows_with_identity(options: dict, cond_names: frozenset[str], batch: int) ->
     return torch.tensor(chosen, dtype=torch.float32).repeat_interleave(batch // len(chosen))
 
 
-def apply_lora(model: ModelPatcher, tensors: dict, fingerprint: str, strength: float) -> ModelPatcher:
+def apply_lora(model: ModelPatcher, adapter: SlotIDAdapter, strength: float) -> ModelPatcher:
     """A clone with an adapter's LoRA; every one of its modules must find its place."""
     import comfy.lora
 
-    wan_shape(model)
+    width, depth = wan_shape(model)
+    trained_for = adapter.config.model_width, adapter.config.model_depth
+    if trained_for != (width, depth):  # core matches by name, and leaves out what then has another shape
+        raise SlotIDError(
+            f"The adapter was trained for a video model of width {trained_for[0]} with {trained_for[1]} blocks, but "
+            f"the MODEL has width {width} and {depth} blocks. Choose the one of this model (Wan 1.3B: 1536 × 30, "
+            "14B: 5120 × 40)."
+        )
+    tensors, fingerprint = adapter.lora, adapter.fingerprint
     expected = sum(name.endswith(".lora_A.weight") for name in tensors)
     patches = comfy.lora.load_lora(tensors, comfy.lora.model_lora_keys_unet(model.model, {}), log_missing=False)
     patched = model.clone()

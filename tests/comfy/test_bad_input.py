@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from graphs import applied, base_graph, node, person
+from graphs import applied, base_graph, node, person, with_person
 from safetensors.torch import load_file, save_file
 
 from slotid_core.slot_id import GateSchedule, Identity
@@ -46,6 +46,15 @@ def refused(client, graph: dict) -> WorkflowError:
     with pytest.raises(WorkflowError) as error:
         client.run(graph)
     return error.value
+
+
+def test_swapped_wires_are_named(client):
+    graph = with_person()
+    graph["ann"]["inputs"] |= {"slots": ["ann anchors", 0], "anchors": ["ann slots", 0]}
+    assert "socket 'slots' got anchors" in str(refused(client, graph))
+    graph = with_person()
+    graph["ann anchors"]["inputs"]["portrait_latent"] = ["ann clip latent", 0]
+    assert "portrait is one picture" in str(refused(client, graph))
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """An identity on ComfyUI's own Wan models, in process: where it acts, what stays untouched, what it refuses."""
 
+from types import SimpleNamespace
+
 import comfy.sample
 import comfy.samplers
 import comfy.sd
@@ -377,6 +379,18 @@ def test_wrong_model_size_and_wrong_kind_are_explained(core, model, apply):
     )
     with pytest.raises(ValueError, match="needs a Wan"):
         apply(other)
+    # Core matches a LoRA by names, which a shorter model's all find in a longer one.
+    shorter = SimpleNamespace(config=SimpleNamespace(model_width=WIDTH, model_depth=2), lora={}, fingerprint="")
+    with pytest.raises(ValueError, match="with 2 blocks, but the MODEL has width 256 and 4"):
+        core["nodes.patching"].apply_lora(model, shorter, 1.0)
+
+
+def test_a_model_whose_blocks_cannot_be_reached_is_refused(core):
+    from comfy.ldm.wan.model import WanModel_S2V
+
+    speech = SimpleNamespace(model=SimpleNamespace(diffusion_model=object.__new__(WanModel_S2V)))
+    with pytest.raises(ValueError, match="S2V"):
+        core["nodes.patching"].wan_shape(speech)
 
 
 @pytest.mark.parametrize(("written", "expected"), [("all", range(8)), ("0-2, 5", [0, 1, 2, 5]), (" 7 ", [7])])

@@ -1,5 +1,7 @@
 """Lynx on ComfyUI's own Wan models, in process: what it equals, where it acts, what it leaves and what it refuses."""
 
+from types import SimpleNamespace
+
 import comfy.sample
 import comfy.samplers
 import comfy.sd
@@ -310,6 +312,17 @@ def test_the_guider_gives_lynxs_own_three_way_guidance(pack, model, apply, monke
 def test_guider_wants_an_identity(pack, model):
     with pytest.raises(ValueError, match="Apply Lynx"):
         pack["guider"].make_guider(model, PROMPT, NEGATIVE, 5.0, 2.0, "identity first")
+
+
+def test_scale_zero_is_the_base_model_also_through_the_guider(pack, model, adapters):
+    loaded = pack["lynx"].LoadedLynx("full", adapters["full"])
+    person = SimpleNamespace(embedding=face())
+    (patched,) = pack["lynx"].LynxApply.execute(model, loaded, 0.0, 1.0, 0.0, 1.0, "all", "positive", face=person).args
+    guider = pack["guider"].make_guider(patched, PROMPT, NEGATIVE, 5.0, 2.0, "text first")
+    plain = comfy.samplers.CFGGuider(model)
+    plain.set_conds(PROMPT, NEGATIVE)
+    plain.set_cfg(5.0)
+    assert torch.equal(run_guider(guider), run_guider(plain))
 
 
 def test_reference_features_through_core_equal_the_direct_pass(pack, model):
