@@ -82,7 +82,7 @@ def check_points(points: tuple[tuple[float, ...], ...]) -> None:
 
 def interpolate(t: Tensor, points: tuple[tuple[float, ...], ...]) -> Tensor:
     """Piecewise linear through the points, level before the first and after the last."""
-    levels, weights = (torch.tensor(column, device=t.device) for column in zip(*points, strict=True))
+    levels, weights = (torch.tensor(column, device=t.device, dtype=t.dtype) for column in zip(*points, strict=True))
     if len(points) == 1:
         return weights[0].expand_as(t)
     right = torch.searchsorted(levels, t.contiguous()).clamp(1, len(points) - 1)

@@ -75,7 +75,7 @@ class Identity:
             strength: (B,), 0 = no identity in that row of the batch, 1 = as trained.
             token_mask: (B, N) of 0 and 1, tokens kept by training's token dropout; all by default.
         """
-        dtype = self.video_tokens.dtype
+        dtype = torch.promote_types(self.image_tokens.dtype, self.video_tokens.dtype)
         w = self.gate(noise_level).to(dtype).unsqueeze(1)  # (B, 1)
         strength = strength.to(dtype).unsqueeze(1)  # (B, 1)
         num_images, num_slots = self.image_tokens.shape[1], self.video_tokens.shape[1]
@@ -88,8 +88,9 @@ class Identity:
             amount = amount * weight
         if token_mask is not None:
             amount = amount * token_mask.to(dtype)
-        w, strength = w[:, :, None, None], strength[:, :, None, None]
-        film = strength * torch.lerp(self.video_film, self.image_film, w)  # (B, F, 2, D)
+        # Under autocast a norm gives float32 tokens where FiLM's linear layers give bfloat16.
+        w, strength = (value[:, :, None, None].to(self.video_film.dtype) for value in (w, strength))
+        film = strength * torch.lerp(self.video_film, self.image_film.to(w.dtype), w)  # (B, F, 2, D)
         return IdentityCondition(tokens=tokens, amount=amount, film=film, film_start=self.film_start)
 
     def save(self, path: str | os.PathLike) -> None:

@@ -101,4 +101,20 @@ class EightBitLinear(nn.Linear):
         self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.weight.to(x.dtype) * self.scale.to(x.dtype), self.bias)
+        return EightBitProduct.apply(x, self.weight, self.scale, self.bias)
+
+
+class EightBitProduct(torch.autograd.Function):
+    """A frozen linear layer that keeps its eight-bit weight for the backward pass, not the wider copy of it."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(weight, scale)
+        ctx.dtype = x.dtype
+        return nn.functional.linear(x, weight.to(x.dtype) * scale.to(x.dtype), bias)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        weight, scale = ctx.saved_tensors
+        wide = weight.to(ctx.dtype) * scale.to(ctx.dtype)
+        return gradient @ wide.to(gradient.dtype), None, None, None

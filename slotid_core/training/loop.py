@@ -5,6 +5,7 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,8 +25,8 @@ from .events import Events
 from .optimizer import learning_rate, new_optimizer
 from .processes import Processes, distribute, put, start_processes, whole, whole_modules
 from .samples import sheet_of_pairs
-from .slot_id import SlotIDStrategy
-from .validation import validate, validation_batches
+from .slot_id import SlotIDStrategy, with_sizes_of_data
+from .validation import Check, validate, validation_checks
 
 STRATEGIES = {"slot_id": SlotIDStrategy}
 SHEET_ROWS = 4
@@ -49,11 +50,14 @@ class Trainer:
             raise SlotIDError(
                 f"run.batch is {run.batch}, which {processes.count} processes cannot share evenly. Make it a multiple."
             )
-        self.config, self.folder, self.processes = config, folder, processes
+        self.folder, self.processes = folder, processes
         self.data = CachedDataset(Path(config.data.train))
         self.held_out = CachedDataset(Path(config.data.validation)) if config.data.validation else None
+        for data in filter(None, (self.data, self.held_out)):
+            config = replace(config, adapter=with_sizes_of_data(config.adapter, data.manifest["config"], data.folder))
+        self.config = config
         torch.manual_seed(run.seed)
-        self.strategy = STRATEGIES[config.system](config, load_backbone(config.model)).to(processes.device)
+        self.strategy = STRATEGIES[config.system](config, load_backbone(config.model))
         self.model = distribute(self.strategy, run.distribution, processes)
         self.trainable = self.strategy.trainable()
         self.optimizer = new_optimizer(self.strategy, config.optimizer)
@@ -89,10 +93,10 @@ class Trainer:
                 self.events.step(step - 1, figures)
                 if step % run.validate_every == 0 and checks:
                     self.validate(step, checks)
-                if run.sample_every and step % run.sample_every == 0 and self.held_out is not None:
-                    self.sample(step)
                 if step % run.save_every == 0 or step == run.steps or stop:
                     self.save(step)
+                if run.sample_every and step % run.sample_every == 0 and self.held_out is not None and not stop:
+                    self.sample(step)
                 if stop:
                     self.events.say("stopped", step=step)
                     self.events.close()
@@ -154,31 +158,37 @@ class Trainer:
                 for name, parameter in self.trainable.items():
                     self.average[name].lerp_(parameter.detach(), weight)
 
-    def validation_data(self) -> list[Batch]:
+    def validation_data(self) -> list[Check]:
         if self.held_out is None:
             return []
         run = self.config.run
-        num_tokens, processes = self.strategy.num_tokens, self.processes
-        return validation_batches(self.held_out, run.validation_samples, run.micro_batch, num_tokens, processes)
+        return self.checks(run.validation_samples, run.micro_batch, self.processes)
 
-    def validate(self, step: int, checks: list[Batch]) -> None:
+    def checks(self, count: int, size: int, processes: Processes | None = None) -> list[Check]:
+        pairing = self.config.data.pairing
+        return validation_checks(self.held_out, count, size, self.strategy.num_tokens, pairing, processes)
+
+    def validate(self, step: int, checks: list[Check]) -> None:
         with self.averaged_weights(), self.autocast():
             figures = validate(self.model, checks, self.processes)
         self.events.validation(step, figures)
 
     def sample(self, step: int) -> None:
         """A sheet of held-out people, the same each time: the reference clip, and a sample with that person."""
-        (batch,) = validation_batches(self.held_out, SHEET_ROWS, SHEET_ROWS, self.strategy.num_tokens)
-        batch = batch.to(self.processes.device)
+        batch = self.checks(SHEET_ROWS, SHEET_ROWS)[0].batch.to(self.processes.device)
         with self.averaged_weights(), self.autocast(), whole_modules(self.strategy):
             identity = self.strategy.adapter(batch.reference, batch.portrait)
             empty_text = self.held_out.read(0, ("empty_text",))["empty_text"]
             latents = sample_clips(self.strategy.model, batch.noise, batch.context, empty_text, identity)
         if self.processes.is_first:
             path = self.folder / f"samples_{step:08d}.png"
-            vae = load_vae(self.config.run.vae or self.held_out.manifest["config"]["vae"])
-            sheet_of_pairs(vae, batch.reference, latents, path)
-            self.events.say("samples", path=str(path), step=step)
+            try:
+                vae = load_vae(self.config.run.vae or self.held_out.manifest["config"]["vae"])
+                sheet_of_pairs(vae.to(self.processes.device), batch.reference, latents, path)
+            except (SlotIDError, RuntimeError, OSError) as error:  # no room for the VAE beside a run of days, say
+                self.events.say("no samples", step=step, reason=str(error))
+            else:
+                self.events.say("samples", path=str(path), step=step)
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"trainable.{name}": whole(parameter) for name, parameter in self.trainable.items()}
@@ -199,6 +209,11 @@ class Trainer:
     def restore(self) -> int:
         """Put the newest readable checkpoint into place; returns its step, 0 without one."""
         found = latest_checkpoint(self.folder)
+        if not self.processes.agree(found[1]["step"] if found else 0):
+            raise SlotIDError(
+                f"Not every process finds the same checkpoint in {self.folder}. All nodes must share this folder, and "
+                "none of its files may be damaged."
+            )
         if found is None:
             return 0
         tensors, header = found
@@ -224,6 +239,7 @@ class Trainer:
         return header["step"]
 
     def export(self, step: int) -> Path:
+        self.strategy.at_step(max(0, step - 1))  # a run resumed at its end has taken no step
         source = self.average or self.trainable
         tensors = {name: whole(value) for name, value in source.items()}
         path = self.folder / "adapter.safetensors"

@@ -34,6 +34,13 @@ class Processes:
             values = values / self.count
         return values
 
+    def agree(self, number: int) -> bool:
+        """Whether every process says the same number; every process must ask."""
+        told = torch.tensor([number, -number], device=self.device)
+        if self.count > 1:
+            dist.all_reduce(told, dist.ReduceOp.MAX)
+        return bool(told[0] == -told[1])
+
 
 def start_processes() -> Processes:
     """Join the others that `torchrun` or `accelerate launch` started, if there are any."""
@@ -48,20 +55,22 @@ def start_processes() -> Processes:
 
 
 def distribute(strategy: nn.Module, how: Distribution, processes: Processes) -> nn.Module:
-    """What to call instead of `strategy`, so that gradients are averaged; "fsdp" also shards every parameter."""
+    """What to call instead of `strategy`, on the device and so that gradients are averaged; "fsdp" also shards every
+    parameter, and moves no more than a block at a time.
+    """
     if processes.count == 1:
-        return strategy
+        return strategy.to(processes.device)
     if how == "ddp":
+        strategy.to(processes.device)
         devices = [processes.device] if processes.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(strategy, device_ids=devices)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(processes.device.type, (processes.count,))
-    adapter = strategy.adapter
-    parts = [*strategy.model.blocks, strategy.model]
-    parts += [part for part in (adapter.encoder, adapter.anchor, adapter.film) if part is not None]
-    for part in (*parts, strategy):
+    # The adapter is small, and of a module that returns a dataclass, PyTorch before 2.11 never gathers the gradient:
+    # so it is sharded with the whole.
+    for part in (*strategy.model.blocks, strategy.model, strategy):
         fully_shard(part, mesh=mesh)
     return strategy
 

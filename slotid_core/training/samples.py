@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ..wan.vae import WanVAE, denormalize_latents
 
+MOST_FRAMES = 5  # latent frames of a sheet: the decoder holds all frames of a clip at once, at 65 of 480p tens of GB
+
 
 @torch.no_grad()
 def decode(vae: WanVAE, latents: Tensor) -> Tensor:
@@ -20,8 +22,8 @@ def decode(vae: WanVAE, latents: Tensor) -> Tensor:
 
 def sheet_of_pairs(vae: WanVAE, references: Tensor, results: Tensor, path: Path) -> None:
     """Latents of reference clips and of results, decoded: a reference, and below it its result."""
-    clips = decode(vae, results)
-    shown = decode(vae, references[:, :, : results.shape[2]])
+    clips = decode(vae, results[:, :, :MOST_FRAMES])
+    shown = decode(vae, references[:, :, : min(results.shape[2], MOST_FRAMES)])
     rows = [row for pair in zip(shown, clips, strict=True) for row in (fit(pair[0], clips.shape[2:4]), pair[1])]
     save_sheet(rows, path)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import config_from_dict
+from ..errors import SlotIDError
 from ..slot_id import AdapterConfig, SlotIDAdapter, save_adapter
 from ..slot_id.denoise import predict_velocity
 from ..slot_id.stream import IdentityStream
@@ -37,6 +38,7 @@ class SlotIDStrategy(nn.Module):
             side = settings.portrait_size // PIXELS_PER_LATENT
             channels = (settings.anchor or settings.encoder).latent_channels
             self.portrait_readout = nn.Linear(settings.global_width, channels * side**2)
+        freeze_unread(self.adapter, reads_global_vector=self.portrait_readout is not None)
         if self.adapter.config.lora is not None:
             add_lora(backbone, self.adapter.config.lora)
         else:
@@ -88,7 +90,8 @@ class SlotIDStrategy(nn.Module):
     def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:
         """Write an adapter file from trained tensors by parameter name."""
         adapter = SlotIDAdapter(self.adapter.config)
-        adapter.load_state_dict(with_prefix(tensors, "adapter."))
+        unread = {name: torch.zeros_like(value) for name, value in adapter.state_dict().items()}
+        adapter.load_state_dict(unread | with_prefix(tensors, "adapter."))
         if adapter.encoder is not None:
             adapter.encoder.temperature = self.adapter.encoder.temperature
         if self.adapter.config.lora is not None:
@@ -107,6 +110,34 @@ def start_silent(adapter: SlotIDAdapter) -> None:
             last = norm if adapter.config.normalize_tokens else stream.readout[-1]
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+
+
+def freeze_unread(adapter: SlotIDAdapter, reads_global_vector: bool) -> None:
+    """What nothing reads gets no gradient, for which DDP would wait and of which a checkpoint would hold nothing."""
+    for stream, norm in ((adapter.encoder, adapter.video_norm), (adapter.anchor, adapter.image_norm)):
+        if stream is None:
+            norm.requires_grad_(False)
+        elif adapter.film is None and not reads_global_vector:
+            stream.global_readout.requires_grad_(False)
+
+
+def with_sizes_of_data(settings: dict, data: dict, folder: os.PathLike) -> dict:
+    """Adapter settings with the reference's sizes of prepared data, so that an adapter's file says how it was trained.
+
+    Args:
+        data: the settings with which `folder` was prepared.
+
+    Raises:
+        SlotIDError: the settings say another size.
+    """
+    settings = dict(settings)
+    for name in ("reference_size", "reference_frames", "portrait_size"):
+        if settings.setdefault(name, data[name]) != data[name]:
+            raise SlotIDError(
+                f"adapter.{name} is {settings[name]}, but the data in {folder} was prepared with {data[name]}. Leave "
+                "the setting out, or prepare the data with it."
+            )
+    return settings
 
 
 def adapter_config(settings: dict, backbone: WanModel) -> AdapterConfig:

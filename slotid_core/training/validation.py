@@ -3,33 +3,53 @@
 A reference that is read makes the first smaller than the other two, long before a picture shows it.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ..errors import SlotIDError
 from .batches import Batch, Samples, collate
+from .config import Pairing
 from .processes import Processes
 
 SEED = 1_000_003
+REFERENCES = ("reference", "portrait")
 
 
-def validation_batches(
-    data: Samples, count: int, size: int, num_tokens: int, processes: Processes | None = None
-) -> list[Batch]:
-    """`count` samples, the same ones with the same noise at every call; this process's share if there are several."""
+@dataclass(frozen=True)
+class Check:
+    """Held-out samples, and the same with the reference of somebody else each."""
+
+    batch: Batch
+    of_strangers: Batch
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+
+def validation_checks(
+    data: Samples, count: int, size: int, num_tokens: int, pairing: Pairing, processes: Processes | None = None
+) -> list[Check]:
+    """`count` samples in batches of `size`, the same ones with the same noise and reference at every call; this
+    process's share if there are several.
+
+    Raises:
+        SlotIDError: the data shows one person, so that there is no stranger.
+    """
     rank, processes_count = (processes.rank, processes.count) if processes else (0, 1)
     count = min(count, len(data.samples)) // processes_count * processes_count
     chosen = [int(i) for i in torch.linspace(0, len(data.samples) - 1, max(2, count)).round().long()][:count]
     rows = []
     for place, index in enumerate(chosen):
-        sample = data.read(index)
+        sample = data.read(index, ("video", "text"))
+        own = data.partner(index, np.random.default_rng(SEED + place), same_clip=pairing == "same clip")
         generator = torch.Generator().manual_seed(SEED + place)
         rows.append(
             {
                 "video": sample["video"],
-                "reference": sample["reference"],
-                "portrait": sample["portrait"],
+                **data.read(own, REFERENCES),
                 "text": sample["text"],
                 "noise": torch.randn(sample["video"].shape, generator=generator),
                 "noise_level": torch.tensor((place % 8 + 0.5) / 8),  # every level equally often
@@ -37,32 +57,38 @@ def validation_batches(
                 "token_mask": torch.ones(num_tokens),
             }
         )
-    mine = rows[rank::processes_count]
-    return [collate(mine[start : start + size], num_tokens) for start in range(0, len(mine), size)]
+    with_strangers = [row | data.read(stranger(data, i), REFERENCES) for row, i in zip(rows, chosen, strict=True)]
+    mine, theirs = (
+        [collate(part[start : start + size], num_tokens) for start in range(0, len(part), size)]
+        for part in (rows[rank::processes_count], with_strangers[rank::processes_count])
+    )
+    return [Check(*pair) for pair in zip(mine, theirs, strict=True)]
+
+
+def stranger(data: Samples, index: int) -> int:
+    """The next sample that shows somebody else."""
+    count = len(data.samples)
+    for place in range(index + 1, index + count):
+        if data.samples[place % count].person != data.samples[index].person:
+            return place % count
+    raise SlotIDError(
+        f"The validation data shows one person, {data.samples[index].person!r}, so nobody else's reference can be "
+        "tried. Prepare clips of at least two people for it, or leave data.validation empty."
+    )
 
 
 @torch.no_grad()
-def validate(model: nn.Module, batches: list[Batch], processes: Processes) -> dict[str, float]:
+def validate(model: nn.Module, checks: list[Check], processes: Processes) -> dict[str, float]:
     sums = torch.zeros(3, device=processes.device)
     model.eval()
-    for batch in batches:
-        batch = batch.to(processes.device)
-        nobody = replace(batch, has_identity=torch.zeros_like(batch.has_identity))
-        for place, variant in enumerate((batch, nobody, with_strangers(batch))):
-            sums[place] += model(variant).sum()
+    for check in checks:
+        nobody = replace(check.batch, has_identity=torch.zeros_like(check.batch.has_identity))
+        for place, variant in enumerate((check.batch, nobody, check.of_strangers)):
+            sums[place] += model(variant.to(processes.device)).sum()
     model.train()
-    own, without, stranger = processes.mean(sums / max(1, sum(map(len, batches)))).tolist()
+    own, without, of_a_stranger = processes.mean(sums / max(1, sum(map(len, checks)))).tolist()
     return {
         "validation_loss": own,
         "validation_loss_without_identity": without,
-        "validation_loss_of_a_stranger": stranger,
+        "validation_loss_of_a_stranger": of_a_stranger,
     }
-
-
-def with_strangers(batch: Batch) -> Batch:
-    """Everybody gets their neighbour's reference."""
-
-    def turned(values: Tensor) -> Tensor:
-        return values.roll(1, dims=0)
-
-    return replace(batch, reference=turned(batch.reference), portrait=turned(batch.portrait))

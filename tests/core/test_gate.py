@@ -65,3 +65,8 @@ def test_impossible_gates_are_named(settings, message):
     with pytest.raises(SlotIDError) as error:
         GateSchedule(**settings)
     assert message in str(error.value)
+
+
+def test_points_may_be_whole_numbers():
+    gate = GateSchedule("points", points=((0, 0), (1, 1)))
+    assert torch.equal(gate(torch.tensor([0.0, 0.25, 1.0])), torch.tensor([0.0, 0.25, 1.0]))

@@ -1,5 +1,7 @@
 """Identity in our own Wan transformer: where it acts, where it must not, and what it equals."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import TINY_DEPTH, random_identity, tiny_wan
@@ -187,6 +189,16 @@ def test_gate_hands_over_from_portrait_to_clip():
         assert torch.allclose(slots[row], (1 - w) * identity.video_tokens[0])
         film = (1 - w) * identity.video_film[0] + w * identity.image_film[0]
         assert torch.allclose(condition.film[row], film, atol=1e-6)
+
+
+def test_tokens_may_be_wider_than_film():
+    """As under autocast, where a norm gives float32 and linear layers bfloat16."""
+    identity = random_identity(gate=GateSchedule("linear"))
+    mixed = replace(identity, video_film=identity.video_film.bfloat16(), image_film=identity.image_film.bfloat16())
+    noise_level, strength = torch.tensor([0.25]), torch.ones(1)
+    ours, expected = (one.condition(noise_level, strength) for one in (mixed, identity))
+    assert torch.equal(ours.tokens, expected.tokens)
+    assert torch.allclose(ours.film.float(), expected.film, atol=0.02)
 
 
 def test_lerp_to_padding_keeps_token_values_and_gates_the_amount():

@@ -127,6 +127,11 @@ def test_every_adapter_of_the_plan_can_be_built(folder):
     assert len({repr(kind) for kind in kinds}) == len(kinds)  # each changes something, and something else
 
 
+def test_who_learnt_from_shuffled_frames_is_judged_with_shuffled_frames():
+    for row in ABLATION_ROWS:
+        assert row.usage.reference.shuffled == (ADAPTERS[row.adapter].reference == "shuffled")
+
+
 def test_rows_and_claims_name_what_exists():
     rows = [row.name for row in (*MAIN_ROWS, *ABLATION_ROWS, *(r for rows in TRIALS.values() for r in rows))]
     assert len(set(rows)) == len(rows)

@@ -2,9 +2,12 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,14 +15,16 @@ from safetensors.torch import load_file
 from training_settings import command, losses, make_world, run, settings, write_settings
 
 from slotid_core.config import config_from_dict
+from slotid_core.dataset.cached import CachedDataset
 from slotid_core.errors import SlotIDError
 from slotid_core.slot_id import load_adapter
+from slotid_core.training.backbone import EightBitLinear
 from slotid_core.training.checkpoint import checkpoints, latest_checkpoint
 from slotid_core.training.config import TrainingConfig, read_config
 from slotid_core.training.events import Events
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
-from slotid_core.training.validation import validate, with_strangers
+from slotid_core.training.validation import stranger, validate, validation_checks
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +81,55 @@ def test_who_it_is_makes_no_difference_at_the_start(world, tmp_path, normalize):
     adapter = {"normalize_tokens": normalize}
     trainer = Trainer(config_of(settings(world, adapter=adapter)), tmp_path, start_processes())
     batch = trainer.batches.rows(0, range(4))
-    assert torch.equal(trainer.strategy(batch), trainer.strategy(with_strangers(batch)))
+    of_others = replace(batch, reference=batch.reference.roll(1, 0), portrait=batch.portrait.roll(1, 0))
+    assert torch.equal(trainer.strategy(batch), trainer.strategy(of_others))
     trainer.step(0, batch, stopping=False)
-    assert not torch.equal(trainer.strategy(batch), trainer.strategy(with_strangers(batch)))
+    assert not torch.equal(trainer.strategy(batch), trainer.strategy(of_others))
+
+
+@pytest.mark.parametrize("pairing", ["other clip", "same clip"])
+def test_validation_pairs_as_training_does_and_a_stranger_is_somebody_else(world, pairing):
+    data = CachedDataset(world / "data")  # two clips of each of four people
+    checks = validation_checks(data, 8, 1, 8, pairing)
+    references = [data.read(i, ("reference",))["reference"] for i in range(len(data))]
+    for index, check in enumerate(checks):
+        assert torch.equal(check.batch.video[0], data.read(index, ("video",))["video"])
+        (own,), (other,) = (
+            [i for i in range(len(data)) if torch.equal(references[i], batch.reference[0])]
+            for batch in (check.batch, check.of_strangers)
+        )
+        assert (own == index) == (pairing == "same clip")
+        assert data.samples[own].person == data.samples[index].person != data.samples[other].person
+    alone = SimpleNamespace(samples=[SimpleNamespace(person="one")] * 3)
+    with pytest.raises(SlotIDError, match="at least two people"):
+        stranger(alone, 1)
+
+
+def test_a_stranger_is_told_apart_also_in_batches_of_one(world, tmp_path):
+    trainer = Trainer(config_of(settings(world, run={"micro_batch": 1})), tmp_path, start_processes())
+    trainer.step(0, trainer.batches.rows(0, range(4)), stopping=False)
+    figures = validate(trainer.model, trainer.validation_data(), trainer.processes)
+    assert len(set(figures.values())) == 3
+
+
+def test_the_adapter_says_at_which_sizes_its_data_was_prepared(world, unbroken, tmp_path):
+    sizes = ("reference_size", "reference_frames", "portrait_size")
+    silent = {name: value for name, value in settings(world)["adapter"].items() if name not in sizes}
+    trainer = Trainer(config_of({**settings(world), "adapter": silent}), tmp_path, start_processes())
+    ours, told = trainer.strategy.adapter.config, load_adapter(unbroken / "adapter.safetensors").config
+    assert [getattr(ours, name) for name in sizes] == [getattr(told, name) for name in sizes]
+    with pytest.raises(SlotIDError, match="reference_size is 256.*prepared with 32"):
+        Trainer(config_of(settings(world, adapter={"reference_size": 256})), tmp_path, start_processes())
+
+
+def test_without_film_a_run_goes_on_too(world, tmp_path):
+    values = settings(world, adapter={"film_fraction": 0.0, "normalize_tokens": True, "anchor": None})
+    train(config_of(values | {"run": values["run"] | {"steps": 2}}), tmp_path)
+    train(config_of(values | {"run": values["run"] | {"steps": 4}}), tmp_path, resume=True)
+    assert sorted(losses(tmp_path)) == [0, 1, 2, 3]
+    trainer = Trainer(config_of(values), tmp_path, start_processes())
+    trainer.model(trainer.batches.rows(0, range(4))).sum().backward()
+    assert all(p.grad is not None for p in trainer.trainable.values())  # DDP waits for every one
 
 
 def test_reading_the_portrait_is_learnt_and_is_no_part_of_validation_or_file(world, tmp_path):
@@ -146,6 +197,14 @@ def test_a_signal_saves_and_stops(world, tmp_path):
     assert events[-1]["event"] == "stopped" and latest_checkpoint(tmp_path / "run")[1]["step"] == stopped
 
 
+def test_a_finished_run_that_is_resumed_gives_the_same_adapter(world, unbroken, tmp_path):
+    shutil.copytree(unbroken, tmp_path / "run")
+    (tmp_path / "run/adapter.safetensors").unlink()
+    again = load_adapter(train(config_of(settings(world)), tmp_path / "run", resume=True))
+    first = load_adapter(unbroken / "adapter.safetensors")
+    assert again.fingerprint == first.fingerprint and again.encoder.temperature == first.encoder.temperature
+
+
 def test_a_truncated_checkpoint_is_passed_over(world, tmp_path, caplog):
     train(config_of(settings(world, run={"steps": 10})), tmp_path)
     newest, older = checkpoints(tmp_path)
@@ -183,6 +242,17 @@ def test_what_is_refused(world, tmp_path):
     assert read_config(tmp_path / "file.yaml", ["run.steps=7", "objective.token_dropout=0.5"]).run.steps == 7
 
 
+def test_eight_bit_weights_are_kept_for_the_backward_pass_as_they_are():
+    plain = torch.nn.Linear(64, 48, dtype=torch.bfloat16).requires_grad_(False)
+    small, kept = EightBitLinear(plain), []
+    x = torch.randn(5, 64, dtype=torch.bfloat16, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        small(x).sum().backward()
+    wide = small.weight.to(x.dtype) * small.scale.to(x.dtype)
+    assert torch.allclose(x.grad, torch.ones(5, 48, dtype=x.dtype) @ wide)
+    assert [tensor.dtype for tensor in kept if tensor.shape == wide.shape] == [torch.float8_e4m3fn]
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn"])
 def test_smaller_frozen_weights_and_checkpointing_train_alike(world, unbroken, tmp_path, dtype):
     small = {"dtype": dtype, "compute_dtype": "bfloat16", "activation_checkpointing": True}
@@ -194,6 +264,15 @@ def test_smaller_frozen_weights_and_checkpointing_train_alike(world, unbroken, t
 def test_a_sheet_of_samples_appears(world, tmp_path):
     train(config_of(settings(world, run={"steps": 2, "sample_every": 2})), tmp_path)
     assert (tmp_path / "samples_00000002.png").stat().st_size > 1000
+
+
+def test_a_sheet_that_fails_does_not_end_the_run(world, tmp_path, monkeypatch, capsys):
+    def no_room(*_):
+        raise torch.OutOfMemoryError("no room for a VAE")
+
+    monkeypatch.setattr("slotid_core.training.loop.load_vae", no_room)
+    adapter = train(config_of(settings(world, run={"steps": 2, "sample_every": 1})), tmp_path, as_json=True)
+    assert adapter.is_file() and capsys.readouterr().out.count("no room for a VAE") == 2
 
 
 @pytest.mark.slow
@@ -231,11 +310,11 @@ from torch.distributed.tensor import DTensor
 from slotid_core.training.config import read_config
 from slotid_core.training.loop import Trainer
 from slotid_core.training.processes import start_processes
-from slotid_core.training.validation import validate, with_strangers
 import torch.distributed as dist
 processes = start_processes()
 trainer = Trainer(read_config(Path({config!r})), Path("unused"), processes)
 assert all(isinstance(p, DTensor) for p in trainer.strategy.parameters())
+assert processes.agree(7) and not processes.agree(processes.rank)
 if processes.is_first:
     print("all DTensor", flush=True)
 dist.destroy_process_group()

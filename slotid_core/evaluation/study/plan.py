@@ -71,7 +71,11 @@ MAIN_ROWS = (
     *(Row(adapter.name, adapter.name, MAIN_SEEDS) for adapter in MAIN),
     Row("ceiling", None),
 )
-ABLATION_ROWS = tuple(Row(adapter.name, adapter.name) for adapter in (THIRD, *ABLATIONS))
+# An adapter that learnt from shuffled frames is also judged with shuffled frames.
+ABLATION_ROWS = tuple(
+    Row(adapter.name, adapter.name, usage=Usage(reference=Reference(shuffled=adapter.reference == "shuffled")))
+    for adapter in (THIRD, *ABLATIONS)
+)
 
 
 def _tried(name: str, **usage) -> Row:
