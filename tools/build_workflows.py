@@ -28,11 +28,12 @@ START_NOTE = """## Slot-ID: {title}
 
 **This graph runs at once, with the toy world:** tiny models in Wan's format that come with the pack. They draw
 cartoon people who smile, nod, look around, talk, laugh or look surprised, in six places and six outfits; a prompt in
-other words misses them. Their adapter is not trained yet, so *strength* and *lora_strength* are 0 and it is anybody.
+other words misses them. Their adapter has learnt from 6,000 drawn people; a clip of a real one makes somebody drawn.
 
 **For real videos** replace *Load Toy World* by *Load Wan Model (Slot-ID)*, *Load CLIP* (type `wan`, the umT5-XXL file)
-and *Load VAE* (the Wan 2.1 VAE), choose an adapter that was trained for that model, and set both strengths to 1. No
-Slot-ID adapter for Wan has been published yet; see the pack's README.
+and *Load VAE* (the Wan 2.1 VAE), choose an adapter that was trained for that model, and raise the sampler's *cfg*, or
+both its scales, to 5. No Slot-ID adapter for Wan has been published yet; see the pack's README. Until there is one,
+*Load Wan Model* runs with both strengths at 0.
 """
 
 LYNX_NOTE = """## Lynx: a video of the person in one picture

@@ -122,7 +122,7 @@ def notes_on(workflow: dict, real_clip: bool) -> list[str]:
     """What must be known to read the result: what the models are, and what they cannot do."""
     if weights_of(workflow) == "random":
         return ["Toy world with RANDOM weights: every part runs, and the result is noise."]
-    notes = ["Toy world: tiny models that draw cartoon people. Identity is not learned yet: nobody is recognisable."]
+    notes = ["Toy world: tiny models that draw cartoon people. Their adapter has never seen the person of the clip."]
     if real_clip:
         notes.append(
             "The reference is a clip of your own, and the toy world draws cartoons: do not expect that person."

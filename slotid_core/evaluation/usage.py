@@ -57,8 +57,8 @@ class Usage:
     """
 
     steps: int = 20
-    text_scale: float = 4.0
-    identity_scale: float = 4.0
+    text_scale: float = 2.5
+    identity_scale: float = 2.5
     gate: GateSchedule | None = None
     start: float = 0.0
     end: float = 1.0

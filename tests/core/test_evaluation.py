@@ -93,6 +93,17 @@ def test_an_identity_outside_its_part_of_sampling_is_none(studio, clips):
     assert (late - clips["null"]).abs().max() > 1e-3 and (late - clips["full"]).abs().max() > 1e-3
 
 
+def test_the_shipped_adapter_draws_the_person_of_the_reference():
+    subjects = subjects_of(5, 6, 1)
+    studio = Studio(None, Usage(steps=10))
+    judgement = Judgement(studio, subjects, 5)
+    for row, low, high in (("base", -0.1, 0.1), ("full", 0.15, 1.0)):
+        similarity = judgement.faces.embed_clips(studio.clips(row, subjects, 5).flatten(0, 1)) @ judgement.gallery.T
+        own = similarity.diagonal().mean()
+        others = (similarity.sum() - similarity.trace()) / (similarity.numel() - len(similarity))
+        assert low < own - others < high, row
+
+
 def test_the_gate_and_a_worse_reference_change_what_is_drawn(studio, clips):
     subjects, path = subjects_of(0, 2, 1), studio.adapter_path("full")
     for change in (

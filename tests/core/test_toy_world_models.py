@@ -106,7 +106,7 @@ def test_command_line(tmp_path, capsys):
     assert failed.returncode != 0 and all(part in failed.stderr for part in PARTS)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [*PARTS, "adapter"])
 def test_shipped_parts_have_a_manifest_without_paths(part):
     if not has_part(part):
         pytest.skip(f"the toy world's {part} has not been trained yet")
@@ -118,4 +118,6 @@ def test_shipped_parts_have_a_manifest_without_paths(part):
 
 
 def test_the_family_stays_small():
-    assert sum(path.stat().st_size for path in WEIGHTS.glob("*")) < 30e6
+    sizes = {path.name: path.stat().st_size for path in WEIGHTS.glob("*")}
+    adapter = sizes.pop("adapter.safetensors")
+    assert adapter < 10e6 and sum(sizes.values()) < 30e6
