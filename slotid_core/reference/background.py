@@ -37,9 +37,13 @@ def person_mask(frame: torch.Tensor, face: Box) -> torch.Tensor:
     small = functional.interpolate(frame.permute(2, 0, 1)[None].float(), size=size, mode="bilinear", antialias=True)
     picture = small[0].permute(1, 2, 0).cpu().numpy().astype(np.float64)
     belief = shape_belief(size, tuple(value * scale for value in face))
-    person = belief > 0
+    # At first only what is certainly face has a person's colours, for the usual outline holds background too; and the
+    # background's are those above the chin, for clothes reach beyond the outline.
+    person, background = belief >= CERTAIN, belief <= 0
+    background[round(face[3] * scale) :] = False
     for _ in range(ROUNDS):
-        person = _without_specks(_cut(picture, _color_belief(picture, person) + belief))
+        person = _without_specks(_cut(picture, _color_belief(picture, person, background) + belief))
+        background = ~person
     soft = functional.interpolate(
         torch.from_numpy(person)[None, None].float(), size=(height, width), mode="bilinear", align_corners=False
     )
@@ -74,11 +78,11 @@ def _without_specks(person: np.ndarray) -> np.ndarray:
     return np.isin(parts, 1 + np.flatnonzero(sizes >= 0.1 * sizes.max(initial=0)))
 
 
-def _color_belief(picture: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """Log-likelihood ratio of each pixel's colour, person against background."""
-    if person.all() or not person.any():
+def _color_belief(picture: np.ndarray, person: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Log-likelihood ratio of each pixel's colour, of those of a person against those of the background."""
+    if not person.any() or not background.any():
         return np.zeros(person.shape)
-    ratio = _log_likelihood(picture, picture[person]) - _log_likelihood(picture, picture[~person])
+    ratio = _log_likelihood(picture, picture[person]) - _log_likelihood(picture, picture[background])
     return ratio.clip(-COLOR_TRUST, COLOR_TRUST)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from .person import sample_person
 from .render import render_reference
 
-PERSON, SEED, FRAMES, SIZE, RATE = 1_000_000, 5, 65, 256, 16
+PERSON, SEED, FRAMES, SIZE, RATE = 1_000_015, 22, 65, 256, 16
 
 
 def write_example(path: str | os.PathLike) -> Path:
