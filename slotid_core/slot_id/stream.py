@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from torch import Tensor
+from torch.utils import _pytree
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,12 @@ class IdentityStream:
     tokens: Tensor
     global_vector: Tensor
     assignment: Tensor
+
+
+# FSDP looks for the tensors in what a module returns to know when gradients come; before PyTorch 2.11 it finds none in
+# a dataclass that is not registered, and the encoders would not train.
+_pytree.register_pytree_node(
+    IdentityStream,
+    lambda stream: ([stream.tokens, stream.global_vector, stream.assignment], None),
+    lambda tensors, _: IdentityStream(*tensors),
+)

@@ -68,9 +68,10 @@ def distribute(strategy: nn.Module, how: Distribution, processes: Processes) -> 
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(processes.device.type, (processes.count,))
-    # The adapter is small, and of a module that returns a dataclass, PyTorch before 2.11 never gathers the gradient:
-    # so it is sharded with the whole.
-    for part in (*strategy.model.blocks, strategy.model, strategy):
+    adapter = strategy.adapter
+    parts = [*strategy.model.blocks, strategy.model]
+    parts += [part for part in (adapter.encoder, adapter.anchor, adapter.film) if part is not None]
+    for part in (*parts, strategy):
         fully_shard(part, mesh=mesh)
     return strategy
 
