@@ -45,6 +45,16 @@ def wan_shape(model: ModelPatcher) -> tuple[int, int]:
     return transformer.dim, len(transformer.blocks)
 
 
+def check_size(model: ModelPatcher, made: str, width: int, depth: int) -> None:
+    """An error unless the MODEL has this width and depth; `made` is what has them, and the verb."""
+    found = wan_shape(model)
+    if (width, depth) != found:
+        raise SlotIDError(
+            f"This {made} for a video model of width {width} with {depth} blocks, but the MODEL has width {found[0]} "
+            f"and {found[1]} blocks. Use the adapter of this model (Wan 1.3B: 1536 × 30, 14B: 5120 × 40)."
+        )
+
+
 def has_identity(model: ModelPatcher) -> bool:
     return bool(model.wrappers.get(WrappersMP.DIFFUSION_MODEL, {}).get(WRAPPER_KEY))
 
@@ -65,13 +75,7 @@ def apply_identity(
         start_percent, end_percent: the part of sampling in which the identity acts, as core's timestep ranges.
         blocks: indices of the transformer blocks that see it.
     """
-    width, depth = wan_shape(model)
-    if (identity.model_width, identity.model_depth) != (width, depth):
-        raise SlotIDError(
-            f"This identity was made for a video model of width {identity.model_width} with {identity.model_depth} "
-            f"blocks, but the MODEL has width {width} and {depth} blocks. Use the adapter of this model "
-            "(Wan 1.3B: 1536 × 30, 14B: 5120 × 40) to make the identity."
-        )
+    check_size(model, "identity was made", identity.model_width, identity.model_depth)
     warn_about_lora(model, identity)
     blocks = tuple(blocks)
     on_device: dict[torch.device, Identity] = {}
@@ -160,14 +164,8 @@ def apply_lora(model: ModelPatcher, adapter: SlotIDAdapter, strength: float) -> 
     """A clone with an adapter's LoRA; every one of its modules must find its place."""
     import comfy.lora
 
-    width, depth = wan_shape(model)
-    trained_for = adapter.config.model_width, adapter.config.model_depth
-    if trained_for != (width, depth):  # core matches by name, and leaves out what then has another shape
-        raise SlotIDError(
-            f"The adapter was trained for a video model of width {trained_for[0]} with {trained_for[1]} blocks, but "
-            f"the MODEL has width {width} and {depth} blocks. Choose the one of this model (Wan 1.3B: 1536 × 30, "
-            "14B: 5120 × 40)."
-        )
+    # Core matches a LoRA by name, and leaves out what then has another shape.
+    check_size(model, "adapter was trained", adapter.config.model_width, adapter.config.model_depth)
     tensors, fingerprint = adapter.lora, adapter.fingerprint
     expected = sum(name.endswith(".lora_A.weight") for name in tensors)
     patches = comfy.lora.load_lora(tensors, comfy.lora.model_lora_keys_unet(model.model, {}), log_missing=False)

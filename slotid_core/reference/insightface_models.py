@@ -24,11 +24,9 @@ def find_insightface(folders: tuple[str, ...]) -> tuple[Detector | None, str]:
             f"no detection model ({', '.join(DETECTION_FILES)}) lies in {where}. Put an insightface pack there.",
         )
     try:
-        import insightface.model_zoo  # noqa: F401
+        return _load(files[0]), ""
     except ImportError as error:
         return None, f"the insightface package is not installed ({error}). Install insightface and onnxruntime."
-    try:
-        return _load(files[0]), ""
     except SlotIDError as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001  ONNX files fail to load in many ways, and each means the same here

@@ -53,7 +53,7 @@ class Trainer:
         self.folder, self.processes = folder, processes
         self.data = CachedDataset(Path(config.data.train))
         self.held_out = CachedDataset(Path(config.data.validation)) if config.data.validation else None
-        for data in filter(None, (self.data, self.held_out)):
+        for data in [self.data] if self.held_out is None else [self.data, self.held_out]:
             config = replace(config, adapter=with_sizes_of_data(config.adapter, data.manifest["config"], data.folder))
         self.config = config
         torch.manual_seed(run.seed)

@@ -58,10 +58,11 @@ def distribute(strategy: nn.Module, how: Distribution, processes: Processes) -> 
     """What to call instead of `strategy`, on the device and so that gradients are averaged; "fsdp" also shards every
     parameter, and moves no more than a block at a time.
     """
-    if processes.count == 1:
-        return strategy.to(processes.device)
-    if how == "ddp":
+    if processes.count == 1 or how == "ddp":
         strategy.to(processes.device)
+    if processes.count == 1:
+        return strategy
+    if how == "ddp":
         devices = [processes.device] if processes.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(strategy, device_ids=devices)
     from torch.distributed.device_mesh import init_device_mesh

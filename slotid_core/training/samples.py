@@ -22,8 +22,9 @@ def decode(vae: WanVAE, latents: Tensor) -> Tensor:
 
 def sheet_of_pairs(vae: WanVAE, references: Tensor, results: Tensor, path: Path) -> None:
     """Latents of reference clips and of results, decoded: a reference, and below it its result."""
-    clips = decode(vae, results[:, :, :MOST_FRAMES])
-    shown = decode(vae, references[:, :, : min(results.shape[2], MOST_FRAMES)])
+    results = results[:, :, :MOST_FRAMES]
+    clips = decode(vae, results)
+    shown = decode(vae, references[:, :, : results.shape[2]])
     rows = [row for pair in zip(shown, clips, strict=True) for row in (fit(pair[0], clips.shape[2:4]), pair[1])]
     save_sheet(rows, path)
 

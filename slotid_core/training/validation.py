@@ -41,8 +41,8 @@ def validation_checks(
     rank, processes_count = (processes.rank, processes.count) if processes else (0, 1)
     count = min(count, len(data.samples)) // processes_count * processes_count
     chosen = [int(i) for i in torch.linspace(0, len(data.samples) - 1, max(2, count)).round().long()][:count]
-    rows = []
-    for place, index in enumerate(chosen):
+    rows, with_strangers = [], []
+    for place, index in list(enumerate(chosen))[rank::processes_count]:
         sample = data.read(index, ("video", "text"))
         own = data.partner(index, np.random.default_rng(SEED + place), same_clip=pairing == "same clip")
         generator = torch.Generator().manual_seed(SEED + place)
@@ -57,12 +57,11 @@ def validation_checks(
                 "token_mask": torch.ones(num_tokens),
             }
         )
-    with_strangers = [row | data.read(stranger(data, i), REFERENCES) for row, i in zip(rows, chosen, strict=True)]
-    mine, theirs = (
-        [collate(part[start : start + size], num_tokens) for start in range(0, len(part), size)]
-        for part in (rows[rank::processes_count], with_strangers[rank::processes_count])
-    )
-    return [Check(*pair) for pair in zip(mine, theirs, strict=True)]
+        with_strangers.append(rows[-1] | data.read(stranger(data, index), REFERENCES))
+    return [
+        Check(*(collate(part[start : start + size], num_tokens) for part in (rows, with_strangers)))
+        for start in range(0, len(rows), size)
+    ]
 
 
 def stranger(data: Samples, index: int) -> int:

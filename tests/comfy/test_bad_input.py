@@ -55,6 +55,9 @@ def test_swapped_wires_are_named(client):
     graph = with_person()
     graph["ann anchors"]["inputs"]["portrait_latent"] = ["ann clip latent", 0]
     assert "portrait is one picture" in str(refused(client, graph))
+    graph = with_person() | {"other": node("SlotIDLoadAdapter", adapter_name="toy_world")}
+    graph["ann slots"]["inputs"]["adapter"] = ["other", 0]
+    assert "slots were made by another adapter" in str(refused(client, graph))
 
 
 @pytest.fixture

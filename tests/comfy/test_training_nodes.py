@@ -1,6 +1,8 @@
 """The trainer's nodes on a real server: drawn people in, an adapter out; interrupted, and resumed from the node."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -128,6 +130,12 @@ def test_the_presets_sizes_and_rates_hold_unless_others_are_given(training):
         changed = [arguments[place + 1] for place, name in enumerate(arguments) if name == "--set"]
         config = read_config(training.PRESETS / "wan_1_3b_24gb.yaml", changed)
         assert (config.run.batch, config.run.micro_batch, config.optimizer.learning_rate) == expected
+
+
+def test_the_child_is_found_where_neither_the_folder_nor_the_environment_says_where_it_is(pack_module, tmp_path):
+    child = pack_module("nodes.child_process")
+    command = [sys.executable, "-I", "-c", child.START, str(child.PACK), "slotid_core.dataset", "--help"]
+    assert "--config" in subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
 
 def test_missing_packages_are_named_before_anything_runs(training, monkeypatch):

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import examples
+from torch.utils import _pytree
 
 from slotid_core.errors import SlotIDError
 from slotid_core.slot_id import (
@@ -181,3 +182,13 @@ def test_wrong_settings_are_named():
         SlotReaderConfig(routing="sofmax")
     with pytest.raises(SlotIDError, match="'column'"):
         SlotReaderConfig(plan_normalization="column")
+
+
+def test_a_streams_tensors_are_found_by_who_looks_through_outputs():
+    """FSDP does, to know when gradients come."""
+    stream = TemporalIdentityEncoder(TemporalEncoderConfig(16, width=32, num_heads=2))(torch.randn(1, 16, 2, 4, 4))
+    found, form = _pytree.tree_flatten(stream)
+    assert [t.data_ptr() for t in found] == [
+        t.data_ptr() for t in (stream.tokens, stream.global_vector, stream.assignment)
+    ]
+    assert isinstance(_pytree.tree_unflatten(found, form), type(stream))

@@ -24,6 +24,7 @@ from slotid_core.training.config import TrainingConfig, read_config
 from slotid_core.training.events import Events
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
+from slotid_core.training.samples import sheet_of_pairs
 from slotid_core.training.validation import stranger, validate, validation_checks
 
 
@@ -268,11 +269,23 @@ def test_a_sheet_of_samples_appears(world, tmp_path):
 
 def test_a_sheet_that_fails_does_not_end_the_run(world, tmp_path, monkeypatch, capsys):
     def no_room(*_):
+        assert checkpoints(tmp_path), "a sheet comes after its step is safe"
         raise torch.OutOfMemoryError("no room for a VAE")
 
     monkeypatch.setattr("slotid_core.training.loop.load_vae", no_room)
-    adapter = train(config_of(settings(world, run={"steps": 2, "sample_every": 1})), tmp_path, as_json=True)
+    run = {"steps": 2, "sample_every": 1, "save_every": 1}
+    adapter = train(config_of(settings(world, run=run)), tmp_path, as_json=True)
     assert adapter.is_file() and capsys.readouterr().out.count("no room for a VAE") == 2
+
+
+def test_a_sheet_decodes_the_first_frames_only(tmp_path):
+    class Decoder(torch.nn.Linear):
+        def decode(self, latents):
+            assert latents.shape[2] == 5
+            return torch.zeros(1, 3, 17, 8, 8)
+
+    sheet_of_pairs(Decoder(1, 1), torch.zeros(2, 16, 17, 2, 2), torch.zeros(2, 16, 9, 1, 1), tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").is_file()
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ class StudySettings:
     training: Path
     data: Path
     output: Path
-    steps: int = 4000
+    steps: int
     people: int = 64
     prompts: int = 3
     seed: int = 0
