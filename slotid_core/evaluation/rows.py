@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ ADAPTER_OF = {
     "ceiling": None,
 }
 BATCH = 8
+DECODED_AT_ONCE = 4  # more do not fit into a CPU's cache, and take up to twice as long each
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,23 @@ class Subject:
 
 
 class Studio:
-    """The toy world's frozen models, and the reference latents of subjects, made once."""
+    """The toy world's frozen models, and the reference latents of subjects, made once.
 
-    def __init__(self, adapters: Path | None, usage: Usage, weights: Path = WEIGHTS):
-        self.adapters, self.usage, self.weights = adapters, usage, weights
+    In bfloat16 a row takes half the time on CPUs that have it, and pixels differ by 0.0015 of white.
+    """
+
+    def __init__(
+        self,
+        adapters: Path | None,
+        usage: Usage,
+        weights: Path = WEIGHTS,
+        compute_dtype: Literal["float32", "bfloat16"] = "float32",
+    ):
+        self.adapters, self.usage, self.weights, self.compute_dtype = adapters, usage, weights, compute_dtype
         self.vae = load_vae(weights)
         self.prepare = PrepareConfig(
             vae=str(part_path("vae", weights)), text_encoder=str(part_path("text_encoder", weights)),
-            toy_world=ToyWorldSource(people=1), device="cpu",
+            toy_world=ToyWorldSource(people=1), device="cpu", vae_dtype=compute_dtype,
         )  # fmt: skip
         self.encoders = Encoders(self.prepare)
         self.references: dict[tuple[int, Reference], tuple[Tensor, Tensor]] = {}
@@ -135,11 +146,13 @@ class Studio:
         text = [self.encoders.text_rows(subject.prompts[place]).float() for subject, place in jobs]
         noise = [torch.randn(16, 5, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         active = tuple(shifted(1 - part, FLOW_SHIFT) for part in (usage.start, usage.end))
-        latents = sample_clips(
-            model, torch.stack(noise), pad_text(text, room=16), self.encoders.text_rows("").float(), identity,
-            usage.steps, FLOW_SHIFT, usage.text_scale, usage.identity_scale, active=active,
-        )  # fmt: skip
-        return to_drawings(self.vae.decode(denormalize_latents(latents)))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.compute_dtype == "bfloat16"):
+            latents = sample_clips(
+                model, torch.stack(noise), pad_text(text, room=16), self.encoders.text_rows("").float(), identity,
+                usage.steps, FLOW_SHIFT, usage.text_scale, usage.identity_scale, active=active,
+            )  # fmt: skip
+            parts = denormalize_latents(latents).split(DECODED_AT_ONCE)
+            return torch.cat([to_drawings(self.vae.decode(part)).float() for part in parts])
 
     @torch.no_grad()
     def real(self, subject: Subject) -> Tensor:

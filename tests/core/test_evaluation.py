@@ -76,6 +76,12 @@ def test_rows_differ_and_repeat(studio, clips):
             assert (clips[first] - clips[second]).abs().max() > 1e-3, (first, second)
 
 
+def test_bfloat16_draws_the_same_clips(studio, clips):
+    faster = Studio(studio.adapters, studio.usage, studio.weights, "bfloat16")
+    away = (faster.clips("full", subjects_of(0, 2, 1), 0) - clips["full"]).abs().mean()
+    assert 0 < away < 0.1 * (clips["full"] - clips["base"]).abs().mean()
+
+
 def test_who_is_drawn_matters_only_where_an_identity_is(studio):
     """The same noise and prompt with another person's reference."""
     ann, bob = subjects_of(0, 2, 1)

@@ -44,14 +44,15 @@ def rough_intervals():
         yield
 
 
-def study(folder, *arguments: str) -> dict:
+def study(folder, *arguments: str, into=None) -> dict:
+    into = into or folder
     options = [
         "--threads", "1", "study", "--config", folder / "training.json", "--data", folder / "data.json",
-        "--output", folder / "output", "--page", folder / "page", "--weights", folder / "family", "--people", "2",
+        "--output", into / "output", "--page", into / "page", "--weights", folder / "family", "--people", "2",
         "--steps", "3",
     ]  # fmt: skip
     assert main([str(option) for option in (*options, *arguments)]) == 0
-    return json.loads((folder / "page" / "figures.json").read_text())
+    return json.loads((into / "page" / "figures.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,25 @@ def test_a_piece_is_made_once(folder, figures):
     assert names == {"full", "full_third", "frames_shuffled"}
     assert (folder / "world" / "data_shuffled" / "manifest.json").is_file()
     assert not (folder / "world" / "data_same_clip").exists()  # nothing asked for a row that needs it
+
+
+def test_a_row_of_which_one_seed_is_trained_counts_and_says_so(folder, figures, tmp_path):
+    shutil.copytree(folder / "output", tmp_path / "output")
+    (second,) = (tmp_path / "output" / "judged").glob("full-1-*")
+    second.unlink()
+    told = study(folder, "--page-only", into=tmp_path)
+    assert (told["main.full.seeds"], figures["main.full.seeds"]) == (1, 2)
+    assert told["main.full.similarity"] != figures["main.full.similarity"]
+    assert "| full (1 of 2 seeds) |" in (tmp_path / "page" / "README.md").read_text()
+    assert "| full |" in (folder / "page" / "README.md").read_text()
+
+
+def test_everything_is_made_once_before_anything_is_made_twice():
+    from slotid_core.evaluation.study.command import in_order
+
+    order = [(row.name, seed) for row, seed in in_order([list(MAIN_ROWS), list(ABLATION_ROWS)])]
+    assert order.index(("slots", 0)) < order.index(("full", 1)) < order.index(("full third", 0))
+    assert len(order) == sum(row.seeds for row in (*MAIN_ROWS, *ABLATION_ROWS)) == len(set(order))
 
 
 def test_no_number_in_the_page_is_typed(folder, figures):

@@ -1,6 +1,7 @@
 """The command line of the study: its parts in order, and the page of all that is finished at the end, or at a stop."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import SlotIDError
@@ -55,10 +56,10 @@ def run_study(options: argparse.Namespace) -> None:
             weights=options.weights or WEIGHTS, overrides=tuple(options.set),
         )
     )  # fmt: skip
-    rows = [row for part in parts for row in groups[part] if not only or row.name in only]
+    rows = [[row for row in groups[part] if not only or row.name in only] for part in parts]
     try:
-        for row in [] if options.page_only else rows:
-            study.judged(row)
+        for row, seed in [] if options.page_only else in_order(rows):
+            study.make(row, seed)
     except Stopped:
         raise SlotIDError("stopped and saved; run it again to go on.") from None
     finally:
@@ -66,3 +67,10 @@ def run_study(options: argparse.Namespace) -> None:
         print(options.page / "README.md")
     if options.json:
         write_json(options.json, figures)
+
+
+def in_order(parts: list[list]) -> Iterator[tuple]:
+    """Rows with the seed to make: part by part, and of a part everything once before anything twice."""
+    for rows in parts:
+        for seed in range(max((row.seeds for row in rows), default=0)):
+            yield from ((row, seed) for row in rows if seed < row.seeds)

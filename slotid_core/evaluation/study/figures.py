@@ -59,9 +59,11 @@ class Table:
             self.figures |= {key: value, f"{key}.low": interval[0], f"{key}.high": interval[1]}
 
     def add(self, part: str, row: Row, against: Row | None = None) -> None:
-        judged = self.study.judged(row, make=False)
+        judged = self.study.judged(row)
         if judged is None:
             return
+        if row.seeds > 1:
+            self.figures[f"{part}.{slug(row.name)}.seeds"] = self.study.finished_seeds(row)
         for figure in FIGURES:
             values, statistic = named(judged, figure)
             if values is not None:
@@ -71,7 +73,7 @@ class Table:
                 self.add_difference(f"{part}.{slug(row.name)}.{figure}.difference", row, against, figure)
 
     def add_factor(self, part: str, row: Row, place: int, factor: str) -> None:
-        judged = self.study.judged(row, make=False)
+        judged = self.study.judged(row)
         if judged is not None:
             pairs = judged["dynamics"][:, :, place : place + 1]
             self.put(f"{part}.{slug(row.name)}.{factor}", correlation(pairs), bootstrap(pairs, correlation))
@@ -79,7 +81,7 @@ class Table:
     def add_gap(self, full: Row) -> None:
         """Share of the similarity between base and ceiling that each main row closes."""
         names = ["base", "ceiling", *(row.name for row in MAIN_ROWS if row.adapter)]
-        judged = {name: self.study.judged(row, make=False) for name, row in ((r.name, r) for r in MAIN_ROWS)}
+        judged = {name: self.study.judged(row) for name, row in ((r.name, r) for r in MAIN_ROWS)}
         if judged["base"] is None or judged["ceiling"] is None:
             return
         per_person = {n: judged[n]["similarity"].mean(axis=1) for n in names if judged[n] is not None}
@@ -90,7 +92,7 @@ class Table:
 
     def add_difference(self, key: str, first: Row, second: Row, figure: str) -> tuple[float, float] | None:
         """Paired over people; returns the interval."""
-        judged = [self.study.judged(row, make=False) for row in (first, second)]
+        judged = [self.study.judged(row) for row in (first, second)]
         if None in judged:
             return None
         (ours, statistic), (theirs, _) = (named(values, figure) for values in judged)

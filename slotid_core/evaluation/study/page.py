@@ -49,7 +49,7 @@ def page(figures: Figures, pictures: set[str]) -> str:
         claims(figures),
         main_rows(figures) + picture("main.png", pictures) + picture("sheet.jpg", pictures),
         movements(figures),
-        ablations(figures) + picture("ablations.png", pictures),
+        ablations(figures) + picture("ablations.png", pictures) + picture("sheet_ablations.jpg", pictures),
         trials(figures, pictures),
         slots(figures) + picture("slots.jpg", pictures),
     ]
@@ -125,7 +125,8 @@ def trials(figures: Figures, pictures: set[str]) -> str:
     ]  # fmt: skip
     for group, rows in TRIALS.items():
         told = table(figures, "trial", (AS_SHIPPED, *rows))
-        lines += [f"### {group.capitalize()}", "", told + picture(f"trial_{slug(group)}.png", pictures)]
+        plot, sheet = (picture(name, pictures) for name in (f"trial_{slug(group)}.png", f"sheet_{slug(group)}.jpg"))
+        lines += [f"### {group.capitalize()}", "", told + plot + sheet]
     return "\n".join(lines)
 
 
@@ -148,8 +149,15 @@ def slots(figures: Figures) -> str:
 def table(figures: Figures, part: str, rows: tuple[Row, ...]) -> str:
     lines = [heading("row"), f"|---{'|---' * len(FIGURES)}|"]
     for row in rows:
-        lines.append(line(row.name, [figure(figures, f"{part}.{slug(row.name)}.{name}") for name in FIGURES]))
+        cells = [figure(figures, f"{part}.{slug(row.name)}.{name}") for name in FIGURES]
+        lines.append(line(row.name + unfinished(figures, f"{part}.{slug(row.name)}.seeds", row), cells))
     return "\n".join([*lines, ""])
+
+
+def unfinished(figures: Figures, key: str, row: Row) -> str:
+    """What is said beside the name of a row of which some seeds are not trained yet."""
+    made = figures.get(key, row.seeds)
+    return "" if made == row.seeds else f" ({made} of {row.seeds} seeds)"
 
 
 def heading(first: str) -> str:

@@ -12,9 +12,9 @@ from ..sheet import save_rows
 from ..usage import Usage
 from .figures import collect
 from .page import page
-from .plan import ADAPTERS, MAIN_ROWS
+from .plan import ABLATION_ROWS, ADAPTERS, AS_SHIPPED, MAIN_ROWS, TRIALS, Row
 from .plots import save_plots
-from .runner import SHOWN, Study
+from .runner import SHOWN, Study, slug
 
 
 def write_report(study: Study, folder: Path) -> dict:
@@ -23,7 +23,10 @@ def write_report(study: Study, folder: Path) -> dict:
     figures = collect(study)
     write_json(folder / "figures.json", figures, sort_keys=True)
     save_plots(figures, folder)
-    save_sheet(study, folder / "sheet.jpg")
+    save_sheet(study, MAIN_ROWS, folder / "sheet.jpg", people=SHOWN)
+    save_sheet(study, ABLATION_ROWS, folder / "sheet_ablations.jpg")
+    for group, rows in TRIALS.items():
+        save_sheet(study, (AS_SHIPPED, *rows), folder / f"sheet_{slug(group)}.jpg")
     save_heat_map(study, folder / "slots.jpg")
     text = page(figures, {path.name for path in folder.iterdir()})
     unfinished = folder / ".README.part"
@@ -32,12 +35,13 @@ def write_report(study: Study, folder: Path) -> dict:
     return figures
 
 
-def save_sheet(study: Study, path: Path) -> None:
-    """The main rows' first people in their first scene; of rows with two seeds, the first one's clips."""
-    judged = {row.name: study.judged(row, make=False) for row in MAIN_ROWS}
-    rows = {name: torch.from_numpy(values["frames"][:, 0]).float() / 255 for name, values in judged.items() if values}
-    if rows:
-        save_rows(rows, study.subjects[:SHOWN], path)
+def save_sheet(study: Study, rows: tuple[Row, ...], path: Path, people: int = 4) -> None:
+    """The first people in their first scene; of rows with two seeds, the first one's clips."""
+    judged = {row.name: study.judged(row) for row in rows}
+    shown = {name: told["frames"][:people, 0] for name, told in judged.items() if told}
+    if len(shown) > 1:
+        drawings = {name: torch.from_numpy(frames).float() / 255 for name, frames in shown.items()}
+        save_rows(drawings, study.subjects[:people], path)
 
 
 def save_heat_map(study: Study, path: Path, count: int = 4) -> None:

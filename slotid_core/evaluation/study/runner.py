@@ -81,7 +81,7 @@ class Study:
 
     @cached_property
     def studio(self) -> Studio:
-        return Studio(None, Usage(), self.settings.weights)
+        return Studio(None, Usage(), self.settings.weights, self.base.model.compute_dtype)
 
     @cached_property
     def judgement(self) -> Judgement:
@@ -141,18 +141,27 @@ class Study:
                 raise Stopped
         return path
 
-    def judged(self, row: Row, make: bool = True) -> Judged | None:
-        """Figures (people, prompts x seeds, ...) of a row, and `frames` of some people; None if not made and not to be.
+    def judged(self, row: Row) -> Judged | None:
+        """Figures (people, prompts x seeds, ...) of a row, of all its seeds that are finished, and `frames` of some
+        people; None if no seed is.
 
         All seeds are drawn from the same noise.
         """
-        parts = []
-        for seed in range(row.seeds):
-            part = self._judged(row, seed, make)
-            if part is None:
-                return None
-            parts.append(part)
+        parts = [part for part in (self._judged(row, seed, make=False) for seed in range(row.seeds)) if part]
+        if not parts:
+            return None
         return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+
+    def finished_seeds(self, row: Row) -> int:
+        return sum(self._judged(row, seed, make=False) is not None for seed in range(row.seeds))
+
+    def make(self, row: Row, seed: int) -> None:
+        """Trains and judges what is missing of a row.
+
+        Raises:
+            Stopped: a signal came while its adapter was trained.
+        """
+        self._judged(row, seed, make=True)
 
     def _judged(self, row: Row, seed: int, make: bool) -> Judged | None:
         if (row.name, seed) in self._rows:
@@ -164,7 +173,7 @@ class Study:
         facts = {
             "adapter": load_adapter(adapter).fingerprint if adapter else row.name, "usage": asdict(row.usage),
             "with_identity": row.with_identity, "people": s.people, "prompts": s.prompts, "seed": s.seed,
-            "models": self.models, "judges": self.judges,
+            "models": self.models, "judges": self.judges, "compute_dtype": self.base.model.compute_dtype,
         }  # fmt: skip
         key = digest(json.dumps(facts, sort_keys=True).encode())
         path = s.output / "judged" / f"{slug(row.adapter or row.name)}-{seed}-{key}.safetensors"
