@@ -1,6 +1,11 @@
-"""Training of the judge of marks, on drawings of people who look around, half of them through the VAE."""
+"""Training of the judge of marks, on people who look around: five frames of each, some through the VAE.
 
-from dataclasses import dataclass
+Marks are small and a person's own, so a judge that sees few people learns them by heart; five frames instead of
+seventeen let every step draw people whom no step before has seen. Each comes twice, the second time with the marks
+that the first time has not: nothing else differs, so nothing else can be learnt.
+"""
+
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,38 +14,53 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from .evaluate import evaluate_mark_judge
-from .family import load_vae
+from .evaluate import evaluate_mark_judge, through_vae
+from .family import WEIGHTS, load_vae
 from .judges import MarkJudge, marks_in_view
-from .motion import turn_of
-from .person import sample_person
-from .scene import LOOK_AROUND, sample_scene
-from .train_judges import WINDOW, ClipJudgeTraining, Drawings, soften
+from .motion import CLIP_FRAMES, move, turn_of
+from .person import MARKS, Person, sample_person
+from .render import draw
+from .scene import LOOK_AROUND, Scene, sample_scene
+from .train_judges import soften
 from .training_loop import Schedule, load_trained, train
+
+FRAMES = 5  # two latent frames; wherever they are cut out, some show the head turned
+THROUGH_VAE = 4  # one clip in as many; it takes most of the time
 
 
 @dataclass(frozen=True)
-class MarkJudgeTraining(ClipJudgeTraining):
-    """As the clip judge's, and shorter."""
+class MarkJudgeTraining:
+    steps: int = 3000
+    people: int = 8  # a step
+    learning_rate: float = 1e-3
+    bfloat16: bool = True  # of the VAE's convolutions; half the time on CPUs that have it
+    save_every: int = 200
+    weights: str = ""  # where the VAE is, if not in the package
 
-    steps: int = 1500
-    new_clips: int = 2
+    def parts(self) -> Path:
+        return Path(self.weights) if self.weights else WEIGHTS
 
 
 def train_mark_judge(folder: Path, config: MarkJudgeTraining | None = None, device: str = "cpu") -> MarkJudge:
     config = config or MarkJudgeTraining()
     torch.manual_seed(0)
     judge = MarkJudge()
-    drawings = Drawings(load_vae(config.parts()), config.bfloat16, LOOK_AROUND)
+    vae = load_vae(config.parts())
 
     def draw_clips(step: int):
-        first = config.new_clips * step
         rng = np.random.default_rng((step, 47))
-        seeds = [int(seed) for seed in rng.integers(first, first + WINDOW, size=config.batch)]
-        clips = torch.stack([drawings(seed) for seed in seeds]).float() / 255
-        clips = rearrange(soften(clips.flatten(0, 1), step), "(b t) h w c -> b t h w c", b=config.batch)
-        turns = [turn_of(sample_scene(seed, LOOK_AROUND)) for seed in seeds]
-        seen = [marks_in_view(sample_person(seed), turn) for seed, turn in zip(seeds, turns, strict=True)]
+        seeds = range(config.people * step, config.people * (step + 1))
+        scenes = 2 * [sample_scene(seed, LOOK_AROUND) for seed in seeds]
+        turns = [turn_of(scene) for scene in scenes]
+        people = [sample_person(seed) for seed in seeds]
+        people += [with_other_marks(person, turn) for person, turn in zip(people, turns, strict=False)]
+        starts = 2 * rng.integers(CLIP_FRAMES - FRAMES + 1, size=config.people).tolist()
+        clips = some_frames(people, scenes, starts)
+        part = slice(0, None, THROUGH_VAE)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            clips[part] = through_vae(clips[part], vae).float()
+        clips = rearrange(soften(clips.flatten(0, 1), step), "(b t) h w c -> b t h w c", b=len(people))
+        seen = [marks_in_view(person, turn) for person, turn in zip(people, turns, strict=True)]
         return clips, torch.tensor(seen).float(), (torch.tensor(turns) > 0).float()
 
     def loss_of(step: int, clips: Tensor, seen: Tensor, right: Tensor):
@@ -53,6 +73,18 @@ def train_mark_judge(folder: Path, config: MarkJudgeTraining | None = None, devi
     schedule = Schedule(config.steps, config.learning_rate)
     train("mark_judge", judge, draw_clips, loss_of, schedule, folder, config.save_every, device=device)
     return judge
+
+
+def with_other_marks(person: Person, turn: float) -> Person:
+    """The same person with just those marks in view that are not, where somebody turns this way."""
+    side = -int(turn)
+    return replace(person, **{name: 0 if getattr(person, name) == side else side for name in MARKS})
+
+
+def some_frames(people: list[Person], scenes: list[Scene], starts: list[int]) -> Tensor:
+    """`FRAMES` neighbouring frames of each clip. (B, 5, 64, 64, 3)"""
+    moved = [move(person, scene) for person, scene in zip(people, scenes, strict=True)]
+    return draw(people, scenes, [m.frames(at, at + FRAMES) for m, at in zip(moved, starts, strict=True)], 64)
 
 
 def finish_mark_judge(folder: Path, config: MarkJudgeTraining, seed: int):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from slotid_core.config import config_from_dict
 from slotid_core.errors import SlotIDError
 from slotid_core.toy_world.__main__ import PARTS
 from slotid_core.toy_world.family import ship
+from slotid_core.toy_world.judges import marks_in_view
+from slotid_core.toy_world.person import MARKS, sample_person
+from slotid_core.toy_world.train_mark_judge import with_other_marks
 from slotid_core.toy_world.train_text_encoder import TextEncoderSettings, make_text_encoder
 from slotid_core.toy_world.training_loop import Schedule, drawn, train
 from slotid_core.wan.vae import WanVAE, WanVAEConfig
@@ -39,7 +43,7 @@ TRAININGS = {
     ),
     "face_judge": ({"people": 8, "steps": 20, "batch": 4, "save_every": 12}, ("face_judge",)),
     "clip_judge": ({"steps": 20, "batch": 2, "save_every": 12}, ("clip_judge",)),
-    "mark_judge": ({"steps": 20, "batch": 2, "save_every": 12}, ("mark_judge",)),
+    "mark_judge": ({"steps": 20, "people": 1, "save_every": 12}, ("mark_judge",)),
     "dit": (
         {
             "width": 128,
@@ -183,3 +187,12 @@ def test_a_shipped_file_says_how_it_came_to_be(tmp_path):
     manifest = json.loads(path.with_suffix(".json").read_text())
     assert header["steps"] == manifest["steps"] == 7 and manifest["bytes"] == path.stat().st_size
     assert manifest["machine"]["cores"] == os.cpu_count()
+
+
+@pytest.mark.parametrize("turn", [1.0, -1.0])
+def test_a_pair_for_the_judge_of_marks_differs_in_every_mark_in_view_and_nothing_else(turn):
+    for seed in range(20):
+        person = sample_person(seed)
+        other = with_other_marks(person, turn)
+        assert all(a != b for a, b in zip(marks_in_view(person, turn), marks_in_view(other, turn), strict=True))
+        assert replace(other, **{name: getattr(person, name) for name in MARKS}) == person
