@@ -59,6 +59,10 @@ class ObjectiveConfig:
         token_dropout: share of identity tokens left out (paper, section 3.3).
         portrait_weight: weight of reading the portrait's latents off the global vectors, by a linear layer that is not
             kept. 0 for the paper's loss alone.
+        movement_weight: weight of reading where the training clip moves, and how much, off the clip stream's global
+            vector, as `portrait_weight` reads a portrait.
+        change_weight: weight of the error's change from frame to frame. Most of a video stands still, so flow matching
+            alone says little about how somebody moves. The change is linear in the error: the best velocity stays.
         temperature_start, temperature_end: τ of the Sinkhorn plan, annealed linearly by step ...
         temperature_steps: ... over this share of the run (paper, section 3.2.1: "annealed"; no numbers given).
     """
@@ -69,6 +73,8 @@ class ObjectiveConfig:
     joint_dropout: float = 0.05
     token_dropout: float = 0.05
     portrait_weight: float = 0.0
+    movement_weight: float = 0.0
+    change_weight: float = 0.0
     temperature_start: float = 1.0
     temperature_end: float = 0.3
     temperature_steps: float = 0.5
@@ -79,8 +85,9 @@ class ObjectiveConfig:
             raise SlotIDError(f"text, identity and joint dropout are shares of one whole; got {shares}.")
         if not 0 <= self.token_dropout < 1:
             raise SlotIDError(f"token_dropout must lie in [0, 1); got {self.token_dropout}.")
-        if self.portrait_weight < 0:
-            raise SlotIDError(f"portrait_weight must not be negative; got {self.portrait_weight}.")
+        for name in ("portrait_weight", "movement_weight", "change_weight"):
+            if getattr(self, name) < 0:
+                raise SlotIDError(f"{name} must not be negative; got {getattr(self, name)}.")
         if min(self.temperature_start, self.temperature_end) <= 0:
             raise SlotIDError("temperature_start and temperature_end must be above 0.")
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import config_from_dict
@@ -17,6 +18,7 @@ from .batches import Batch
 from .config import TrainingConfig
 from .lora import add_lora, exported_lora
 
+MOVEMENT_GRID = 8  # places along a side at which movement is read
 PIXELS_PER_LATENT = 8  # along a side, of Wan's VAE
 
 
@@ -38,7 +40,14 @@ class SlotIDStrategy(nn.Module):
             side = settings.portrait_size // PIXELS_PER_LATENT
             channels = (settings.anchor or settings.encoder).latent_channels
             self.portrait_readout = nn.Linear(settings.global_width, channels * side**2)
-        freeze_unread(self.adapter, reads_global_vector=self.portrait_readout is not None)
+        self.movement_readout = None
+        if config.objective.movement_weight and self.adapter.encoder is not None:
+            self.movement_readout = nn.Linear(self.adapter.config.global_width, MOVEMENT_GRID**2)
+        freeze_unread(
+            self.adapter,
+            clip_vector_is_read=bool(self.portrait_readout or self.movement_readout),
+            portrait_vector_is_read=bool(self.portrait_readout),
+        )
         if self.adapter.config.lora is not None:
             add_lora(backbone, self.adapter.config.lora)
         else:
@@ -75,10 +84,26 @@ class SlotIDStrategy(nn.Module):
             self.model, noisy, batch.noise_level, batch.context, self.adapter.identity(*streams), batch.has_identity,
             batch.token_mask,
         )  # fmt: skip
-        loss = (velocity.float() - (batch.noise - batch.video)).square().mean((1, 2, 3, 4))
-        if self.training and self.portrait_readout is not None:
-            loss = loss + self.config.objective.portrait_weight * self.portrait_loss(streams, batch.portrait)
-        return loss
+        error = velocity.float() - (batch.noise - batch.video)
+        loss = error.square().mean((1, 2, 3, 4))
+        return loss + self.asked_for_as_well(streams, batch, error) if self.training else loss
+
+    def asked_for_as_well(self, streams: Sequence[IdentityStream | None], batch: Batch, error: Tensor) -> Tensor:
+        """What the objective adds to flow matching (B,)."""
+        objective, more = self.config.objective, error.new_zeros(len(error))
+        if objective.change_weight and error.shape[2] > 1:  # pictures do not move
+            # Half, as the difference of two independent errors is twice as large.
+            more = more + objective.change_weight * 0.5 * error.diff(dim=2).square().mean((1, 2, 3, 4))
+        if self.movement_readout is not None:
+            more = more + objective.movement_weight * self.movement_loss(streams[0], batch.video)
+        if self.portrait_readout is not None:
+            more = more + objective.portrait_weight * self.portrait_loss(streams, batch.portrait)
+        return more
+
+    def movement_loss(self, stream: IdentityStream, video: Tensor) -> Tensor:
+        """How badly it is read off the clip stream's global vector where another clip of the person moves (B,)."""
+        told = self.movement_readout(stream.global_vector).float()
+        return (told - movement_of(video)).square().mean(1)
 
     def portrait_loss(self, streams: Sequence[IdentityStream | None], portrait: Tensor) -> Tensor:
         """How badly the portrait is read off each stream's global vector (B,): who it is, without the noise in which
@@ -99,6 +124,16 @@ class SlotIDStrategy(nn.Module):
         save_adapter(path, adapter.half(), facts)
 
 
+def movement_of(video: Tensor) -> Tensor:
+    """How much latents (B, C, T, H, W) change from frame to frame, place by place: (B, MOVEMENT_GRID²).
+
+    Pictures, T = 1, do not move.
+    """
+    change = video.diff(dim=2) if video.shape[2] > 1 else torch.zeros_like(video)
+    energy = change.square().mean((1, 2))[:, None]  # (B, 1, H, W)
+    return F.adaptive_avg_pool2d(energy, MOVEMENT_GRID).sqrt().flatten(1)
+
+
 def start_silent(adapter: SlotIDAdapter) -> None:
     """Zero the tokens of an adapter that has learnt nothing, so that training departs from the base model.
 
@@ -112,12 +147,18 @@ def start_silent(adapter: SlotIDAdapter) -> None:
             nn.init.zeros_(last.bias)
 
 
-def freeze_unread(adapter: SlotIDAdapter, reads_global_vector: bool) -> None:
-    """What nothing reads gets no gradient, for which DDP would wait and of which a checkpoint would hold nothing."""
-    for stream, norm in ((adapter.encoder, adapter.video_norm), (adapter.anchor, adapter.image_norm)):
+def freeze_unread(adapter: SlotIDAdapter, clip_vector_is_read: bool, portrait_vector_is_read: bool) -> None:
+    """What nothing reads gets no gradient, for which DDP would wait and of which a checkpoint would hold nothing.
+
+    FiLM reads both global vectors; the arguments say which of them a training loss reads as well.
+    """
+    for stream, norm, is_read in (
+        (adapter.encoder, adapter.video_norm, clip_vector_is_read),
+        (adapter.anchor, adapter.image_norm, portrait_vector_is_read),
+    ):
         if stream is None:
             norm.requires_grad_(False)
-        elif adapter.film is None and not reads_global_vector:
+        elif adapter.film is None and not is_read:
             stream.global_readout.requires_grad_(False)
 
 

@@ -141,7 +141,7 @@ def test_every_adapter_of_the_plan_can_be_built(folder):
     told = {}
     for name, adapter in ADAPTERS.items():
         settings = read_config(folder / "training.json", list(adapter.changes))
-        told[name] = SlotIDAdapter(adapter_config(settings.adapter, backbone)).config
+        told[name] = SlotIDAdapter(adapter_config(settings.adapter, backbone)).config, settings.objective
         assert adapter.budget == "full" or adapter.reference != "other clip" or adapter.changes or name == "full third"
     kinds = [told[name] for name, adapter in ADAPTERS.items() if adapter.changes]
     assert len({repr(kind) for kind in kinds}) == len(kinds)  # each changes something, and something else

@@ -25,6 +25,7 @@ from slotid_core.training.events import Events
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
 from slotid_core.training.samples import sheet_of_pairs
+from slotid_core.training.slot_id import movement_of
 from slotid_core.training.validation import stranger, validate, validation_checks
 
 
@@ -133,6 +134,14 @@ def test_without_film_a_run_goes_on_too(world, tmp_path):
     assert all(p.grad is not None for p in trainer.trainable.values())  # DDP waits for every one
 
 
+@pytest.mark.parametrize("read", ["portrait_weight", "movement_weight"])
+def test_without_film_everything_that_trains_gets_a_gradient_from_what_reads_it(world, tmp_path, read):
+    values = settings(world, adapter={"film_fraction": 0.0}, objective={read: 1.0})
+    trainer = Trainer(config_of(values), tmp_path, start_processes())
+    trainer.model(trainer.batches.rows(0, range(4))).sum().backward()
+    assert all(p.grad is not None for p in trainer.trainable.values())
+
+
 def test_reading_the_portrait_is_learnt_and_is_no_part_of_validation_or_file(world, tmp_path):
     plain, reading = (
         Trainer(config_of(settings(world, objective={"portrait_weight": weight})), tmp_path, start_processes())
@@ -148,6 +157,56 @@ def test_reading_the_portrait_is_learnt_and_is_no_part_of_validation_or_file(wor
     streams = reading.strategy.adapter.streams(batch.reference, batch.portrait)
     assert reading.strategy.portrait_loss(streams, batch.portrait).mean().item() < 0.9 * before
     assert not any("portrait" in name for name in load_file(reading.export(8)))
+
+
+def test_reading_movement_is_learnt_and_is_no_part_of_validation_or_file(world, tmp_path):
+    plain, reading = (
+        Trainer(config_of(settings(world, objective={"movement_weight": weight})), tmp_path, start_processes())
+        for weight in (0.0, 1.0)
+    )
+    validations = [validate(t.model, t.validation_data(), t.processes) for t in (plain, reading)]
+    assert validations[0] == validations[1]
+    batch = reading.batches.rows(0, range(4))
+    before = (reading.strategy(batch) - plain.strategy(batch)).mean().item()
+    for step in range(8):
+        reading.step(step, batch, stopping=False)
+    stream, _ = reading.strategy.adapter.streams(batch.reference, batch.portrait)
+    assert reading.strategy.movement_loss(stream, batch.video).mean().item() < 0.9 * before
+    assert not any("movement" in name for name in load_file(reading.export(8)))
+    portrait_only = Trainer(
+        config_of(settings(world, objective={"movement_weight": 1.0}, adapter={"encoder": None})),
+        tmp_path / "portrait_only", start_processes(),
+    )  # fmt: skip
+    portrait_only.step(0, portrait_only.batches.rows(0, range(4)), stopping=False)  # there is no clip to read it off
+
+
+def test_movement_is_where_latents_change():
+    video = torch.randn(1, 16, 1, 16, 16).expand(-1, -1, 5, -1, -1).clone()
+    assert movement_of(video).abs().max() == movement_of(video[:, :, :1]).abs().max() == 0
+    video[:, :, 1::2, 4:6, 10:12] += 3.0  # there and back in every frame
+    told = movement_of(video).unflatten(1, (8, 8))
+    assert told[0, 2, 5].item() == pytest.approx(3.0) and told.count_nonzero() == 1
+
+
+def test_the_change_of_the_error_is_weighed_while_training_only(world, tmp_path):
+    """An error that is the same in every frame costs nothing more; one that turns about costs twice its square."""
+    settings_of = config_of(settings(world, objective={"change_weight": 2.0}))
+    weighing = Trainer(settings_of, tmp_path, start_processes()).strategy
+    steady = torch.randn(2, 16, 1, 4, 4).expand(-1, -1, 5, -1, -1)
+    turning = steady * torch.tensor([1.0, -1, 1, -1, 1]).view(-1, 1, 1)
+    assert torch.equal(weighing.asked_for_as_well((), None, steady), torch.zeros(2))
+    assert torch.equal(weighing.asked_for_as_well((), None, steady[:, :, :1]), torch.zeros(2))
+    expected = 2 * 0.5 * 4 * steady.square().mean((1, 2, 3, 4))
+    torch.testing.assert_close(weighing.asked_for_as_well((), None, turning), expected)
+    batch = Trainer(config_of(settings(world)), tmp_path, start_processes()).batches.rows(0, range(2))
+    training = weighing(batch)
+    assert (weighing.eval()(batch) < training).all()
+
+
+@pytest.mark.parametrize("name", ["portrait_weight", "movement_weight", "change_weight"])
+def test_a_negative_weight_is_refused(world, name):
+    with pytest.raises(SlotIDError, match=f"{name} must not be negative; got -1"):
+        config_of(settings(world, objective={name: -1.0}))
 
 
 def test_kill_and_resume_gives_the_losses_of_an_unbroken_run(world, unbroken, tmp_path):

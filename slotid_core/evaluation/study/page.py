@@ -81,7 +81,9 @@ def main_rows(figures: Figures) -> str:
 
 `base` is the video model alone, `null` has the LoRA of `full` and no person, `mean_latent` the mean of the reference's
 latents instead of slots, `anchor` the portrait only, `slots` the clip only, `ceiling` is a drawing of the person
-through the VAE.
+through the VAE. `movement asked for` is `full` whose training also weighs the error's change from frame to frame, and
+reads off the clip's global vector where another clip of the person moves (`objective.change_weight`,
+`objective.movement_weight`).
 
 {told}
 {sentence}"""
