@@ -54,7 +54,7 @@ class Subject:
 class Studio:
     """The toy world's frozen models, and the reference latents of subjects, made once.
 
-    In bfloat16 a row takes half the time on CPUs that have it, and pixels differ by 0.0015 of white.
+    In bfloat16 a row takes 0.6 of the time on CPUs that have it, and pixels differ by 0.0015 of white.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,6 +21,18 @@ KIND, VERSION = "toy_world", 1
 TRAIN_ADAPTER = "python -m slotid_core.training --config slotid_core/training/configs/toy_world.yaml --output FOLDER"
 # Wan's timestep shift for frames this small; ComfyUI's default of 8 is for frames a hundred times larger.
 FLOW_SHIFT = 3.0
+
+
+@dataclass(frozen=True)
+class TrainedAfterOthers:
+    """Settings of a training that needs parts trained before it."""
+
+    bfloat16: bool = True  # of convolutions and matrix products; half to two thirds of the time on CPUs that have it
+    save_every: int = 200
+    weights: str = ""  # where those parts are, if not in the package
+
+    def parts(self) -> Path:
+        return Path(self.weights) if self.weights else WEIGHTS
 
 
 def ship(part: str, tensors: dict[str, Tensor], manifest: dict, folder: Path = WEIGHTS) -> Path:

@@ -37,6 +37,13 @@ def render_clips(people: list[Person], scenes: list[Scene], num_frames: int = CL
     return draw(people, scenes, motions, size)
 
 
+def render_pieces(people: list[Person], scenes: list[Scene], starts: list[int], num_frames: int) -> Tensor:
+    """Neighbouring frames of each clip, from a start of its own. (B, num_frames, 64, 64, 3) in [0, 1]"""
+    moved = [move(person, scene) for person, scene in zip(people, scenes, strict=True)]
+    pieces = [motion.frames(at, at + num_frames) for motion, at in zip(moved, starts, strict=True)]
+    return draw(people, scenes, pieces, FRAME_SIZE)
+
+
 def reference_motion(person: Person, seed: int, num_frames: int = 65) -> tuple[Scene, Motion]:
     """Somebody smiles, nods, talks and looks to both sides, in an order of the seed's: marks and dynamics show.
 

@@ -23,7 +23,7 @@ from ..wan.vae import normalize_latents
 from ..weights import load_weights, save_weights
 from .captions import caption
 from .evaluate import evaluate_dit, to_pixels
-from .family import FLOW_SHIFT, WEIGHTS, load_text_model, load_vae
+from .family import FLOW_SHIFT, TrainedAfterOthers, load_text_model, load_vae
 from .person import HELD_OUT_FROM, sample_person
 from .render import render_clips
 from .scene import Scene, sample_scene
@@ -34,7 +34,7 @@ SHARD = 256
 
 
 @dataclass(frozen=True)
-class DiTTraining:
+class DiTTraining(TrainedAfterOthers):
     """`clips` latents are made once, then read by `steps` steps, and `motion_steps` of the second stage.
 
     `motion_weight` is that of the error's change from frame to frame.
@@ -53,12 +53,6 @@ class DiTTraining:
     timestep_shift: float = FLOW_SHIFT  # 1 draws t uniformly
     caption_dropout: float = 0.1
     average: float = 0.999
-    bfloat16: bool = True  # of matrix products; two thirds of the time on CPUs that have it
-    save_every: int = 200
-    weights: str = ""  # where the VAE and the text encoder are, if not in the package
-
-    def parts(self) -> Path:
-        return Path(self.weights) if self.weights else WEIGHTS
 
     def model(self) -> WanConfig:
         return WanConfig(self.width, self.ffn_width, self.layers, self.width // 128)

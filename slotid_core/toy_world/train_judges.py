@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from ..wan.vae import WanVAE
 from .evaluate import evaluate_clip_judge, evaluate_face_judge, through_vae
-from .family import WEIGHTS, load_vae
+from .family import TrainedAfterOthers, load_vae
 from .judges import RANGES, ClipJudge, FaceJudge, angular_margin_loss, reveals
-from .motion import CLIP_FRAMES, move
+from .motion import CLIP_FRAMES
 from .person import DYNAMICS, HELD_OUT_FROM, Person, sample_person
-from .render import draw, render_clips
-from .scene import Scene, sample_scene
+from .render import render_clips, render_pieces
+from .scene import sample_scene
 from .training_loop import Schedule, load_trained, train
 
 WINDOW = 512  # clips of which a step's are chosen
@@ -36,7 +36,7 @@ class FaceJudgeTraining:
 
 
 @dataclass(frozen=True)
-class ClipJudgeTraining:
+class ClipJudgeTraining(TrainedAfterOthers):
     """Drawing takes longer than learning, so clips are drawn from a window that moves `new_clips` on with each step.
 
     Every second clip has gone through the VAE: what is judged comes out of one, and it smooths motion.
@@ -46,12 +46,6 @@ class ClipJudgeTraining:
     batch: int = 16
     new_clips: int = 4
     learning_rate: float = 1e-3
-    bfloat16: bool = True  # of the VAE's convolutions; half the time on CPUs that have it
-    save_every: int = 200
-    weights: str = ""  # where the VAE is, if not in the package
-
-    def parts(self) -> Path:
-        return Path(self.weights) if self.weights else WEIGHTS
 
 
 class FaceJudgeInTraining(nn.Module):
@@ -73,7 +67,9 @@ def train_face_judge(folder: Path, config: FaceJudgeTraining | None = None, devi
         rng = np.random.default_rng((step, 41))
         whose = rng.integers(config.people, size=config.batch)
         scenes = [sample_scene(int(seed)) for seed in rng.integers(HELD_OUT_FROM, size=config.batch)]
-        return soften(single_frames([people[i] for i in whose], scenes, rng), step), torch.from_numpy(whose)
+        starts = [int(rng.integers(CLIP_FRAMES)) for _ in whose]
+        frames = render_pieces([people[i] for i in whose], scenes, starts, num_frames=1)[:, 0]
+        return soften(frames, step), torch.from_numpy(whose)
 
     def loss_of(step: int, frames: Tensor, whose: Tensor):
         embedding = module.judge(rearrange(frames, "n h w c -> n c h w"))
@@ -130,15 +126,15 @@ def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None, devi
 class Drawings:
     """Clips (17, 64, 64, 3) in 256 steps, as a video has them; those of odd seeds through the VAE."""
 
-    def __init__(self, vae: WanVAE, bfloat16: bool, action: int | None = None):
-        self.vae, self.bfloat16, self.action = vae, bfloat16, action
+    def __init__(self, vae: WanVAE, bfloat16: bool):
+        self.vae, self.bfloat16 = vae, bfloat16
         self.clip = lru_cache(maxsize=2 * WINDOW)(self._draw)
 
     def __call__(self, seed: int) -> Tensor:
         return self.clip(seed)
 
     def _draw(self, seed: int) -> Tensor:
-        drawn = render_clips([sample_person(seed)], [sample_scene(seed, self.action)])
+        drawn = render_clips([sample_person(seed)], [sample_scene(seed)])
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             seen = through_vae(drawn, self.vae if seed % 2 else None)[0].float()
         return (seen * 255).round().to(torch.uint8)
@@ -155,16 +151,6 @@ def finish_clip_judge(folder: Path, config: ClipJudgeTraining, seed: int):
 def dynamics_of(people: list[Person]) -> Tensor:
     """(B, number of dynamics)"""
     return torch.tensor([[getattr(person, name) for name in DYNAMICS] for person in people], dtype=torch.float32)
-
-
-def single_frames(people: list[Person], scenes: list[Scene], rng: np.random.Generator) -> Tensor:
-    """One frame from the middle of each clip. (N, 64, 64, 3)"""
-    motions = []
-    for person, scene in zip(people, scenes, strict=True):
-        at = int(rng.integers(CLIP_FRAMES))
-        whole = move(person, scene)
-        motions.append(whole.frames(at, at + 1))
-    return draw(people, scenes, motions, 64)[:, 0]
 
 
 def soften(frames: Tensor, seed: int) -> Tensor:

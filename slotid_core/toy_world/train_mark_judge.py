@@ -15,12 +15,12 @@ from einops import rearrange
 from torch import Tensor
 
 from .evaluate import evaluate_mark_judge, through_vae
-from .family import WEIGHTS, load_vae
+from .family import TrainedAfterOthers, load_vae
 from .judges import MarkJudge, marks_in_view
-from .motion import CLIP_FRAMES, move, turn_of
+from .motion import CLIP_FRAMES, turn_of
 from .person import MARKS, Person, sample_person
-from .render import draw
-from .scene import LOOK_AROUND, Scene, sample_scene
+from .render import render_pieces
+from .scene import LOOK_AROUND, sample_scene
 from .train_judges import soften
 from .training_loop import Schedule, load_trained, train
 
@@ -29,16 +29,10 @@ THROUGH_VAE = 4  # one clip in as many; it takes most of the time
 
 
 @dataclass(frozen=True)
-class MarkJudgeTraining:
+class MarkJudgeTraining(TrainedAfterOthers):
     steps: int = 3000
     people: int = 8  # a step
     learning_rate: float = 1e-3
-    bfloat16: bool = True  # of the VAE's convolutions; half the time on CPUs that have it
-    save_every: int = 200
-    weights: str = ""  # where the VAE is, if not in the package
-
-    def parts(self) -> Path:
-        return Path(self.weights) if self.weights else WEIGHTS
 
 
 def train_mark_judge(folder: Path, config: MarkJudgeTraining | None = None, device: str = "cpu") -> MarkJudge:
@@ -50,12 +44,13 @@ def train_mark_judge(folder: Path, config: MarkJudgeTraining | None = None, devi
     def draw_clips(step: int):
         rng = np.random.default_rng((step, 47))
         seeds = range(config.people * step, config.people * (step + 1))
-        scenes = 2 * [sample_scene(seed, LOOK_AROUND) for seed in seeds]
+        scenes = [sample_scene(seed, LOOK_AROUND) for seed in seeds]
         turns = [turn_of(scene) for scene in scenes]
         people = [sample_person(seed) for seed in seeds]
-        people += [with_other_marks(person, turn) for person, turn in zip(people, turns, strict=False)]
-        starts = 2 * rng.integers(CLIP_FRAMES - FRAMES + 1, size=config.people).tolist()
-        clips = some_frames(people, scenes, starts)
+        people += [with_other_marks(person, turn) for person, turn in zip(people, turns, strict=True)]
+        turns = 2 * turns
+        starts = rng.integers(CLIP_FRAMES - FRAMES + 1, size=config.people).tolist()
+        clips = render_pieces(people, 2 * scenes, 2 * starts, FRAMES)
         part = slice(0, None, THROUGH_VAE)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             clips[part] = through_vae(clips[part], vae).float()
@@ -79,12 +74,6 @@ def with_other_marks(person: Person, turn: float) -> Person:
     """The same person with just those marks in view that are not, where somebody turns this way."""
     side = -int(turn)
     return replace(person, **{name: 0 if getattr(person, name) == side else side for name in MARKS})
-
-
-def some_frames(people: list[Person], scenes: list[Scene], starts: list[int]) -> Tensor:
-    """`FRAMES` neighbouring frames of each clip. (B, 5, 64, 64, 3)"""
-    moved = [move(person, scene) for person, scene in zip(people, scenes, strict=True)]
-    return draw(people, scenes, [m.frames(at, at + FRAMES) for m, at in zip(moved, starts, strict=True)], 64)
 
 
 def finish_mark_judge(folder: Path, config: MarkJudgeTraining, seed: int):

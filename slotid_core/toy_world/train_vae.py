@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ..wan.vae import LATENT_MEAN, LATENT_STD, CausalConv3d, Downsample, Upsample, WanVAE, WanVAEConfig
 from .evaluate import balanced, evaluate_vae, latents_of
-from .motion import CLIP_FRAMES, move
+from .motion import CLIP_FRAMES
 from .person import HELD_OUT_FROM, sample_person
-from .render import draw
+from .render import render_pieces
 from .scene import sample_scene
 from .training_loop import Schedule, load_trained, train
 
@@ -54,14 +54,12 @@ class VAETraining:
 def random_pieces(seed: int, count: int, length: int) -> Tensor:
     """`count` pieces of `length` frames from random people and scenes. (B, 3, length, 64, 64) in [-1, 1]."""
     rng = np.random.default_rng((seed, 31))
-    people, scenes, motions = [], [], []
+    people, scenes, starts = [], [], []
     for _ in range(count):
         people.append(sample_person(int(rng.integers(HELD_OUT_FROM))))
         scenes.append(sample_scene(int(rng.integers(HELD_OUT_FROM))))
-        start = int(rng.integers(CLIP_FRAMES - length + 1))
-        whole = move(people[-1], scenes[-1])
-        motions.append(whole.frames(start, start + length))
-    return rearrange(draw(people, scenes, motions, 64), "b t h w c -> b c t h w") * 2 - 1
+        starts.append(int(rng.integers(CLIP_FRAMES - length + 1)))
+    return rearrange(render_pieces(people, scenes, starts, length), "b t h w c -> b c t h w") * 2 - 1
 
 
 def linear_code() -> tuple[Tensor, Tensor]:

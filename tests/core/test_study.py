@@ -14,6 +14,7 @@ from slotid_core.config import config_to_dict
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation import intervals
 from slotid_core.evaluation.__main__ import main
+from slotid_core.evaluation.study.command import in_order
 from slotid_core.evaluation.study.figures import WORTH, joint, verdict
 from slotid_core.evaluation.study.page import page
 from slotid_core.evaluation.study.plan import ABLATION_ROWS, ADAPTERS, CLAIMS, MAIN_ROWS, TRIALS
@@ -101,8 +102,6 @@ def test_a_row_of_which_one_seed_is_trained_counts_and_says_so(folder, figures, 
 
 
 def test_everything_is_made_once_before_anything_is_made_twice():
-    from slotid_core.evaluation.study.command import in_order
-
     order = [(row.name, seed) for row, seed in in_order([list(MAIN_ROWS), list(ABLATION_ROWS)])]
     assert order.index(("slots", 0)) < order.index(("full", 1)) < order.index(("full third", 0))
     assert len(order) == sum(row.seeds for row in (*MAIN_ROWS, *ABLATION_ROWS)) == len(set(order))

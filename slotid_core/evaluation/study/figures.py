@@ -63,7 +63,7 @@ class Table:
         if judged is None:
             return
         if row.seeds > 1:
-            self.figures[f"{part}.{slug(row.name)}.seeds"] = self.study.finished_seeds(row)
+            self.figures[f"{part}.{slug(row.name)}.seeds"] = len(self.study.finished(row))
         for figure in FIGURES:
             values, statistic = named(judged, figure)
             if values is not None:
@@ -81,7 +81,7 @@ class Table:
     def add_gap(self, full: Row) -> None:
         """Share of the similarity between base and ceiling that each main row closes."""
         names = ["base", "ceiling", *(row.name for row in MAIN_ROWS if row.adapter)]
-        judged = {name: self.study.judged(row) for name, row in ((r.name, r) for r in MAIN_ROWS)}
+        judged = {row.name: self.study.judged(row) for row in MAIN_ROWS}
         if judged["base"] is None or judged["ceiling"] is None:
             return
         per_person = {n: judged[n]["similarity"].mean(axis=1) for n in names if judged[n] is not None}

@@ -121,7 +121,7 @@ CLAIMS = (
     Claim("A gate by noise level is better than a constant one", "full third", "gate constant", ("similarity",)),
     Claim("A clip says who it is better than a portrait", "slots", "anchor", ("similarity", "rank1")),
     Claim("A clip says how somebody moves, a portrait does not", "full", "anchor", ("dynamics",)),
-    Claim("It does where training asks for movement", "movement asked for", "anchor", ("dynamics",)),
+    Claim("A clip says how somebody moves, asked for it in training", "movement asked for", "anchor", ("dynamics",)),
     Claim("A clip shows marks that a portrait hides", "full", "anchor", ("marks",)),
     Claim("Slots are better than the mean of the latents", "slots", "mean_latent", ("similarity", "rank1")),
     Claim("The order of frames matters in training", "full third", "frames shuffled", ("similarity", "dynamics")),

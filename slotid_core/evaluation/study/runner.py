@@ -147,13 +147,14 @@ class Study:
 
         All seeds are drawn from the same noise.
         """
-        parts = [part for part in (self._judged(row, seed, make=False) for seed in range(row.seeds)) if part]
+        parts = self.finished(row)
         if not parts:
             return None
         return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
-    def finished_seeds(self, row: Row) -> int:
-        return sum(self._judged(row, seed, make=False) is not None for seed in range(row.seeds))
+    def finished(self, row: Row) -> list[Judged]:
+        """The figures of each seed of a row that there is."""
+        return [part for part in (self._judged(row, seed, make=False) for seed in range(row.seeds)) if part]
 
     def make(self, row: Row, seed: int) -> None:
         """Trains and judges what is missing of a row.
