@@ -1,9 +1,11 @@
 """The study: each piece made once, differences paired, and a page in which no number is typed."""
 
+import copy
 import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 from dataset_settings import drawn
 from toy_family import ship_random_family
@@ -18,8 +20,12 @@ from slotid_core.evaluation.study.command import in_order
 from slotid_core.evaluation.study.figures import WORTH, joint, verdict
 from slotid_core.evaluation.study.page import page
 from slotid_core.evaluation.study.plan import ABLATION_ROWS, ADAPTERS, CLAIMS, MAIN_ROWS, TRIALS
+from slotid_core.evaluation.study.published import with_published
+from slotid_core.evaluation.study.row_files import KIND, VERSION, read_row, write_row
+from slotid_core.evaluation.study.runner import slug
 from slotid_core.slot_id import TemporalEncoderConfig, TemporalIdentityEncoder
 from slotid_core.training.config import read_config
+from slotid_core.weights import read_header
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,9 @@ def rough_intervals():
         yield
 
 
+PROTOCOL = ("people", "prompts", "seed", "steps", "third", "batch", "reference", "worth", "trained_on", "models")
+
+
 def study(folder, *arguments: str, into=None) -> dict:
     into = into or folder
     options = [
@@ -54,6 +63,11 @@ def study(folder, *arguments: str, into=None) -> dict:
     ]  # fmt: skip
     assert main([str(option) for option in (*options, *arguments)]) == 0
     return json.loads((into / "page" / "figures.json").read_text())
+
+
+def files(folder):
+    """Everything that was made, data apart."""
+    return sorted([*(folder / "output" / "adapters").rglob("*.safetensors"), *(folder / "page" / "rows").iterdir()])
 
 
 @pytest.fixture(scope="module")
@@ -79,26 +93,69 @@ def test_what_is_finished_has_figures_and_what_is_not_has_none(figures):
 
 
 def test_a_piece_is_made_once(folder, figures):
-    made = sorted(path for path in (folder / "output").rglob("*.safetensors"))
+    made = files(folder)
     times = [path.stat().st_mtime_ns for path in made]
     assert study(folder, "--parts", "main", "--rows", "base,full,ceiling") == figures
-    assert sorted((folder / "output").rglob("*.safetensors")) == made
+    assert files(folder) == made
     assert [path.stat().st_mtime_ns for path in made] == times
     names = {path.parent.name.rsplit("-", 2)[0] for path in made if path.name == "adapter.safetensors"}
     assert names == {"full", "full_third", "frames_shuffled"}
-    assert (folder / "world" / "data_shuffled" / "manifest.json").is_file()
-    assert not (folder / "world" / "data_same_clip").exists()  # nothing asked for a row that needs it
+    assert (folder / "output" / "people_shuffled" / "manifest.json").is_file()
+    assert not (folder / "output" / "people_same_clip").exists()  # nothing asked for a row that needs it
 
 
 def test_a_row_of_which_one_seed_is_trained_counts_and_says_so(folder, figures, tmp_path):
-    shutil.copytree(folder / "output", tmp_path / "output")
-    (second,) = (tmp_path / "output" / "judged").glob("full-1-*")
-    second.unlink()
+    shutil.copytree(folder / "page" / "rows", tmp_path / "page" / "rows")
+    (tmp_path / "page" / "rows" / "full-1.safetensors").unlink()
     told = study(folder, "--page-only", into=tmp_path)
     assert (told["main.full.seeds"], figures["main.full.seeds"]) == (1, 2)
     assert told["main.full.similarity"] != figures["main.full.similarity"]
     assert "| full (1 of 2 seeds) |" in (tmp_path / "page" / "README.md").read_text()
     assert "| full |" in (folder / "page" / "README.md").read_text()
+
+
+def test_the_page_can_be_made_from_the_rows_alone(folder, figures, tmp_path):
+    """On a machine that has neither data nor adapters."""
+    shutil.copytree(folder / "page" / "rows", tmp_path / "page" / "rows")
+    assert study(folder, "--page-only", into=tmp_path) == figures
+    for name in ("README.md", "sheet.jpg"):
+        assert (tmp_path / "page" / name).read_bytes() == (folder / "page" / name).read_bytes()
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_row_made_with_other_settings_does_not_count(folder, figures, tmp_path):
+    shutil.copytree(folder / "page" / "rows", tmp_path / "page" / "rows")
+    told = study(folder, "--page-only", "--set", "optimizer.learning_rate=0.1", into=tmp_path)
+    assert "main.full.similarity" not in told and told["main.base.similarity"] == figures["main.base.similarity"]
+
+
+def test_a_setting_that_has_been_added_since_counts_as_its_default(folder, figures):
+    path = folder / "page" / "rows" / "full-0.safetensors"
+    facts = read_header(path, KIND, VERSION)["facts"]
+    older = copy.deepcopy(facts)
+    del older["training"]["objective"]["change_weight"], older["usage"]["end"]
+    other = copy.deepcopy(facts)
+    other["training"]["objective"]["change_weight"] = 2.0
+    assert read_row(path, older) is not None and read_row(path, other) is None
+
+
+def test_frames_come_back_from_a_row_nearly_as_they_were(tmp_path):
+    frames = np.linspace(0, 255, 2 * 1 * 3 * 64 * 64 * 3).reshape(2, 1, 3, 64, 64, 3).round().astype(np.uint8)
+    write_row(tmp_path / "row.safetensors", {"frames": frames, "similarity": np.ones((2, 1))}, {"drawn": "base"})
+    told = read_row(tmp_path / "row.safetensors", {"drawn": "base"})
+    assert told.keys() == {"frames", "similarity"} and told["frames"].shape == frames.shape
+    assert np.abs(told["frames"].astype(int) - frames).mean() < 2
+
+
+def test_published_rows_stay_until_they_are_made_again(figures):
+    """Of a study whose rows were not kept: what is made now replaces them, and another protocol ends them."""
+    before = figures | {"main.anchor.similarity": 0.5, "main.anchor.trained_on": 9, "main.full.similarity": 0.6}
+    before |= dict.fromkeys(["claim." + slug(c.says) for c in CLAIMS], "held")
+    told = with_published(figures, before)
+    assert told["main.anchor.similarity"] == 0.5 and told["main.full.similarity"] == figures["main.full.similarity"]
+    assert all(told["claim." + slug(c.says)] != "not run" for c in CLAIMS)
+    assert with_published(figures, before | {"protocol.models": "others"}) == figures
+    assert with_published(figures, {}) == figures
 
 
 def test_everything_is_made_once_before_anything_is_made_twice():
@@ -123,7 +180,7 @@ def test_no_number_in_the_page_is_typed(folder, figures):
 
 
 def test_the_page_of_nothing_says_that_nothing_was_run():
-    protocol = dict.fromkeys(("people", "prompts", "seed", "steps", "third", "batch", "reference", "worth"), 1)
+    protocol = dict.fromkeys(PROTOCOL, 1)
     text = page({f"protocol.{name}": value for name, value in protocol.items()}, set())
     for row in (*MAIN_ROWS, *ABLATION_ROWS):
         assert f"| {row.name} | not run |" in text

@@ -8,6 +8,7 @@ from ...errors import SlotIDError
 from ...files import write_json
 
 CONFIGS = Path(__file__).parents[2]
+DATA = CONFIGS / "dataset/configs/toy_world_study.yaml"
 PARTS = ("main", "ablations", "trials")
 
 
@@ -16,11 +17,9 @@ def add_parser(commands) -> None:
         "study", help="train and compare everything; days on a CPU, so run it part by part", description=__doc__
     )
     study.add_argument("--config", type=Path, default=CONFIGS / "training/configs/toy_world.yaml", help="of `full`")
-    study.add_argument(
-        "--data", type=Path, default=CONFIGS / "dataset/configs/toy_world.yaml", help="people to train on"
-    )
-    study.add_argument("--output", type=Path, default=Path("output/study"), help="adapters and judgements; kept")
-    study.add_argument("--page", type=Path, default=Path("docs/study"), help="folder for page, figures and pictures")
+    study.add_argument("--data", type=Path, default=DATA, help="settings of the people to train on")
+    study.add_argument("--output", type=Path, default=Path("output/study"), help="folder for data and adapters")
+    study.add_argument("--page", type=Path, default=Path("docs/study"), help="folder for the page and its rows")
     study.add_argument("--parts", default=",".join(PARTS), help="main,ablations,trials or some, in the order to run")
     study.add_argument("--rows", default="", help="only these rows, by name; the rest of the page stays as it is")
     study.add_argument("--steps", type=int, default=4000, help="the full budget; ablations have a third of it")
@@ -52,8 +51,8 @@ def run_study(options: argparse.Namespace) -> None:
         raise SlotIDError(f"The study has no part or row {unknown[0]!r}. Its parts are {', '.join(PARTS)}.")
     study = Study(
         StudySettings(
-            options.config, options.data, options.output, options.steps, options.people, seed=options.seed,
-            weights=options.weights or WEIGHTS, overrides=tuple(options.set),
+            options.config, options.data, options.output, options.page / "rows", options.steps, options.people,
+            seed=options.seed, weights=options.weights or WEIGHTS, overrides=tuple(options.set),
         )
     )  # fmt: skip
     rows = [[row for row in groups[part] if not only or row.name in only] for part in parts]

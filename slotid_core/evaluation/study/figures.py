@@ -7,8 +7,9 @@ import numpy as np
 from ...toy_world.person import DYNAMICS
 from ..intervals import bootstrap, bootstrap_difference, mean
 from ..toy import STATISTICS, correlation, dynamics_error
-from .plan import ABLATION_ROWS, ADAPTERS, AS_SHIPPED, CLAIMS, MAIN_ROWS, TRIALS, Claim, Row
-from .runner import Judged, Study, slug
+from .plan import ABLATION_ROWS, AS_SHIPPED, CLAIMS, MAIN_ROWS, TRIALS, Claim, Row
+from .row_files import Judged
+from .runner import Study, slug
 
 FIGURES = ("similarity", "rank1", "action", "background", "clothes", "dynamics", "dynamics_error", "marks")
 LESS_IS_BETTER = ("dynamics_error",)
@@ -34,15 +35,14 @@ def collect(study: Study) -> dict:
     rows = {row.name: row for row in (*MAIN_ROWS, *ABLATION_ROWS, AS_SHIPPED, *_all(TRIALS.values()))}
     for claim in CLAIMS:
         table.add_claim(claim, rows[claim.better], rows[claim.worse])
-    for adapter in ADAPTERS.values():
-        told = study.slots(adapter)
-        for name, values in (told or {}).items():
-            table.put(f"slots.{slug(adapter.name)}.{name}", mean(values), bootstrap(values, mean))
+    for row in (*MAIN_ROWS, *ABLATION_ROWS):
+        table.add_slots(row)
     run, settings = study.base.run, study.settings
     table.figures |= {
         "protocol.people": settings.people, "protocol.prompts": settings.prompts, "protocol.seed": settings.seed,
         "protocol.steps": run.steps, "protocol.third": study.third, "protocol.batch": run.batch,
         "protocol.reference": study.base.adapter["reference_frames"], "protocol.worth": WORTH,
+        "protocol.trained_on": study.people.toy_world.people, "protocol.models": study.models + study.judges,
     }  # fmt: skip
     return table.figures
 
@@ -64,6 +64,7 @@ class Table:
             return
         if row.seeds > 1:
             self.figures[f"{part}.{slug(row.name)}.seeds"] = len(self.study.finished(row))
+            self.figures[f"{part}.{slug(row.name)}.trained_on"] = self.study.people.toy_world.people
         for figure in FIGURES:
             values, statistic = named(judged, figure)
             if values is not None:
@@ -77,6 +78,13 @@ class Table:
         if judged is not None:
             pairs = judged["dynamics"][:, :, place : place + 1]
             self.put(f"{part}.{slug(row.name)}.{factor}", correlation(pairs), bootstrap(pairs, correlation))
+
+    def add_slots(self, row: Row) -> None:
+        judged = self.study.judged(row) or {}
+        for name in ("entropy", "cosine", "change"):
+            if f"slots.{name}" in judged:
+                values = judged[f"slots.{name}"]
+                self.put(f"slots.{slug(row.name)}.{name}", mean(values), bootstrap(values, mean))
 
     def add_gap(self, full: Row) -> None:
         """Share of the similarity between base and ceiling that each main row closes."""

@@ -1,7 +1,8 @@
 """The study as a page. Every number in it is read from the figures; what is not run says so."""
 
+from ...toy_world.person import DYNAMICS
 from .figures import FIGURES, LESS_IS_BETTER
-from .plan import ABLATION_ROWS, ADAPTERS, AS_SHIPPED, CLAIMS, MAIN_ROWS, MAIN_SEEDS, TRIALS, Row
+from .plan import ABLATION_ROWS, AS_SHIPPED, CLAIMS, MAIN_ROWS, MAIN_SEEDS, TRIALS, Row
 from .runner import slug
 
 Figures = dict[str, float | str]
@@ -24,8 +25,9 @@ code that a 14B model runs, and it says nothing about how large an effect is on 
   rows start from the same noise.
 - The reference never comes from the clip to draw: it is {reference} frames in a scene of its own, with a portrait from
   the front on white.
-- Full budget: {steps} steps of {batch} samples, main rows with {seeds} seeds, their clips pooled. Ablations have a
-  third of it, {third} steps and one seed, and are compared with `full third`, which has the same.
+- Adapters are trained on {trained_on} other people, where a row does not name another number. Full budget: {steps}
+  steps of {batch} samples, main rows with {seeds} seeds, their clips pooled. Ablations have a third of it, {third}
+  steps and one seed, and are compared with `full third`, which has the same.
 - Intervals are 95% bootstrap intervals over people; differences are paired, the same people resampled in both rows.
   They cover who is drawn, not what another training seed would have given.
 - **similarity**: cosine between the clip's and the person's direction, by a face judge that no adapter was conditioned
@@ -90,8 +92,7 @@ reads off the clip's global vector where another clip of the person moves (`obje
 
 
 def movements(figures: Figures) -> str:
-    factors = [key.removeprefix("main.ceiling.") for key in figures if key.startswith("main.ceiling.")]
-    factors = [f for f in factors if "." not in f and f not in FIGURES and f != "gap_closed"]
+    factors = [f for f in DYNAMICS if any(f"main.{slug(row.name)}.{f}" in figures for row in MAIN_ROWS)]
     if not factors:
         return ""
     lines = [
@@ -138,13 +139,14 @@ def slots(figures: Figures) -> str:
         "## What slots do", "",
         "*entropy* of the slot given the patch, as a share of the most there can be; *cosine* between two slots'",
         "tokens; *change*, how much of a patch's assignment goes to other slots from one latent frame to the next.",
-        "Mass per slot says nothing: Sinkhorn fixes it.", "",
-        "| adapter | entropy | cosine | change |", "|---|---|---|---|",
+        "Mass per slot says nothing: Sinkhorn fixes it. The picture is of the adapter that comes with the pack: a column",
+        "a slot, a row a latent frame of one reference, bright where the slot reads.", "",
+        "| row | entropy | cosine | change |", "|---|---|---|---|",
     ]  # fmt: skip
-    for adapter in ADAPTERS:
-        cells = [figure(figures, f"slots.{slug(adapter)}.{name}") for name in names]
+    for row in (*MAIN_ROWS, *ABLATION_ROWS):
+        cells = [figure(figures, f"slots.{slug(row.name)}.{name}") for name in names]
         if any(cells):
-            lines.append(line(adapter, cells))
+            lines.append(line(row.name, cells))
     return "\n".join([*lines, ""])
 
 
@@ -152,14 +154,16 @@ def table(figures: Figures, part: str, rows: tuple[Row, ...]) -> str:
     lines = [heading("row"), f"|---{'|---' * len(FIGURES)}|"]
     for row in rows:
         cells = [figure(figures, f"{part}.{slug(row.name)}.{name}") for name in FIGURES]
-        lines.append(line(row.name + unfinished(figures, f"{part}.{slug(row.name)}.seeds", row), cells))
+        lines.append(line(row.name + apart(figures, f"{part}.{slug(row.name)}", row), cells))
     return "\n".join([*lines, ""])
 
 
-def unfinished(figures: Figures, key: str, row: Row) -> str:
-    """What is said beside the name of a row of which some seeds are not trained yet."""
-    made = figures.get(key, row.seeds)
-    return "" if made == row.seeds else f" ({made} of {row.seeds} seeds)"
+def apart(figures: Figures, key: str, row: Row) -> str:
+    """What is said beside the name of a row that is not as the protocol says."""
+    made, people = figures.get(f"{key}.seeds", row.seeds), figures.get(f"{key}.trained_on")
+    said = [f"{made} of {row.seeds} seeds"] if made != row.seeds else []
+    said += [f"trained on {people} people"] if people not in (None, figures["protocol.trained_on"]) else []
+    return f" ({', '.join(said)})" if said else ""
 
 
 def heading(first: str) -> str:

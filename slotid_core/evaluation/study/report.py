@@ -8,19 +8,21 @@ from PIL import Image
 from ...files import write_json
 from ...slot_id import load_adapter
 from ...slot_id.pictures import slot_heat_map
+from ...toy_world.family import has_part, part_path
 from ..sheet import save_rows
 from ..usage import Usage
 from .figures import collect
 from .page import page
-from .plan import ABLATION_ROWS, ADAPTERS, AS_SHIPPED, MAIN_ROWS, TRIALS, Row
+from .plan import ABLATION_ROWS, AS_SHIPPED, MAIN_ROWS, TRIALS, Row
 from .plots import save_plots
+from .published import published, with_published
 from .runner import SHOWN, Study, slug
 
 
 def write_report(study: Study, folder: Path) -> dict:
     """The figures, flat, which are also written to figures.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    figures = collect(study)
+    figures = with_published(collect(study), published(folder / "figures.json"))
     write_json(folder / "figures.json", figures, sort_keys=True)
     save_plots(figures, folder)
     save_sheet(study, MAIN_ROWS, folder / "sheet.jpg", people=SHOWN)
@@ -45,13 +47,16 @@ def save_sheet(study: Study, rows: tuple[Row, ...], path: Path, people: int = 4)
 
 
 def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
-    """Where each slot of `full` reads, in a few latent frames of one reference; a column a slot, a row a frame."""
-    adapter = study.adapter_file(ADAPTERS["full"])
-    if adapter is None:
+    """Where each slot of the shipped adapter reads, in a few latent frames of one reference; a column a slot, a row a
+    frame."""
+    if not has_part("adapter", study.settings.weights):
+        return
+    encoder = load_adapter(part_path("adapter", study.settings.weights)).encoder
+    if encoder is None or encoder.config.architecture != "slots":
         return
     latents, _ = study.studio.reference(study.subjects[0], Usage().reference)
     with torch.no_grad():
-        assignment = load_adapter(adapter).encoder(latents).assignment
+        assignment = encoder(latents).assignment
     strips = slot_heat_map(assignment)  # (T', H, S W, 3)
     chosen = strips[torch.linspace(0, len(strips) - 1, count).round().long()]
     picture = (chosen.flatten(0, 1) * 255).round().byte().numpy()
