@@ -7,7 +7,7 @@ import numpy as np
 from ...toy_world.person import DYNAMICS
 from ..intervals import bootstrap, bootstrap_difference, mean
 from ..toy import STATISTICS, correlation, dynamics_error
-from .plan import ABLATION_ROWS, AS_SHIPPED, CLAIMS, MAIN_ROWS, TRIALS, Claim, Row
+from .plan import ABLATION_ROWS, ADAPTERS, AS_SHIPPED, CLAIMS, MAIN_ROWS, TRIALS, Claim, Row
 from .row_files import Judged
 from .runner import Study, slug
 
@@ -117,6 +117,8 @@ class Table:
             interval = self.add_difference(key, better, worse, figure)
             verdicts.append(verdict(interval))
         self.figures[f"claim.{slug(claim.says)}"] = joint(verdicts)
+        if better.adapter in ADAPTERS and joint(verdicts) != "not run":
+            self.figures[f"claim.{slug(claim.says)}.trained_on"] = self.study.people.toy_world.people
 
 
 def named(judged: Judged, figure: str):

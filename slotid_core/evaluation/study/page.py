@@ -62,8 +62,9 @@ def claims(figures: Figures) -> str:
     lines = ["## The paper's claims", "", "| claim | verdict | because |", "|---|---|---|"]
     for claim in CLAIMS:
         key = f"claim.{slug(claim.says)}"
+        others = other_people(figures, key, ", ")
         because = [
-            f"{HEADINGS[name]} {signed(figures, f'{key}.{name}')} ({claim.better} less {claim.worse})"
+            f"{HEADINGS[name]} {signed(figures, f'{key}.{name}')} ({claim.better} less {claim.worse}{others})"
             for name in claim.figures
             if f"{key}.{name}" in figures
         ]
@@ -139,8 +140,8 @@ def slots(figures: Figures) -> str:
         "## What slots do", "",
         "*entropy* of the slot given the patch, as a share of the most there can be; *cosine* between two slots'",
         "tokens; *change*, how much of a patch's assignment goes to other slots from one latent frame to the next.",
-        "Mass per slot says nothing: Sinkhorn fixes it. The picture is of the adapter that comes with the pack: a column",
-        "a slot, a row a latent frame of one reference, bright where the slot reads.", "",
+        "Mass per slot says nothing: Sinkhorn fixes it. The picture is of the adapter that comes with the pack: a",
+        "column a slot, a row a latent frame of one reference, bright where the slot reads.", "",
         "| row | entropy | cosine | change |", "|---|---|---|---|",
     ]  # fmt: skip
     for row in (*MAIN_ROWS, *ABLATION_ROWS):
@@ -160,10 +161,15 @@ def table(figures: Figures, part: str, rows: tuple[Row, ...]) -> str:
 
 def apart(figures: Figures, key: str, row: Row) -> str:
     """What is said beside the name of a row that is not as the protocol says."""
-    made, people = figures.get(f"{key}.seeds", row.seeds), figures.get(f"{key}.trained_on")
+    made, people = figures.get(f"{key}.seeds", row.seeds), other_people(figures, key)
     said = [f"{made} of {row.seeds} seeds"] if made != row.seeds else []
-    said += [f"trained on {people} people"] if people not in (None, figures["protocol.trained_on"]) else []
+    said += [people] if people else []
     return f" ({', '.join(said)})" if said else ""
+
+
+def other_people(figures: Figures, key: str, separator: str = "") -> str:
+    people = figures.get(f"{key}.trained_on")
+    return "" if people in (None, figures["protocol.trained_on"]) else f"{separator}trained on {people} people"
 
 
 def heading(first: str) -> str:
