@@ -12,6 +12,7 @@ from ..dataset.clip import Clip
 from ..dataset.config import PrepareConfig, ToyWorldSource
 from ..dataset.drawn_clips import drawn_pixels
 from ..dataset.models import Encoders
+from ..dataset.pixels import Pixels
 from ..errors import SlotIDError
 from ..slot_id import Identity, SlotIDAdapter, load_adapter
 from ..slot_id.denoise import sample_clips
@@ -88,13 +89,16 @@ class Studio:
         """Latents of the face clip (1, 16, T, H, W) and of the portrait (1, 16, 1, H, W)."""
         key = subject.seed, change
         if key not in self.references:
-            clip = Clip(key="subject", caption="", person="", person_seed=subject.seed)
-            pixels = drawn_pixels(clip, self.prepare)
+            pixels = self.pictures(subject)
             self.references[key] = (
                 self.encoders.latents(change.of_clip(pixels.reference, subject.seed)).float()[None],
                 self.encoders.latents(change.of_portrait(pixels.portrait, subject.seed)).float()[None],
             )
         return self.references[key]
+
+    def pictures(self, subject: Subject) -> Pixels:
+        """Face clip and portrait, as they are before anything becomes of them."""
+        return drawn_pixels(Clip(key="subject", caption="", person="", person_seed=subject.seed), self.prepare)
 
     def clips(self, row: str, subjects: list[Subject], seed: int, progress: Callable | None = None) -> Tensor:
         """Drawings (people, prompts, T, H, W, 3): every subject in every one of their scenes.

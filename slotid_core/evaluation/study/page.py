@@ -141,7 +141,7 @@ def slots(figures: Figures) -> str:
         "*entropy* of the slot given the patch, as a share of the most there can be; *cosine* between two slots'",
         "tokens; *change*, how much of a patch's assignment goes to other slots from one latent frame to the next.",
         "Mass per slot says nothing: Sinkhorn fixes it. The picture is of the adapter that comes with the pack: a",
-        "column a slot, a row a latent frame of one reference, bright where the slot reads.", "",
+        "reference in four latent frames, and in a column a slot where each reads.", "",
         "| row | entropy | cosine | change |", "|---|---|---|---|",
     ]  # fmt: skip
     for row in (*MAIN_ROWS, *ABLATION_ROWS):

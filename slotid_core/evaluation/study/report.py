@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from PIL import Image
 
 from ...files import write_json
@@ -47,19 +49,22 @@ def save_sheet(study: Study, rows: tuple[Row, ...], path: Path, people: int = 4)
 
 
 def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
-    """Where each slot of the shipped adapter reads, in a few latent frames of one reference; a column a slot, a row a
-    frame."""
+    """Where each slot of the shipped adapter reads: rows are latent frames of one reference, which is the first column,
+    then comes a column a slot."""
     if not has_part("adapter", study.settings.weights):
         return
     encoder = load_adapter(part_path("adapter", study.settings.weights)).encoder
     if encoder is None or encoder.config.architecture != "slots":
         return
-    latents, _ = study.studio.reference(study.subjects[0], Usage().reference)
+    subject = study.subjects[0]
+    clip = study.studio.pictures(subject).reference  # (T, H, W, 3)
+    latents, _ = study.studio.reference(subject, Usage().reference)
     with torch.no_grad():
-        assignment = encoder(latents).assignment
-    strips = slot_heat_map(assignment)  # (T', H, S W, 3)
-    chosen = strips[torch.linspace(0, len(strips) - 1, count).round().long()]
-    picture = (chosen.flatten(0, 1) * 255).round().byte().numpy()
+        strips = slot_heat_map(encoder(latents).assignment)  # (T', H', S H', 3)
+    chosen = torch.linspace(0, len(strips) - 1, count).round().long()
+    seen = clip[chosen * (len(clip) - 1) // max(1, len(strips) - 1)]  # (count, H, W, 3)
+    seen = F.interpolate(rearrange(seen, "n h w c -> n c h w"), strips.shape[1])
+    rows = torch.cat([rearrange(seen, "n c h w -> n h w c"), strips[chosen]], dim=2)
     temporary = path.with_suffix(".part.jpg")
-    Image.fromarray(picture).save(temporary, quality=88)
+    Image.fromarray((rows.flatten(0, 1) * 255).round().byte().numpy()).save(temporary, quality=88)
     temporary.replace(path)
