@@ -21,7 +21,7 @@ def add_parser(commands) -> None:
     study.add_argument("--output", type=Path, default=Path("output/study"), help="folder for data and adapters")
     study.add_argument("--page", type=Path, default=Path("docs/study"), help="folder for the page and its rows")
     study.add_argument("--parts", default=",".join(PARTS), help="main,ablations,trials or some, in the order to run")
-    study.add_argument("--rows", default="", help="only these rows, by name; the rest of the page stays as it is")
+    study.add_argument("--rows", default="", help='only these, as "base;slots third, 1 slot"; the rest stays as it is')
     study.add_argument("--steps", type=int, default=4000, help="the full budget; ablations have a third of it")
     study.add_argument("--people", type=int, default=64, help="held-out people, default 64")
     study.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
@@ -44,7 +44,7 @@ def run_study(options: argparse.Namespace) -> None:
         "trials": (AS_SHIPPED, *(row for rows in TRIALS.values() for row in rows)),
     }
     parts = [part for part in options.parts.split(",") if part]
-    only = [name for name in options.rows.split(",") if name]
+    only = [name for name in options.rows.split(";") if name]
     unknown = [part for part in parts if part not in groups]
     unknown += [name for name in only if name not in {row.name for rows in groups.values() for row in rows}]
     if unknown:

@@ -7,7 +7,7 @@ import numpy as np
 from ...toy_world.person import DYNAMICS
 from ..intervals import bootstrap, bootstrap_difference, mean
 from ..toy import STATISTICS, correlation, dynamics_error
-from .plan import ABLATION_ROWS, ADAPTERS, AS_SHIPPED, CLAIMS, MAIN_ROWS, TRIALS, Claim, Row
+from .plan import ABLATION_GROUPS, ABLATION_ROWS, ADAPTERS, AS_SHIPPED, CLAIMS, MAIN_ROWS, TRIALS, Claim, Row
 from .row_files import Judged
 from .runner import Study, slug
 
@@ -25,8 +25,9 @@ def collect(study: Study) -> dict:
         for place, factor in enumerate(DYNAMICS):
             table.add_factor("main", row, place, factor)
     full = next(row for row in MAIN_ROWS if row.name == "full")
-    for row in ABLATION_ROWS:
-        table.add("ablation", row, against=ABLATION_ROWS[0])
+    for first, *others in ABLATION_GROUPS:
+        for row in (first, *others):
+            table.add("ablation", row, against=first)
     table.add("trial", AS_SHIPPED)
     for rows in TRIALS.values():
         for row in rows:

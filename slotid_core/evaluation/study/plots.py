@@ -1,8 +1,9 @@
 """The study in pictures: rows, ablations and trials, each with its 95% interval."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from .plan import ABLATION_ROWS, AS_SHIPPED, MAIN_ROWS, TRIALS, Row
+from .plan import ABLATION_GROUPS, AS_SHIPPED, MAIN_ROWS, TRIALS, Row
 from .runner import slug
 
 Figures = dict[str, float | str]
@@ -12,21 +13,15 @@ INK, QUIET = "#386fa4", "#b8b8c0"
 def save_plots(figures: Figures, folder: Path) -> list[Path]:
     """Those for which there are figures; returns their files."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {
-        "main.png": lambda axes: _rows(axes, figures, "main", MAIN_ROWS, ("similarity", "dynamics")),
-        "ablations.png": lambda axes: _rows(
-            axes, figures, "ablation", ABLATION_ROWS[1:], ("similarity.difference", "dynamics.difference")
-        ),
-    }
-    saved = [_save(draw, folder / name) for name, draw in pictures.items()]
+    values, differences = ("similarity", "dynamics"), ("similarity.difference", "dynamics.difference")
+    pictures = {"main.png": ("main", MAIN_ROWS, values)}
+    for first, *others in ABLATION_GROUPS:
+        pictures[f"ablations_{slug(first.name)}.png"] = ("ablation", others, differences)
     for group, rows in TRIALS.items():
-        name = f"trial_{slug(group)}.png"
-        rows = (AS_SHIPPED, *rows)
-        saved.append(
-            _save(
-                lambda axes, rows=rows: _rows(axes, figures, "trial", rows, ("similarity", "dynamics")), folder / name
-            )
-        )
+        pictures[f"trial_{slug(group)}.png"] = ("trial", (AS_SHIPPED, *rows), values)
+    saved = [
+        _save(lambda axes, told=told: _rows(axes, figures, *told), folder / name) for name, told in pictures.items()
+    ]
     return [path for path in saved if path is not None]
 
 
@@ -49,7 +44,7 @@ def _save(draw, path: Path) -> Path | None:
     return path
 
 
-def _rows(axes, figures: Figures, part: str, rows: tuple[Row, ...], names: tuple[str, ...]) -> bool:
+def _rows(axes, figures: Figures, part: str, rows: Sequence[Row], names: tuple[str, ...]) -> bool:
     """A point with its interval for each row that has figures, from the top; false if there is nothing to compare."""
     known = [row for row in rows if f"{part}.{slug(row.name)}.{names[0]}" in figures]
     if len(known) < 2:

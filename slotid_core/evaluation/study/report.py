@@ -15,7 +15,7 @@ from ..sheet import save_rows
 from ..usage import Usage
 from .figures import collect
 from .page import page
-from .plan import ABLATION_ROWS, AS_SHIPPED, MAIN_ROWS, TRIALS, Row
+from .plan import ABLATION_GROUPS, AS_SHIPPED, MAIN_ROWS, TRIALS, Row
 from .plots import save_plots
 from .published import published, with_published
 from .runner import SHOWN, Study, slug
@@ -28,7 +28,8 @@ def write_report(study: Study, folder: Path) -> dict:
     write_json(folder / "figures.json", figures, sort_keys=True)
     save_plots(figures, folder)
     save_sheet(study, MAIN_ROWS, folder / "sheet.jpg", people=SHOWN)
-    save_sheet(study, ABLATION_ROWS, folder / "sheet_ablations.jpg")
+    for group in ABLATION_GROUPS:
+        save_sheet(study, group, folder / f"sheet_ablations_{slug(group[0].name)}.jpg")
     for group, rows in TRIALS.items():
         save_sheet(study, (AS_SHIPPED, *rows), folder / f"sheet_{slug(group)}.jpg")
     save_heat_map(study, folder / "slots.jpg")
