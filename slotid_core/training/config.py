@@ -139,6 +139,8 @@ class RunConfig:
         vae: a Wan 2.1 VAE (.safetensors) to decode them, or "toy_world"; default: the one that the data was made with.
         distribution: "fsdp" shards the frozen backbone over processes too.
         explosion: stop when the loss is this many times its running mean.
+        start_from: an adapter file, or "toy_world", whose weights the run starts with; steps, learning rate and
+            optimiser start anew, and so does τ: set `objective.temperature_start` to where that run ended.
     """
 
     steps: int
@@ -154,6 +156,7 @@ class RunConfig:
     vae: str = ""
     distribution: Distribution = "ddp"
     explosion: float = 20.0
+    start_from: str = ""
 
 
 @dataclass(frozen=True)

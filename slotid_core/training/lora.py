@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ..errors import SlotIDError
 from ..slot_id.adapter import LoRAConfig
 from ..slot_id.lora import lora_key
 from ..wan import WanModel
@@ -37,3 +38,23 @@ def exported_lora(tensors: dict[str, Tensor], config: LoRAConfig) -> dict[str, T
         exported[f"{key}.{part}.weight"] = tensor
         exported[f"{key}.alpha"] = torch.tensor(float(config.alpha))
     return exported
+
+
+def put_lora(model: WanModel, tensors: dict[str, Tensor], config: LoRAConfig) -> None:
+    """Tensors of an adapter file into the layers of `add_lora`.
+
+    Raises:
+        SlotIDError: they are for other layers, or of another rank or α.
+    """
+    own, given = lora_parameters(model), {}
+    for name in own:
+        _, block, _, target, part, *_ = name.split(".")
+        key = lora_key(int(block), target)
+        given[name] = tensors.get(f"{key}.{part}.weight")
+        alpha = float(tensors.get(f"{key}.alpha", torch.nan))
+        if given[name] is None or given[name].shape != own[name].shape or alpha != config.alpha:
+            raise SlotIDError(f"its LoRA has no {key} of rank {config.rank} and alpha {config.alpha:g}")
+    if len(tensors) != len(own) // 2 * 3:  # A and B of each layer, and its alpha
+        raise SlotIDError("its LoRA has layers that adapter.lora.targets does not name")
+    for name, parameter in own.items():
+        parameter.data.copy_(given[name])

@@ -9,14 +9,16 @@ from torch import Tensor, nn
 
 from ..config import config_from_dict
 from ..errors import SlotIDError
-from ..slot_id import AdapterConfig, SlotIDAdapter, save_adapter
+from ..slot_id import AdapterConfig, SlotIDAdapter, load_adapter, save_adapter
 from ..slot_id.denoise import predict_velocity
 from ..slot_id.stream import IdentityStream
+from ..toy_world.family import part_path
 from ..wan import WanModel
 from ..weights import with_prefix
+from .backbone import TOY_WORLD
 from .batches import Batch
 from .config import TrainingConfig
-from .lora import add_lora, exported_lora
+from .lora import add_lora, exported_lora, put_lora
 
 MOVEMENT_GRID = 8  # places along a side at which movement is read
 PIXELS_PER_LATENT = 8  # along a side, of Wan's VAE
@@ -52,6 +54,28 @@ class SlotIDStrategy(nn.Module):
             add_lora(backbone, self.adapter.config.lora)
         else:
             backbone.requires_grad_(False)
+        if config.run.start_from:
+            self.start_from(config.run.start_from)
+
+    def start_from(self, path: str) -> None:
+        """The weights of an adapter in place of fresh ones; what has no weights, such as the gate, stays as set.
+
+        Raises:
+            SlotIDError: it is no adapter, or one of other sizes.
+        """
+        first = load_adapter(part_path("adapter") if path == TOY_WORLD else path)
+        try:
+            self.adapter.load_state_dict(first.state_dict())
+            if first.lora and self.adapter.config.lora is None:
+                raise SlotIDError("it has a LoRA, and adapter.lora is null")
+            if first.lora:
+                put_lora(self.model, first.lora, self.adapter.config.lora)
+        except (RuntimeError, SlotIDError) as error:
+            what = "; ".join(line.strip() for line in str(error).splitlines()[:3])
+            raise SlotIDError(
+                f"run.start_from is {path}, which is not of the sizes in `adapter`: {what}. Take over its settings, "
+                "which are in its file, or leave run.start_from out."
+            ) from error
 
     @property
     def num_tokens(self) -> int:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_settings import command, losses, make_world, run, settings, write_settings
+from training_settings import STREAM, command, losses, make_world, run, settings, write_settings
 
 from slotid_core.config import config_from_dict
 from slotid_core.dataset.cached import CachedDataset
@@ -263,6 +263,39 @@ def test_a_finished_run_that_is_resumed_gives_the_same_adapter(world, unbroken, 
     again = load_adapter(train(config_of(settings(world)), tmp_path / "run", resume=True))
     first = load_adapter(unbroken / "adapter.safetensors")
     assert again.fingerprint == first.fingerprint and again.encoder.temperature == first.encoder.temperature
+
+
+def test_a_run_starts_from_an_adapter_and_goes_on_from_what_it_knows(world, unbroken, tmp_path):
+    """Its first loss is what the adapter's is; a part that the adapter lacks starts fresh."""
+    again = {"start_from": str(unbroken / "adapter.safetensors"), "steps": 1, "average": 0}
+    more = {"movement_weight": 1.0}
+    trainer = Trainer(config_of(settings(world, run=again, objective=more)), tmp_path, start_processes())
+    first = load_adapter(unbroken / "adapter.safetensors")
+    for name, value in first.state_dict().items():
+        assert torch.equal(trainer.strategy.adapter.state_dict()[name], value)
+    weights = dict(trainer.strategy.model.named_parameters())
+    for block in range(2):
+        for target in "kv":
+            here, there = (
+                f"blocks.{block}.cross_attn.{target}.lora_",
+                f"diffusion_model.blocks.{block}.cross_attn.{target}",
+            )
+            assert torch.equal(weights[f"{here}B.default.weight"], first.lora[f"{there}.lora_B.weight"].float())
+    trainer.run(resume=False, as_json=False)
+    moved = load_adapter(tmp_path / "adapter.safetensors")
+    assert moved.fingerprint != first.fingerprint
+    for name, value in first.state_dict().items():
+        assert (moved.state_dict()[name] - value).abs().max() < 0.01  # one step away, not fresh
+
+
+@pytest.mark.parametrize(
+    "adapter", [{"encoder": {**STREAM, "width": 32}}, {"lora": {"rank": 2}}, {"lora": {"rank": 4, "alpha": 8.0}},
+                {"lora": {"rank": 4, "alpha": 4.0, "targets": ["k"]}}, {"lora": None}, {"anchor": None}],
+)  # fmt: skip
+def test_an_adapter_of_other_sizes_is_no_start(world, unbroken, tmp_path, adapter):
+    run = {"start_from": str(unbroken / "adapter.safetensors")}
+    with pytest.raises(SlotIDError, match="run.start_from"):
+        Trainer(config_of(settings(world, run=run, adapter=adapter)), tmp_path, start_processes())
 
 
 def test_a_truncated_checkpoint_is_passed_over(world, tmp_path, caplog):
