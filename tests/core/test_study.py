@@ -247,6 +247,11 @@ def test_slots_that_share_nothing_and_slots_that_share_all(monkeypatch):
     assert all(values.shape == (2,) and (values >= -1).all() and (values <= 1).all() for values in one.values())
 
 
+def test_fewer_seeds_may_be_asked_for(folder, figures, tmp_path):
+    told = study(folder, "--parts", "main", "--rows", "full", "--seeds", "1", into=tmp_path)
+    assert told["main.full.seeds"] == 1
+
+
 def test_unknown_rows_are_refused(folder):
     with pytest.raises(SlotIDError, match="fulll"):
         study(folder, "--rows", "fulll")

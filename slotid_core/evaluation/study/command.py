@@ -22,6 +22,7 @@ def add_parser(commands) -> None:
     study.add_argument("--page", type=Path, default=Path("docs/study"), help="folder for the page and its rows")
     study.add_argument("--parts", default=",".join(PARTS), help="main,ablations,trials or some, in the order to run")
     study.add_argument("--rows", default="", help='only these, as "base;slots third, 1 slot"; the rest stays as it is')
+    study.add_argument("--seeds", type=int, help="of each row at most so many training seeds; default: all")
     study.add_argument("--steps", type=int, default=4000, help="the full budget; ablations have a third of it")
     study.add_argument("--people", type=int, default=64, help="held-out people, default 64")
     study.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
@@ -58,7 +59,8 @@ def run_study(options: argparse.Namespace) -> None:
     rows = [[row for row in groups[part] if not only or row.name in only] for part in parts]
     try:
         for row, seed in [] if options.page_only else in_order(rows):
-            study.make(row, seed)
+            if options.seeds is None or seed < options.seeds:
+                study.make(row, seed)
     except Stopped:
         raise SlotIDError("stopped and saved; run it again to go on.") from None
     finally:
