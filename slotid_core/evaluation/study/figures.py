@@ -112,14 +112,11 @@ class Table:
         return interval
 
     def add_claim(self, claim: Claim, better: Row, worse: Row) -> None:
-        verdicts = []
-        for figure in claim.figures:
-            key = f"claim.{slug(claim.says)}.{figure}"
-            interval = self.add_difference(key, better, worse, figure)
-            verdicts.append(verdict(interval))
-        self.figures[f"claim.{slug(claim.says)}"] = joint(verdicts)
-        if better.adapter in ADAPTERS and joint(verdicts) != "not run":
-            self.figures[f"claim.{slug(claim.says)}.trained_on"] = self.study.people.toy_world.people
+        key = f"claim.{slug(claim.says)}"
+        told = joint([verdict(self.add_difference(f"{key}.{name}", better, worse, name)) for name in claim.figures])
+        self.figures |= {key: told, f"{key}.rows": f"{better.name} less {worse.name}"}
+        if better.adapter in ADAPTERS and told != "not run":
+            self.figures[f"{key}.trained_on"] = self.study.people.toy_world.people
 
 
 def named(judged: Judged, figure: str):

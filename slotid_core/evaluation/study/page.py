@@ -71,7 +71,7 @@ def claims(figures: Figures) -> str:
         key = f"claim.{slug(claim.says)}"
         others = other_people(figures, key, ", ")
         because = [
-            f"{HEADINGS[name]} {signed(figures, f'{key}.{name}')} ({claim.better} less {claim.worse}{others})"
+            f"{HEADINGS[name]} {signed(figures, f'{key}.{name}')} ({figures[f'{key}.rows']}{others})"
             for name in claim.figures
             if f"{key}.{name}" in figures
         ]

@@ -24,6 +24,8 @@ def with_published(figures: dict, before: dict) -> dict:
     missing = [f"{part}.{slug(row.name)}." for row in MAIN_ROWS for part in ("main", "slots")]
     missing = [prefix for prefix in missing if not any(key.startswith(prefix) for key in figures)]
     open_claims = [f"claim.{slug(claim.says)}" for claim in CLAIMS]
-    open_claims = [key for key in open_claims if figures.get(key) == "not run"]
+    open_claims = [
+        key for key in open_claims if figures[key] == "not run" and figures[f"{key}.rows"] == before.get(f"{key}.rows")
+    ]
     starts = (*missing, *(f"{key}." for key in open_claims))
     return figures | {key: value for key, value in before.items() if key in open_claims or key.startswith(starts)}
