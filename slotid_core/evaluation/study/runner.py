@@ -156,7 +156,8 @@ class Study:
         """
         if self._read(row, seed) is None:
             self.say(f"{row.name}, seed {seed}")
-            write_row(self._file(row, seed), self._judge(row, self._adapter_of(row, seed)), self._facts(row, seed))
+            facts = self._facts(row, seed)  # before hours pass in which somebody edits the settings
+            write_row(self._file(row, seed), self._judge(row, self._adapter_of(row, seed)), facts)
             del self._rows[row.name, seed]
 
     def _file(self, row: Row, seed: int) -> Path:
