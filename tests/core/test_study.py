@@ -76,7 +76,7 @@ def figures(folder):
     (trained,) = (folder / "output/adapters").glob("full-0-*/adapter.safetensors")
     shutil.copy(trained, folder / "family/adapter.safetensors")
     study(folder, "--parts", "trials", "--rows", "as shipped;shuffled")
-    return study(folder, "--parts", "ablations", "--rows", "full third;slots third;slots third, frames shuffled")
+    return study(folder, "--parts", "ablations", "--rows", "full third;movement third;movement third, frames shuffled")
 
 
 def test_what_is_finished_has_figures_and_what_is_not_has_none(figures):
@@ -85,8 +85,8 @@ def test_what_is_finished_has_figures_and_what_is_not_has_none(figures):
             if f"{row}.{name}" in figures or name != "marks":  # two people may not show a mark and none
                 assert figures[f"{row}.{name}.low"] <= figures[f"{row}.{name}"] <= figures[f"{row}.{name}.high"]
     assert not any(key.startswith(("main.anchor", "ablation.no_FiLM")) for key in figures)
-    shuffled = "ablation.slots_third__frames_shuffled.similarity"
-    difference = figures[shuffled] - figures["ablation.slots_third.similarity"]
+    shuffled = "ablation.movement_third__frames_shuffled.similarity"
+    difference = figures[shuffled] - figures["ablation.movement_third.similarity"]
     assert figures[f"{shuffled}.difference"] == pytest.approx(difference)
     assert figures["claim.Sinkhorn_routing_is_better_than_softmax"] == "not run"
     assert figures["protocol.steps"] == 3 and figures["protocol.third"] == 1
@@ -100,7 +100,7 @@ def test_a_piece_is_made_once(folder, figures):
     assert files(folder) == made
     assert [path.stat().st_mtime_ns for path in made] == times
     names = {path.parent.name.rsplit("-", 2)[0] for path in made if path.name == "adapter.safetensors"}
-    assert names == {"full", "full_third", "slots_third", "slots_third__frames_shuffled"}
+    assert names == {"full", "full_third", "movement_third", "movement_third__frames_shuffled"}
     assert (folder / "output" / "people_shuffled" / "manifest.json").is_file()
     assert not (folder / "output" / "people_same_clip").exists()  # nothing asked for a row that needs it
 

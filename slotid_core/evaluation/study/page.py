@@ -43,8 +43,8 @@ code that a 14B model runs, and it says nothing about how large an effect is on 
 ABOUT_ABLATIONS = """## Ablations
 
 A third of the budget. What is inside the encoder is changed in an adapter that has no portrait, `slots third`: beside
-one, which says the same sooner, the clip hardly counts yet. The first line of a table is that row itself, the others
-are differences from it.
+one, which says the same sooner, the clip hardly counts yet. What is about movement is changed where movement is asked
+for, and learnt: `movement third`. The first line of a table is that row itself, the others are differences from it.
 """
 
 
