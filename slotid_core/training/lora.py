@@ -46,15 +46,11 @@ def put_lora(model: WanModel, tensors: dict[str, Tensor], config: LoRAConfig) ->
     Raises:
         SlotIDError: they are for other layers, or of another rank or α.
     """
-    own, given = lora_parameters(model), {}
-    for name in own:
-        _, block, _, target, part, *_ = name.split(".")
-        key = lora_key(int(block), target)
-        given[name] = tensors.get(f"{key}.{part}.weight")
-        alpha = float(tensors.get(f"{key}.alpha", torch.nan))
-        if given[name] is None or given[name].shape != own[name].shape or alpha != config.alpha:
+    own = exported_lora(lora_parameters(model), config)  # the parameters themselves
+    if tensors.keys() != own.keys():
+        raise SlotIDError(f"its LoRA and adapter.lora.targets differ in {min(tensors.keys() ^ own.keys())}")
+    for key, parameter in own.items():
+        given = tensors[key]
+        if given.shape != parameter.shape or (key.endswith(".alpha") and given != parameter):
             raise SlotIDError(f"its LoRA has no {key} of rank {config.rank} and alpha {config.alpha:g}")
-    if len(tensors) != len(own) // 2 * 3:  # A and B of each layer, and its alpha
-        raise SlotIDError("its LoRA has layers that adapter.lora.targets does not name")
-    for name, parameter in own.items():
-        parameter.data.copy_(given[name])
+        parameter.data.copy_(given)

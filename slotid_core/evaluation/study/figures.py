@@ -24,7 +24,6 @@ def collect(study: Study) -> dict:
         table.add("main", row)
         for place, factor in enumerate(DYNAMICS):
             table.add_factor("main", row, place, factor)
-    full = next(row for row in MAIN_ROWS if row.name == "full")
     for first, *others in ABLATION_GROUPS:
         for row in (first, *others):
             table.add("ablation", row, against=first)
@@ -32,7 +31,7 @@ def collect(study: Study) -> dict:
     for rows in TRIALS.values():
         for row in rows:
             table.add("trial", row, against=AS_SHIPPED)
-    table.add_gap(full)
+    table.add_gap()
     rows = {row.name: row for row in (*MAIN_ROWS, *ABLATION_ROWS, AS_SHIPPED, *_all(TRIALS.values()))}
     for claim in CLAIMS:
         table.add_claim(claim, rows[claim.better], rows[claim.worse])
@@ -87,7 +86,7 @@ class Table:
                 values = judged[f"slots.{name}"]
                 self.put(f"slots.{slug(row.name)}.{name}", mean(values), bootstrap(values, mean))
 
-    def add_gap(self, full: Row) -> None:
+    def add_gap(self) -> None:
         """Share of the similarity between base and ceiling that each main row closes."""
         names = ["base", "ceiling", *(row.name for row in MAIN_ROWS if row.adapter)]
         judged = {row.name: self.study.judged(row) for row in MAIN_ROWS}

@@ -56,8 +56,8 @@ def _third(name: str, *changes: str, reference: str = "other clip") -> Trained:
     return Trained(name, changes, "third", reference)
 
 
-def _slots_third(name: str, *changes: str, reference: str = "other clip") -> Trained:
-    return _third(f"slots third, {name}", *CHANGES["slots"], *changes, reference=reference)
+def _slots_third(name: str, *changes: str) -> Trained:
+    return _third(f"slots third, {name}", *CHANGES["slots"], *changes)
 
 
 def _movement_third(name: str, *changes: str, reference: str = "other clip") -> Trained:
