@@ -17,13 +17,14 @@ from slotid_core.errors import SlotIDError
 from slotid_core.evaluation import intervals
 from slotid_core.evaluation.__main__ import main
 from slotid_core.evaluation.study.command import CONFIGS, in_order
-from slotid_core.evaluation.study.figures import WORTH, joint, verdict
+from slotid_core.evaluation.study.figures import WORTH, gives_way, joint, verdict
 from slotid_core.evaluation.study.page import page
-from slotid_core.evaluation.study.plan import ABLATION_ROWS, ADAPTERS, CLAIMS, MAIN_ROWS, TRIALS
+from slotid_core.evaluation.study.plan import ABLATION_ROWS, ADAPTERS, CLAIMS, DEFAULTS, MAIN_ROWS, TRIALS
 from slotid_core.evaluation.study.published import with_published
 from slotid_core.evaluation.study.row_files import KIND, VERSION, read_row, write_row
 from slotid_core.evaluation.study.runner import slug
-from slotid_core.slot_id import TemporalEncoderConfig, TemporalIdentityEncoder
+from slotid_core.evaluation.usage import Usage
+from slotid_core.slot_id import AdapterConfig, GateSchedule, TemporalEncoderConfig, TemporalIdentityEncoder
 from slotid_core.training.config import read_config
 from slotid_core.weights import read_header
 
@@ -89,6 +90,8 @@ def test_what_is_finished_has_figures_and_what_is_not_has_none(figures):
     difference = figures[shuffled] - figures["ablation.movement_third.similarity"]
     assert figures[f"{shuffled}.difference"] == pytest.approx(difference)
     assert figures["claim.Sinkhorn_routing_is_better_than_softmax"] == "not run"
+    assert figures["default.movement_weight__change_weight"] in ("stays", "gives way to 0, 0")
+    assert figures["default.gate_mode"] == "not run"
     assert figures["protocol.steps"] == 3 and figures["protocol.third"] == 1
     assert 0 <= figures["slots.full.entropy"] <= 1 and "slots.12_slots.entropy" not in figures
 
@@ -190,6 +193,8 @@ def test_the_page_of_nothing_says_that_nothing_was_run():
         assert f"| {row.name} | not run |" in text
     for claim in CLAIMS:
         assert f"| {claim.says} | **not run** | not run |" in text
+    for default in DEFAULTS:
+        assert f"| {default.setting} | {default.value} | not run |" in text
 
 
 def test_every_adapter_of_the_plan_can_be_built():
@@ -224,6 +229,35 @@ def test_verdicts():
     assert verdict(None) == verdict((float("nan"), float("nan"))) == "not run"
     assert joint(["held", "held"]) == "held" and joint(["held", "undecided"]) == "undecided"
     assert joint(["undecided", "not held"]) == "not held" and joint(["not held", "not run"]) == "not run"
+
+
+def test_a_default_gives_way_to_what_is_better_and_in_nothing_worse():
+    same, more, less = (-0.1, 0.1), (0.01, 0.2), (-0.2, -0.01)
+
+    def told(similarity=same, dynamics=same, action=same):
+        return {"similarity": similarity, "dynamics": dynamics, "action": action}
+
+    assert gives_way([told(similarity=more)]) and gives_way([told(dynamics=more)])
+    assert gives_way([told(), told(similarity=more)])
+    assert not gives_way([told()]) and not gives_way([told(action=more)])
+    assert not gives_way([told(similarity=more, action=less)])
+    assert not gives_way([told(similarity=more), told(dynamics=less)])
+
+
+def test_defaults_of_the_study_are_those_of_the_pack():
+    settings = read_config(CONFIGS / "training/configs/toy_world.yaml")
+    adapter, objective = {"encoder": {}, "gate": {}} | settings.adapter, settings.objective
+    encoder = TemporalEncoderConfig(16, **adapter["encoder"])
+    told = {
+        "routing": encoder.reader.routing,
+        "plan_normalization": encoder.reader.plan_normalization,
+        "gate_mode": AdapterConfig.gate_mode,
+        "gate family": GateSchedule(**adapter["gate"]).family,
+        "temporal_differences": str(encoder.temporal_differences).lower(),
+        "movement_weight, change_weight": f"{objective.movement_weight:g}, {objective.change_weight:g}",
+        "identity_scale, text_scale": f"{Usage().identity_scale:g}, {Usage().text_scale:g}",
+    }
+    assert told == {default.setting: default.value for default in DEFAULTS}
 
 
 def test_slots_that_share_nothing_and_slots_that_share_all(monkeypatch):

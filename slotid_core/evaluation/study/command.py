@@ -16,7 +16,9 @@ def add_parser(commands) -> None:
     study = commands.add_parser(
         "study", help="train and compare everything; days on a CPU, so run it part by part", description=__doc__
     )
-    study.add_argument("--config", type=Path, default=CONFIGS / "training/configs/toy_world.yaml", help="of `full`")
+    study.add_argument(
+        "--config", type=Path, default=CONFIGS / "training/configs/toy_world.yaml", help="that all adapters start from"
+    )
     study.add_argument("--data", type=Path, default=DATA, help="settings of the people to train on")
     study.add_argument("--output", type=Path, default=Path("output/study"), help="folder for data and adapters")
     study.add_argument("--page", type=Path, default=Path("docs/study"), help="folder for the page and its rows")

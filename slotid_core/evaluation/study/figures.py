@@ -7,12 +7,26 @@ import numpy as np
 from ...toy_world.person import DYNAMICS
 from ..intervals import bootstrap, bootstrap_difference, mean
 from ..toy import STATISTICS, correlation, dynamics_error
-from .plan import ABLATION_GROUPS, ABLATION_ROWS, ADAPTERS, AS_SHIPPED, CLAIMS, MAIN_ROWS, TRIALS, Claim, Row
+from .plan import (
+    ABLATION_GROUPS,
+    ABLATION_ROWS,
+    ADAPTERS,
+    AS_SHIPPED,
+    CLAIMS,
+    DEFAULTS,
+    MAIN_ROWS,
+    TRIALS,
+    Claim,
+    Default,
+    Row,
+)
 from .row_files import Judged
 from .runner import Study, slug
 
 FIGURES = ("similarity", "rank1", "action", "background", "clothes", "dynamics", "dynamics_error", "marks")
 LESS_IS_BETTER = ("dynamics_error",)
+WEIGHED = ("similarity", "dynamics", "action")  # what a default is judged by
+Intervals = dict[str, tuple[float, float]]  # of differences, by figure
 # A difference whose whole interval is below this is no difference that anybody would pay for.
 WORTH = 0.02
 
@@ -35,6 +49,8 @@ def collect(study: Study) -> dict:
     rows = {row.name: row for row in (*MAIN_ROWS, *ABLATION_ROWS, AS_SHIPPED, *_all(TRIALS.values()))}
     for claim in CLAIMS:
         table.add_claim(claim, rows[claim.better], rows[claim.worse])
+    for default in DEFAULTS:
+        table.add_default(default, rows)
     for row in (*MAIN_ROWS, *ABLATION_ROWS):
         table.add_slots(row)
     run, settings = study.base.run, study.settings
@@ -116,6 +132,30 @@ class Table:
         self.figures |= {key: told, f"{key}.rows": f"{better.name} less {worse.name}"}
         if better.adapter in ADAPTERS and told != "not run":
             self.figures[f"{key}.trained_on"] = self.study.people.toy_world.people
+
+    def add_default(self, default: Default, rows: dict[str, Row]) -> None:
+        """Whether the default stays: see `gives_way`."""
+        told: dict[str, list[Intervals]] = {}
+        for value, other, row in default.instead:
+            key = default_key(default, other)
+            intervals = {name: self.add_difference(f"{key}.{name}", rows[other], rows[row], name) for name in WEIGHED}
+            if all(intervals.values()):
+                told.setdefault(value, []).append(intervals)
+        better = [value for value, measured in told.items() if gives_way(measured)]
+        verdict = f"gives way to {' or '.join(better)}" if better else "stays" if told else "not run"
+        self.figures[default_key(default)] = verdict
+
+
+def default_key(default: Default, other: str = "") -> str:
+    """Of its verdict, or of the differences of the row that has another value."""
+    return f"default.{slug(default.setting)}{f'.{slug(other)}' if other else ''}"
+
+
+def gives_way(measured: list[Intervals]) -> bool:
+    """Whether a default does, for a value whose rows differ from it by these: if with confidence one is more like the
+    person, or moves more like them, and none is less so, or shows the action less often."""
+    better = any(told[name][0] > 0 for told in measured for name in ("similarity", "dynamics"))
+    return better and not any(told[name][1] < 0 for told in measured for name in WEIGHED)
 
 
 def named(judged: Judged, figure: str):

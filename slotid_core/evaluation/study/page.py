@@ -1,8 +1,18 @@
 """The study as a page. Every number in it is read from the figures; what is not run says so."""
 
 from ...toy_world.person import DYNAMICS
-from .figures import FIGURES, LESS_IS_BETTER
-from .plan import ABLATION_GROUPS, ABLATION_ROWS, AS_SHIPPED, CLAIMS, MAIN_ROWS, MAIN_SEEDS, TRIALS, Row
+from .figures import FIGURES, LESS_IS_BETTER, WEIGHED, default_key
+from .plan import (
+    ABLATION_GROUPS,
+    ABLATION_ROWS,
+    AS_SHIPPED,
+    CLAIMS,
+    DEFAULTS,
+    MAIN_ROWS,
+    MAIN_SEEDS,
+    TRIALS,
+    Row,
+)
 from .runner import slug
 
 Figures = dict[str, float | str]
@@ -38,6 +48,17 @@ code that a 14B model runs, and it says nothing about how large an effect is on 
   be told from the clip; 0.5 is chance.
 - A claim is *held* if the whole interval of the difference is above 0, *not held* if all of it is below {worth}, which
   is less than anybody would pay for, and else *undecided*.
+- What is *not run* is open until somebody has the time or a GPU for it: `--rows` and its name make one row, and the
+  page anew.
+
+## Limits
+
+- A portrait tells more here than one of a real person: it comes from the front, in even light on white, and shows
+  every factor of appearance but the marks. What is found about clips against portraits is the least sure to carry over.
+- Nobody's way of moving goes with their face, so that a model cannot guess it.
+- Adapters of the rows have learnt for minutes. A part that needs longer to be of use looks useless here. The adapter
+  that comes with the pack, of the trials at test time, has learnt for longer.
+- Ablations have one training seed; another one might change more than some of these intervals span.
 """
 
 ABOUT_ABLATIONS = """## Ablations
@@ -56,6 +77,7 @@ def page(figures: Figures, pictures: set[str]) -> str:
     parts = [
         INTRODUCTION.format(**protocol, seeds=MAIN_SEEDS),
         claims(figures),
+        defaults(figures),
         main_rows(figures) + picture("main.png", pictures) + picture("sheet.jpg", pictures),
         movements(figures),
         ablations(figures, pictures),
@@ -76,6 +98,26 @@ def claims(figures: Figures) -> str:
             if f"{key}.{name}" in figures
         ]
         lines.append(f"| {claim.says} | **{figures.get(key, OPEN)}** | {'; '.join(because) or OPEN} |")
+    return "\n".join([*lines, ""])
+
+
+def defaults(figures: Figures) -> str:
+    lines = [
+        "## What follows for the defaults", "",
+        "A default gives way to a value that with confidence is better in similarity or in dynamics r, and worse in",
+        "neither, nor in action, in all rows that have it.", "",
+        f"| setting | default | instead | {' | '.join(HEADINGS[name] for name in WEIGHED)} | the default |",
+        f"|---|---|---|{'---|' * len(WEIGHED)}---|",
+    ]  # fmt: skip
+    for default in DEFAULTS:
+        told = figures.get(default_key(default), OPEN)
+        for value, other, row in default.instead:
+            cells = [signed(figures, f"{default_key(default, other)}.{name}") for name in WEIGHED]
+            if any(cells):
+                pair = f"{value} (`{other}` less `{row}`)"
+                lines.append(f"| {default.setting} | {default.value} | {pair} | {' | '.join(cells)} | **{told}** |")
+        if told == OPEN:
+            lines.append(f"| {default.setting} | {default.value} | {OPEN} |{' |' * (len(WEIGHED) + 1)}")
     return "\n".join([*lines, ""])
 
 

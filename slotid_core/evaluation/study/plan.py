@@ -12,7 +12,7 @@ Budget = Literal["full", "third"]
 
 @dataclass(frozen=True)
 class Trained:
-    """An adapter: what it changes in the settings of `full`, for how long it is trained, and on which references."""
+    """An adapter: what it changes in the toy world's settings, for how long it is trained, and on which references."""
 
     name: str
     changes: tuple[str, ...] = ()
@@ -41,19 +41,31 @@ class Claim:
     figures: tuple[str, ...] = ("similarity",)
 
 
+@dataclass(frozen=True)
+class Default:
+    """A setting of the pack, and what was tried instead: the other value, the row that has it, and the row that differs
+    in nothing else."""
+
+    setting: str
+    value: str
+    instead: tuple[tuple[str, str, str], ...]
+
+
 MAIN_SEEDS = 2
 SHIPPED = "shipped"  # the adapter that comes with the toy world; trained longer than those of the rows
 
+# The paper's objective is flow matching alone, so that is what its claims are tried with.
+FLOW_ALONE = ("objective.movement_weight=0.0", "objective.change_weight=0.0")
 MOVEMENT = ("objective.movement_weight=1.0", "objective.change_weight=2.0")
 # Adapters, in the order in which they are trained.
 MAIN = (
-    *(Trained(row, CHANGES[row]) for row in ("full", "anchor", "mean_latent", "slots")),
+    *(Trained(row, (*FLOW_ALONE, *CHANGES[row])) for row in ("full", "anchor", "mean_latent", "slots")),
     Trained("movement asked for", MOVEMENT),
 )
 
 
 def _third(name: str, *changes: str, reference: str = "other clip") -> Trained:
-    return Trained(name, changes, "third", reference)
+    return Trained(name, (*FLOW_ALONE, *changes), "third", reference)
 
 
 def _slots_third(name: str, *changes: str) -> Trained:
@@ -175,4 +187,44 @@ CLAIMS = (
         "The order of frames matters in training", "movement third", "movement third, frames shuffled", ("dynamics",)
     ),
     Claim("The order of frames matters when used", "as shipped", "shuffled", ("dynamics",)),
+)
+
+USAGE = Usage()
+DEFAULTS = (
+    Default("routing", "sinkhorn", (("softmax", "slots third, softmax routing", "slots third"),)),
+    Default(
+        "plan_normalization",
+        "row",
+        (
+            ("paper", "slots third, plan as in the paper", "slots third"),
+            ("paper", "plan as in the paper", "full third"),
+        ),
+    ),
+    Default("gate_mode", "paper", (("lerp_to_padding", "gate to padding", "full third"),)),
+    Default(
+        "gate family",
+        "cosine",
+        (("constant", "gate constant", "full third"), ("linear", "gate linear", "full third")),
+    ),
+    Default(
+        "temporal_differences",
+        "true",
+        (
+            ("false", "slots third, no temporal differences", "slots third"),
+            ("false", "movement third, no temporal differences", "movement third"),
+        ),
+    ),
+    Default(
+        "movement_weight, change_weight",
+        "1, 2",
+        (("0, 0", "full third", "movement third"), ("0, 0", "full", "movement asked for")),
+    ),
+    Default(
+        "identity_scale, text_scale",
+        f"{USAGE.identity_scale:g}, {USAGE.text_scale:g}",
+        tuple(
+            (f"{row.usage.identity_scale:g}, {row.usage.text_scale:g}", row.name, AS_SHIPPED.name)
+            for row in TRIALS["scales"]
+        ),
+    ),
 )

@@ -38,8 +38,8 @@ class Stopped(Exception):
 class StudySettings:
     """What is made where, and how many held-out people are drawn, each in `prompts` scenes.
 
-    `training` are the settings of `full`, `steps` the full budget; `data` those of the people to train on. `output`
-    gets what is large: data and adapters. `rows` gets what the judges said.
+    `training` are the settings that all adapters start from, `steps` the full budget; `data` are those of the people to
+    train on. `output` gets what is large: data and adapters. `rows` gets what the judges said.
     """
 
     training: Path
