@@ -24,7 +24,14 @@ from slotid_core.evaluation.study.published import with_published
 from slotid_core.evaluation.study.row_files import KIND, VERSION, read_row, write_row
 from slotid_core.evaluation.study.runner import slug
 from slotid_core.evaluation.usage import Usage
-from slotid_core.slot_id import AdapterConfig, GateSchedule, TemporalEncoderConfig, TemporalIdentityEncoder
+from slotid_core.slot_id import (
+    AdapterConfig,
+    GateSchedule,
+    TemporalEncoderConfig,
+    TemporalIdentityEncoder,
+    load_adapter,
+)
+from slotid_core.toy_world.family import part_path
 from slotid_core.training.config import read_config
 from slotid_core.weights import read_header
 
@@ -248,11 +255,13 @@ def test_defaults_of_the_study_are_those_of_the_pack():
     settings = read_config(CONFIGS / "training/configs/toy_world.yaml")
     adapter, objective = {"encoder": {}, "gate": {}} | settings.adapter, settings.objective
     encoder = TemporalEncoderConfig(16, **adapter["encoder"])
+    shipped = load_adapter(part_path("adapter")).config.gate
     told = {
         "routing": encoder.reader.routing,
         "plan_normalization": encoder.reader.plan_normalization,
         "gate_mode": AdapterConfig.gate_mode,
-        "gate family": GateSchedule(**adapter["gate"]).family,
+        "gate family, in training": GateSchedule(**adapter["gate"]).family,
+        "gate of the adapter that ships": f"{shipped.family} {shipped.high:g}",
         "temporal_differences": str(encoder.temporal_differences).lower(),
         "movement_weight, change_weight": f"{objective.movement_weight:g}, {objective.change_weight:g}",
         "identity_scale, text_scale": f"{Usage().identity_scale:g}, {Usage().text_scale:g}",

@@ -36,12 +36,12 @@ def collect(study: Study) -> dict:
     table = Table(study)
     for row in MAIN_ROWS:
         table.add("main", row)
-        for place, factor in enumerate(DYNAMICS):
-            table.add_factor("main", row, place, factor)
+        table.add_factors("main", row)
     for first, *others in ABLATION_GROUPS:
         for row in (first, *others):
             table.add("ablation", row, against=first)
     table.add("trial", AS_SHIPPED)
+    table.add_factors("trial", AS_SHIPPED)
     for rows in TRIALS.values():
         for row in rows:
             table.add("trial", row, against=AS_SHIPPED)
@@ -89,9 +89,9 @@ class Table:
             for figure in FIGURES:
                 self.add_difference(f"{part}.{slug(row.name)}.{figure}.difference", row, against, figure)
 
-    def add_factor(self, part: str, row: Row, place: int, factor: str) -> None:
+    def add_factors(self, part: str, row: Row) -> None:
         judged = self.study.judged(row)
-        if judged is not None:
+        for place, factor in enumerate(DYNAMICS if judged is not None else ()):
             pairs = judged["dynamics"][:, :, place : place + 1]
             self.put(f"{part}.{slug(row.name)}.{factor}", correlation(pairs), bootstrap(pairs, correlation))
 

@@ -142,7 +142,9 @@ reads off the clip's global vector where another clip of the person moves (`obje
 
 
 def movements(figures: Figures) -> str:
-    factors = [f for f in DYNAMICS if any(f"main.{slug(row.name)}.{f}" in figures for row in MAIN_ROWS)]
+    keys = {row.name: f"main.{slug(row.name)}" for row in MAIN_ROWS}
+    keys |= {f"{AS_SHIPPED.name}, longer trained": f"trial.{slug(AS_SHIPPED.name)}"}
+    factors = [f for f in DYNAMICS if any(f"{key}.{f}" in figures for key in keys.values())]
     if not factors:
         return ""
     lines = [
@@ -150,10 +152,10 @@ def movements(figures: Figures) -> str:
         "Correlation of each factor of a person's way of moving, over the clips whose action shows it.", "",
         f"| row | {' | '.join(name.replace('_', ' ') for name in factors)} |", f"|---{'|---' * len(factors)}|",
     ]  # fmt: skip
-    for row in MAIN_ROWS:
-        cells = [figure(figures, f"main.{slug(row.name)}.{name}") for name in factors]
+    for name, key in keys.items():
+        cells = [figure(figures, f"{key}.{factor}") for factor in factors]
         if any(cells):
-            lines.append(f"| {row.name} | {' | '.join(cells)} |")
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 

@@ -133,10 +133,11 @@ def _tried(name: str, **usage) -> Row:
     return Row(name, SHIPPED, usage=Usage(**usage))
 
 
+AS_TRAINED = "cosine over the steps, as trained"
 GATES = (
     ("portrait only", GateSchedule("constant", low=1.0, high=1.0)),
     ("clip only", GateSchedule("constant", low=0.0, high=0.0)),
-    ("half and half", GateSchedule("constant", low=0.5, high=0.5)),
+    (AS_TRAINED, GateSchedule(shift=3.0)),
     ("linear", GateSchedule("linear")),
     ("sigmoid, early at t = 0.7", GateSchedule("sigmoid", midpoint=0.7)),
     ("sigmoid, late at t = 0.3", GateSchedule("sigmoid", midpoint=0.3)),
@@ -178,6 +179,7 @@ CLAIMS = (
     Claim("Both sources are better than the clip alone", "full", "slots", ("similarity",)),
     Claim("Both sources are better than the portrait alone", "full", "anchor", ("similarity",)),
     Claim("A gate by noise level is better than a constant one", "full third", "gate constant", ("similarity",)),
+    Claim("A gate that hands over is better than a constant one, when used", AS_TRAINED, "as shipped"),
     Claim("A clip says who it is better than a portrait", "slots", "anchor", ("similarity", "rank1")),
     Claim("A clip says how somebody moves, a portrait does not", "full", "anchor", ("dynamics",)),
     Claim("A clip says how somebody moves, asked for it in training", "movement asked for", "anchor", ("dynamics",)),
@@ -202,7 +204,7 @@ DEFAULTS = (
     ),
     Default("gate_mode", "paper", (("lerp_to_padding", "gate to padding", "full third"),)),
     Default(
-        "gate family",
+        "gate family, in training",
         "cosine",
         (("constant", "gate constant", "full third"), ("linear", "gate linear", "full third")),
     ),
@@ -218,6 +220,11 @@ DEFAULTS = (
         "movement_weight, change_weight",
         "1, 2",
         (("0, 0", "full third", "movement third"), ("0, 0", "full", "movement asked for")),
+    ),
+    Default(
+        "gate of the adapter that ships",
+        "constant 0.5",
+        tuple((name, name, AS_SHIPPED.name) for name, _ in GATES),
     ),
     Default(
         "identity_scale, text_scale",
