@@ -114,7 +114,8 @@ def defaults(figures: Figures) -> str:
         for value, other, row in default.instead:
             cells = [signed(figures, f"{default_key(default, other)}.{name}") for name in WEIGHED]
             if any(cells):
-                pair = f"{value} (`{other}` less `{row}`)"
+                tried = "" if value == other else f"{value}: "
+                pair = f"{tried}`{other}` less `{row}`"
                 lines.append(f"| {default.setting} | {default.value} | {pair} | {' | '.join(cells)} | **{told}** |")
         if told == OPEN:
             lines.append(f"| {default.setting} | {default.value} | {OPEN} |{' |' * (len(WEIGHED) + 1)}")
