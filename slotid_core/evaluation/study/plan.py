@@ -188,6 +188,9 @@ CLAIMS = (
     Claim(
         "The order of frames matters in training", "movement third", "movement third, frames shuffled", ("dynamics",)
     ),
+    Claim(
+        "A clip says more of how somebody moves than a frame of it, when used", "as shipped", "1 frames", ("dynamics",)
+    ),
     Claim("The order of frames matters when used", "as shipped", "shuffled", ("dynamics",)),
 )
 
