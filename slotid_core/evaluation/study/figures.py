@@ -15,6 +15,7 @@ from .plan import (
     CLAIMS,
     DEFAULTS,
     MAIN_ROWS,
+    MOVING,
     TRIALS,
     Claim,
     Default,
@@ -41,10 +42,11 @@ def collect(study: Study) -> dict:
         for row in (first, *others):
             table.add("ablation", row, against=first)
     table.add("trial", AS_SHIPPED)
-    table.add_factors("trial", AS_SHIPPED)
     for rows in TRIALS.values():
         for row in rows:
             table.add("trial", row, against=AS_SHIPPED)
+    for row in MOVING:
+        table.add_factors("trial", row)
     table.add_gap()
     rows = {row.name: row for row in (*MAIN_ROWS, *ABLATION_ROWS, AS_SHIPPED, *_all(TRIALS.values()))}
     for claim in CLAIMS:

@@ -10,6 +10,7 @@ from .plan import (
     DEFAULTS,
     MAIN_ROWS,
     MAIN_SEEDS,
+    MOVING,
     TRIALS,
     Row,
 )
@@ -144,13 +145,16 @@ reads off the clip's global vector where another clip of the person moves (`obje
 
 def movements(figures: Figures) -> str:
     keys = {row.name: f"main.{slug(row.name)}" for row in MAIN_ROWS}
-    keys |= {f"{AS_SHIPPED.name}, longer trained": f"trial.{slug(AS_SHIPPED.name)}"}
+    for row in MOVING:
+        name = row.name if row == AS_SHIPPED else f"{AS_SHIPPED.name}, {row.name}"
+        keys[name] = f"trial.{slug(row.name)}"
     factors = [f for f in DYNAMICS if any(f"{key}.{f}" in figures for key in keys.values())]
     if not factors:
         return ""
     lines = [
         "## How somebody moves", "",
-        "Correlation of each factor of a person's way of moving, over the clips whose action shows it.", "",
+        "Correlation of each factor of a person's way of moving, over the clips whose action shows it. The last rows",
+        "are of the adapter that comes with the pack, given all of the face clip, less of it, or all of it shuffled.", "",
         f"| row | {' | '.join(name.replace('_', ' ') for name in factors)} |", f"|---{'|---' * len(factors)}|",
     ]  # fmt: skip
     for name, key in keys.items():

@@ -161,6 +161,8 @@ TRIALS: dict[str, tuple[Row, ...]] = {
         for start, end in ((0.0, 0.25), (0.0, 0.5), (0.25, 1.0), (0.5, 1.0))
     ),
 }
+# Trials in which it is told how somebody moves, factor by factor.
+MOVING = (AS_SHIPPED, *TRIALS["reference length"], *TRIALS["order of frames"])
 
 CLAIMS = (
     Claim(
