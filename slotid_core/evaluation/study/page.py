@@ -154,7 +154,8 @@ def movements(figures: Figures) -> str:
     lines = [
         "## How somebody moves", "",
         "Correlation of each factor of a person's way of moving, over the clips whose action shows it. The last rows",
-        "are of the adapter that comes with the pack, given all of the face clip, less of it, or all of it shuffled.", "",
+        "are of the adapter that comes with the pack, given all of the face clip, less of it, or all of it shuffled.",
+        "",
         f"| row | {' | '.join(name.replace('_', ' ') for name in factors)} |", f"|---{'|---' * len(factors)}|",
     ]  # fmt: skip
     for name, key in keys.items():
