@@ -144,8 +144,8 @@ class Table:
             if all(intervals.values()):
                 told.setdefault(value, []).append(intervals)
         better = [value for value, measured in told.items() if gives_way(measured)]
-        verdict = f"gives way to {' or '.join(better)}" if better else "stays" if told else "not run"
-        self.figures[default_key(default)] = verdict
+        stays = "stays" if told else "not run"
+        self.figures[default_key(default)] = f"gives way to {' or '.join(better)}" if better else stays
 
 
 def default_key(default: Default, other: str = "") -> str:
