@@ -2,11 +2,10 @@
 
 import torch
 
-from slotid_core.slot_id import GateSchedule, Identity
+from benchmarks.paired import Ratio, compare
+from slotid_core.systems.slot_id import GateSchedule, Identity
+from slotid_core.systems.slot_id.injection import count_padding, install_identity
 from slotid_core.wan import WanConfig, WanModel
-from slotid_core.wan.injection import count_padding, install_identity
-
-from .paired import Ratio, compare
 
 WIDTH, BLOCKS, LATENT = 1536, 2, (5, 30, 26)
 

@@ -13,9 +13,8 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-from slotid_core.reference.clip import read_clip  # noqa: F401  timed in child processes, without its imports
-
-from .paired import Ratio
+from benchmarks.paired import Ratio
+from slotid_core.reference.decode.clip import read_clip  # noqa: F401  timed in child processes, without its imports
 
 WIDTH, HEIGHT, RATE, SECONDS, REPEATS = 1920, 1080, 30, 10, 60
 FRAMES, RUNS = 65, 5

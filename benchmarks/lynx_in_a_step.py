@@ -10,10 +10,9 @@ import sys
 
 import torch
 
-from slotid_core.lynx import AttentionBranch, LynxCondition, install_lynx
+from benchmarks.paired import Ratio, compare, compare_rarely
+from slotid_core.systems.lynx import AttentionBranch, LynxCondition, install_lynx
 from slotid_core.wan import WanConfig, WanModel
-
-from .paired import Ratio, compare, compare_rarely
 
 WIDTH, FFN_WIDTH, TEXT_ROWS = 5120, 13824, 512
 ID_TOKENS, LITE_TOKENS, REFERENCE_TOKENS = 32, 16, 256

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
+from benchmarks.paired import Ratio, compare
 from slotid_core.wan.rope import apply_rotary, rotary_matrices
-
-from .paired import Ratio, compare
 
 GRID, HEADS, HEAD_WIDTH, BATCH = (5, 15, 13), 12, 128, 2
 

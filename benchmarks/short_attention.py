@@ -3,9 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from benchmarks.paired import Ratio, compare
 from slotid_core.wan.attention import dot_product_attention
-
-from .paired import Ratio, compare
 
 SHAPES = {"transformer": (24, 2, 80, 80, 128), "prompt": (24, 2, 80, 28, 128), "reference": (16, 4, 272, 272, 64)}
 

@@ -20,11 +20,10 @@ from slotid_core.errors import SlotIDError
 from slotid_core.files import write_json
 from slotid_core.toy_world.captions import known_words, unknown_words
 from slotid_core.toy_world.example import write_example
-
-from .comfy_client import ComfyClient
-from .comfy_server import ComfyServer
-from .contact_sheet import Strip, contact_sheet, read_frames, write_enlarged
-from .toy_judges import judge_clip
+from tools.comfy_client import ComfyClient
+from tools.comfy_server import ComfyServer
+from tools.contact_sheet import Strip, contact_sheet, read_frames, write_enlarged
+from tools.toy_judges import judge_clip
 
 OUTPUT = PACK / "output" / "demo"
 BASE = PACK / "output" / "comfyui"

@@ -23,9 +23,8 @@ from slotid_core.toy_world.captions import caption
 from slotid_core.toy_world.evaluate import evaluate_clip_judge, held_out, save_sheet
 from slotid_core.toy_world.family import load_clip_judge, load_vae
 from slotid_core.toy_world.person import HELD_OUT_FROM
-
-from .comfy_client import ComfyClient
-from .comfy_server import ComfyServer
+from tools.comfy_client import ComfyClient
+from tools.comfy_server import ComfyServer
 
 BASE = PACK / "output" / "comfyui"
 STEPS, GUIDANCE_SCALE = 20, 4.0

@@ -9,9 +9,8 @@ import tempfile
 from pathlib import Path
 
 from slotid_core.comfy_runtime import PACK
-
-from .comfy_client import ComfyClient
-from .comfy_server import ComfyServer
+from tools.comfy_client import ComfyClient
+from tools.comfy_server import ComfyServer
 
 
 def main() -> None:

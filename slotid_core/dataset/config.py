@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ..config import config_from_dict
 from ..errors import SlotIDError
+from ..model_files import TOY_WORLD
+from ..systems.registry import DEFAULT
 
-TOY_WORLD = "toy_world"
 DTYPES = ("float32", "bfloat16", "float16")
 TOY_REFERENCES = ("other clip", "shuffled", "same clip")
 REAL_SIZES = {"frames": 65, "height": 480, "width": 832, "reference_size": 256, "portrait_size": 512}
@@ -76,6 +77,8 @@ class PrepareConfig:
     short_side: pixels at which real clips are decoded for face tracking.
     detector, detector_models: as for `reference.detector.find_detector`.
     device: "auto" takes the GPU if there is one.
+    systems: names of `systems.registry`; samples get what these read.
+    face_encoder: an IR-SE50 file, for systems that read face embeddings.
     """
 
     vae: str
@@ -99,6 +102,8 @@ class PrepareConfig:
     vae_dtype: str = "float32"
     text_encoder_dtype: str = "float32"
     device: str = "auto"
+    systems: tuple[str, ...] = (DEFAULT,)
+    face_encoder: str = ""
 
     def __post_init__(self):
         given = [name for name in ("folder", "consisid", TOY_WORLD) if getattr(self, name) is not None]

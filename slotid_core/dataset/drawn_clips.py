@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..reference.crop import cut_squares, square_path
+from ..reference.faces.crop import cut_squares, square_path
 from ..toy_world.motion import move
 from ..toy_world.person import Person, sample_person
 from ..toy_world.render import draw, head_boxes, portrait_motion, reference_motion, render_clip, render_portrait
@@ -15,12 +15,26 @@ from ..toy_world.scene import Scene, sample_scene
 from .clip import Clip
 from .config import PrepareConfig
 from .pixels import Pixels
+from .sources import Window
 from .toy_world_source import scene_seed
 
 FINER = 2  # drawn at so many times the size of the crop, as a real video is larger than the crop from it
 SMOOTHING = 8  # frames, as the face tracker's default
 JITTER = 0.06  # of the head's side: detectors place their boxes a little differently on everybody
 SCALE = (0.65, 1.05)  # some box the whole head, others brows to chin
+
+
+class DrawnClips:
+    """See `sources.Source`."""
+
+    shares_faces = True
+    detector = None
+
+    def __init__(self, config: PrepareConfig):
+        self.config = config
+
+    def windows(self, clip: Clip) -> list[Window]:
+        return [lambda: drawn_pixels(clip, self.config)]
 
 
 def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
@@ -39,7 +53,7 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
         "detector": "the drawing's own head boxes",
         "crop": {"square_pixels": square_pixels},
     }
-    return Pixels(video, reference, portrait, facts)
+    return Pixels(video, reference, portrait, portrait, facts)
 
 
 @lru_cache(maxsize=8)  # a person's clips share them in turn, and follow each other

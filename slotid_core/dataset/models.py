@@ -1,17 +1,16 @@
 """The frozen models of a preparation: Wan's VAE and text encoder, from files or from the toy world."""
 
-from pathlib import Path
-
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import SlotIDError
+from ..model_files import model_file
 from ..wan.text_encoder import TextEncoder
 from ..wan.vae import WanVAE, WanVAEConfig, normalize_latents
 from ..wan.vae_chunks import encode_in_chunks
-from .config import TOY_WORLD, PrepareConfig
+from .config import PrepareConfig
 
 
 class Encoders:
@@ -52,30 +51,23 @@ def load_vae(path: str) -> WanVAE:
     Raises:
         SlotIDError: no such file, or not a Wan 2.1 VAE.
     """
-    if path == TOY_WORLD:
-        from ..toy_world.family import load_vae as load_toy_vae
-
-        return load_toy_vae()
-    if not Path(path).is_file():
+    file = model_file(path, "vae")
+    if not file.is_file():
         raise SlotIDError(f"There is no VAE file {path}. Give the path of wan_2.1_vae.safetensors, or toy_world.")
     try:
-        weights = load_file(path)
+        weights = load_file(file)
     except (SafetensorError, OSError) as error:
         raise SlotIDError(f"The VAE {path} cannot be read as safetensors ({error}). Copy it again.") from error
     vae = WanVAE(WanVAEConfig.from_state_dict(weights))
     try:
-        vae.load_state_dict(weights)
+        vae.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     except RuntimeError as error:
-        raise SlotIDError(f"{Path(path).name} is not a Wan 2.1 VAE ({_first_line(error)}). Give that file.") from error
+        raise SlotIDError(f"{file.name} is not a Wan 2.1 VAE ({_first_line(error)}). Give that file.") from error
     return vae.eval().requires_grad_(False)
 
 
 def load_text_encoder(path: str, dtype: torch.dtype, device: torch.device) -> TextEncoder:
-    if path == TOY_WORLD:
-        from ..toy_world.family import part_path
-
-        path = str(part_path("text_encoder"))
-    return TextEncoder.from_file(path, dtype, device)
+    return TextEncoder.from_file(model_file(path, "text_encoder"), dtype, device)
 
 
 def _stored(tensor: Tensor, maker: str) -> Tensor:

@@ -8,7 +8,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Pixels:
-    """All in [0, 1]: video (T, H, W, 3), reference (T', S, S, 3), portrait (1, P, P, 3).
+    """All in [0, 1]: video (T, H, W, 3), reference (T', S, S, 3), portrait (1, P, P, 3), face_picture (1, P, P, 3).
+
+    The face picture is the frame that the portrait was made of, with its background.
 
     `facts` goes beside the sample: window, detector, crop report.
     """
@@ -16,6 +18,7 @@ class Pixels:
     video: Tensor
     reference: Tensor
     portrait: Tensor
+    face_picture: Tensor
     facts: dict = field(default_factory=dict)
 
 

@@ -1,25 +1,23 @@
 """One clip to its samples, or to the reason why it has none."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from ..errors import SlotIDError
-from ..reference.detector import find_detector
 from .clip import Clip
 from .config import PrepareConfig
-from .drawn_clips import drawn_pixels
 from .models import Encoders
 from .pixels import Pixels
-from .real_clips import probe, real_pixels, window_starts
+from .sources import open_source
+from .tensors import TensorMaker, tensors_of
 
 
 @dataclass(frozen=True)
 class Sample:
-    """tensors in float16: video (16, T, h, w), reference (16, T', h', w'), portrait (16, 1, h'', w''), text (M, 4096),
-    and `empty_text` (M', 4096), the empty prompt, which training needs for guidance; facts: what its `.json` says."""
+    """tensors in float16: video (16, T, h, w), text (M, 4096), `empty_text` (M', 4096), the empty prompt, which
+    training needs for guidance, and what the systems read (`tensors.MAKERS`); facts: what its `.json` says."""
 
     key: str
     tensors: dict[str, Tensor]
@@ -40,11 +38,10 @@ class Preparer:
     def __init__(self, config: PrepareConfig):
         self.config = config
         self.encoders = Encoders(config)
-        self.face_latents = self.encoders.latents
-        if config.toy_world:  # whose clips may share the very same face clip and portrait
-            self.face_latents = lru_cache(maxsize=16)(self.encoders.latents)
+        self.source = open_source(config)
+        self.names = tensors_of(config.systems)
+        self.maker = TensorMaker(config, self.encoders, self.source.detector, self.source.shares_faces)
         self.empty_text = self.encoders.text_rows("")
-        self.detector = None if config.toy_world else find_detector(config.detector_models, config.detector)
 
     def __call__(self, clip: Clip) -> Prepared:
         """Never raises for what is wrong with a clip; running out of memory is not the clip's fault, and raises."""
@@ -53,7 +50,7 @@ class Preparer:
             if clip.failed:
                 raise SlotIDError(clip.failed)
             text = self.encoders.text_rows(clip.caption)
-            windows = self._windows(clip)
+            windows = self.source.windows(clip)
         except Exception as error:  # noqa: BLE001  decoders and damaged files fail in many ways; the run goes on
             prepared.failures.append(self._reason(clip, error))
             return prepared
@@ -65,19 +62,8 @@ class Preparer:
                 prepared.failures.append(which + self._reason(clip, error))
         return prepared
 
-    def _windows(self, clip: Clip) -> list:
-        """Functions that make the pictures of one window each, so that one is in memory at a time."""
-        if self.config.toy_world:
-            return [lambda: drawn_pixels(clip, self.config)]
-        video = probe(clip.video)
-        return [
-            lambda start=start: real_pixels(clip, video, start, self.config, self.detector)
-            for start in window_starts(video, self.config)
-        ]
-
     def _sample(self, key: str, clip: Clip, pixels: Pixels, text: Tensor) -> Sample:
-        tensors = {"video": self.encoders.latents(pixels.video)}
-        tensors |= {name: self.face_latents(getattr(pixels, name)) for name in ("reference", "portrait")}
+        tensors = {"video": self.encoders.latents(pixels.video), **self.maker.make(self.names, pixels)}
         facts = {"caption": clip.caption, "person": clip.person, "clip": clip.key, **pixels.facts}
         tensors |= {"text": text, "empty_text": self.empty_text}
         return Sample(key, tensors, facts)
@@ -91,3 +77,9 @@ class Preparer:
             ) from error
         text = " ".join(str(error).split())
         return text if isinstance(error, SlotIDError) else f"{type(error).__name__}: {text}"
+
+
+def preparer_on_one_thread(config: PrepareConfig) -> Preparer:
+    """On one thread sums come out the same on every machine; more workers use more cores."""
+    torch.set_num_threads(1)
+    return Preparer(config)

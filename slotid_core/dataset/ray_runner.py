@@ -16,7 +16,7 @@ from ..config import config_from_dict, config_to_dict
 from ..errors import SlotIDError
 from .clip import Clip
 from .config import PrepareConfig
-from .runner import new_preparer
+from .prepare import preparer_on_one_thread
 from .shards import is_whole, write_shard
 from .sources import ShardPlan
 
@@ -29,7 +29,7 @@ class ShardWorker:
     def __init__(self, config: dict, folder: str, working_folder: str):
         os.chdir(working_folder)  # paths in the settings are relative to where the command was given
         self.folder = Path(folder)
-        self.prepare = new_preparer(config_from_dict(PrepareConfig, config))
+        self.prepare = preparer_on_one_thread(config_from_dict(PrepareConfig, config))
 
     def __call__(self, row: dict) -> dict:
         clips = tuple(Clip(**clip) for clip in json.loads(row["clips"]))

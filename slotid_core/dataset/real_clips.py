@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SlotIDError
-from ..reference.clip import ReferenceClip, read_clip
-from ..reference.crop import cut_squares, square_path
-from ..reference.decode_pyav import PyAVVideo
-from ..reference.detector import Detector
-from ..reference.face import Face, area
-from ..reference.face_clip import SMALLEST_FACE, crop_jitter, make_face_clip
-from ..reference.portrait import select_portrait
-from ..reference.tracking import Track, boxes_for_every_frame
+from ..reference.decode.clip import ReferenceClip, read_clip
+from ..reference.decode.pyav_reader import PyAVVideo
+from ..reference.faces.crop import cut_squares, square_path
+from ..reference.faces.detector import Detector, find_detector
+from ..reference.faces.face import Face, area
+from ..reference.faces.face_clip import SMALLEST_FACE, crop_jitter, make_face_clip
+from ..reference.faces.tracking import Track, boxes_for_every_frame
+from ..reference.portrait.select import select_portrait
 from .clip import Clip
 from .config import PrepareConfig
 from .pixels import Pixels, fill
+from .sources import Window
 
 SMOOTHING = 8  # frames, as the face tracker's default
 LEAST_SEEN = 0.2  # of a window's frames; as for tracks of detected faces
@@ -32,6 +33,23 @@ class VideoFacts:
     rate: float
     height: int
     width: int
+
+
+class RealClips:
+    """See `sources.Source`."""
+
+    shares_faces = False
+
+    def __init__(self, config: PrepareConfig):
+        self.config = config
+        self.detector = find_detector(config.detector_models, config.detector)
+
+    def windows(self, clip: Clip) -> list[Window]:
+        video = probe(clip.video)
+        return [
+            lambda start=start: real_pixels(clip, video, start, self.config, self.detector)
+            for start in window_starts(video, self.config)
+        ]
 
 
 def probe(path: str) -> VideoFacts:
@@ -84,15 +102,18 @@ def real_pixels(clip: Clip, video: VideoFacts, start: float, config: PrepareConf
     reference = cut_squares(
         frames[: config.reference_frames], squares[: config.reference_frames], config.reference_size
     )
-    portrait = select_portrait(cut_squares(frames, squares, config.portrait_size), detector, candidates=1)
+    faces = cut_squares(frames, squares, config.portrait_size)
+    portrait = select_portrait(faces, detector, candidates=1)
+    chosen = portrait.report["frame"]
     facts = {
         "window": {"start": read.times[0], "frames": len(frames), "frames_per_second": read.frames_per_second},
         "detector": found_by,
-        "crop": _plain(report | {"portrait_frame": portrait.report["frame"], "clip_notes": list(read.notes)}),
+        "crop": _plain(report | {"portrait_frame": chosen, "clip_notes": list(read.notes)}),
     }
     corners = np.concatenate([squares[:, :2], squares[:, :2] + squares[:, 2:]], axis=1)  # (T, 4)
     around = (*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0))
-    return Pixels(fill(frames, config.height, config.width, around), reference, portrait.image, facts)
+    video_frames = fill(frames, config.height, config.width, around)
+    return Pixels(video_frames, reference, portrait.image, faces[chosen : chosen + 1], facts)
 
 
 def follow_boxes(

@@ -10,6 +10,7 @@ from ..errors import SlotIDError
 from ..files import UNFINISHED, write_json
 from .config import PrepareConfig
 from .manifest import KIND, MANIFEST, VERSION
+from .prepare import preparer_on_one_thread
 from .shards import is_whole, read_index, shard_name, tar_size, write_shard
 from .sources import ShardPlan, plan_shards
 
@@ -76,21 +77,11 @@ def _prepare_here(
     advance: Callable[[int], bool],
     stopping: Callable[[], bool],
 ) -> bool:
-    prepare = new_preparer(config)
+    prepare = preparer_on_one_thread(config)
     for shard in shards:
         if stopping() or not write_shard(folder, shard, prepare, lambda: advance(1)):
             return False
     return True
-
-
-def new_preparer(config: PrepareConfig):
-    """The models, on one thread: then sums come out the same on every machine. More workers use more cores."""
-    import torch
-
-    from .prepare import Preparer
-
-    torch.set_num_threads(1)
-    return Preparer(config)
 
 
 def _start_or_resume(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder: Path) -> None:

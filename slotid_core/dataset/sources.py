@@ -1,19 +1,46 @@
-"""Which clips there are, and how they are divided into shards."""
+"""Which clips there are, what is cut out of each, and how they are divided into shards."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..errors import SlotIDError
+from ..reference.faces.detector import Detector
 from .clip import Clip
 from .config import PrepareConfig
-from .consisid_source import consisid_clips
-from .folder_source import folder_clips
-from .toy_world_source import toy_world_clips
+from .pixels import Pixels
+
+Window = Callable[[], Pixels]
+
+
+class Source(Protocol):
+    """A kind of clips."""
+
+    # Whether several clips in a row may have the very same face clip and portrait.
+    shares_faces: bool
+    # Finds faces in its clips; None where it is known where they are.
+    detector: Detector | None
+
+    def windows(self, clip: Clip) -> list[Window]:
+        """Functions that make the pictures of one window each, so that one is in memory at a time."""
+        ...
 
 
 @dataclass(frozen=True)
 class ShardPlan:
     number: int
     clips: tuple[Clip, ...]
+
+
+def open_source(config: PrepareConfig) -> Source:
+    """What makes pictures of the clips that `list_clips` lists."""
+    if config.toy_world:
+        from .drawn_clips import DrawnClips
+
+        return DrawnClips(config)
+    from .real_clips import RealClips
+
+    return RealClips(config)
 
 
 def list_clips(config: PrepareConfig) -> list[Clip]:
@@ -23,10 +50,16 @@ def list_clips(config: PrepareConfig) -> list[Clip]:
         SlotIDError: the source cannot be read, or has none.
     """
     if config.toy_world:
+        from .toy_world_source import toy_world_clips
+
         clips = toy_world_clips(config.toy_world)
     elif config.consisid:
+        from .consisid_source import consisid_clips
+
         clips = consisid_clips(config.consisid)
     else:
+        from .folder_source import folder_clips
+
         clips = folder_clips(config.folder)
     if not clips:
         raise SlotIDError(f"There is no clip in {config.source}. Look at its path and its layout.")

@@ -23,10 +23,10 @@ def bootstrap_difference(
 
 def _interval(people: int, statistic: Statistic, seed: int) -> tuple[float, float]:
     rng = np.random.default_rng(seed)
-    told = [statistic(rng.integers(people, size=people)) for _ in range(RESAMPLES)]
-    if not np.isfinite(told).any():
+    resampled = [statistic(rng.integers(people, size=people)) for _ in range(RESAMPLES)]
+    if not np.isfinite(resampled).any():
         return float("nan"), float("nan")
-    low, high = np.nanpercentile(told, [2.5, 97.5])
+    low, high = np.nanpercentile(resampled, [2.5, 97.5])
     return float(low), float(high)
 
 

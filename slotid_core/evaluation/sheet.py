@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..toy_world.render import render_reference
-from .rows import Subject
+from .subjects import Subject
 
 SCALE, LABEL, FRAMES = 2, 22, 3
 

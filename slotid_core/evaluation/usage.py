@@ -1,12 +1,12 @@
 """How a trained adapter is used: what a person sets in the graph, and what reference they bring."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from ..dataset.pixels import Pixels
 from ..errors import SlotIDError
-from ..slot_id import GateSchedule
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,15 @@ class Reference:
     def __post_init__(self):
         if self.frames and self.frames % 4 != 1:
             raise SlotIDError(f"A reference has 4n + 1 frames, as the VAE takes them; got {self.frames}.")
+
+    def of_pixels(self, pixels: Pixels, seed: int) -> Pixels:
+        """The reference's pictures, changed; the video stays."""
+        return replace(
+            pixels,
+            reference=self.of_clip(pixels.reference, seed),
+            portrait=self.of_portrait(pixels.portrait, seed),
+            face_picture=self.of_portrait(pixels.face_picture, seed),
+        )
 
     def of_clip(self, frames: Tensor, seed: int) -> Tensor:
         """Face clip (T, H, W, 3) in [0, 1] -> the same of what is left of it."""
@@ -51,7 +60,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Usage:
-    """Sampling steps and scales, the gate instead of the adapter's own, and when the identity acts.
+    """Sampling steps and scales, and when the identity acts.
 
     `start` and `end` are parts of sampling, 0 to 1, as in the node Apply Identity.
     """
@@ -59,7 +68,6 @@ class Usage:
     steps: int = 20
     text_scale: float = 2.5
     identity_scale: float = 2.5
-    gate: GateSchedule | None = None
     start: float = 0.0
     end: float = 1.0
     reference: Reference = field(default_factory=Reference)

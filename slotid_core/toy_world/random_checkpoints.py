@@ -9,22 +9,13 @@ from pathlib import Path
 
 import torch
 
-from ..slot_id import (
-    AdapterConfig,
-    ImageAnchorConfig,
-    LoRAConfig,
-    SlotIDAdapter,
-    TemporalEncoderConfig,
-    save_adapter,
-)
-from ..slot_id.lora import new_lora
 from ..wan import WanConfig, WanModel
 from ..wan.vae import WanVAE, WanVAEConfig
 from ..weights import save_weights
 from .text_encoder import text_encoder_weights, train_tokenizer
 
 WIDTH, DEPTH, SEED = 256, 5, 0
-VERSION = 2
+KIND, VERSION = "random_checkpoint", 2
 # Enough text for a small vocabulary; bytes cover the rest.
 SENTENCES = (
     "A woman smiles and nods in a sunny kitchen, wearing a red sweater.",
@@ -35,17 +26,16 @@ SENTENCES = (
 
 @dataclass(frozen=True)
 class CheckpointPaths:
-    """The family: text-to-video and image-to-video transformers, VAE, text encoder, Slot-ID adapter."""
+    """The family: text-to-video and image-to-video transformers, VAE, text encoder."""
 
     t2v: Path
     i2v: Path
     vae: Path
     text_encoder: Path
-    adapter: Path
 
     @classmethod
     def inside(cls, folder: str | os.PathLike) -> "CheckpointPaths":
-        names = ("t2v", "i2v", "vae", "text_encoder", "adapter")
+        names = ("t2v", "i2v", "vae", "text_encoder")
         return cls(*(Path(folder) / f"random_v{VERSION}_{name}.safetensors" for name in names))
 
 
@@ -62,34 +52,8 @@ def random_checkpoints(folder: str | os.PathLike) -> CheckpointPaths:
         for path, make in makers.items():
             if not path.exists():
                 torch.manual_seed(SEED)
-                save_weights(path, make(), {"kind": "random_checkpoint", "version": VERSION})
-        if not paths.adapter.exists():
-            torch.manual_seed(SEED)
-            save_adapter(paths.adapter, random_adapter(), training={"note": "random weights"})
+                save_weights(path, make(), {"kind": KIND, "version": VERSION})
     return paths
-
-
-def random_adapter() -> SlotIDAdapter:
-    """A small adapter in which nothing is zero, so that every path shows in the output."""
-    shape = {"width": 128, "num_heads": 4, "global_width": 64}
-    config = AdapterConfig.for_model(
-        WIDTH,
-        DEPTH,
-        encoder=TemporalEncoderConfig(WIDTH, **shape),
-        anchor=ImageAnchorConfig(WIDTH, **shape),
-        reference_size=128,
-        reference_frames=17,
-        portrait_size=128,
-        film_rank=8,
-        lora=LoRAConfig(rank=4, alpha=4.0),
-    )
-    adapter = SlotIDAdapter(config)
-    torch.nn.init.normal_(adapter.film.up.weight, std=0.03)
-    adapter.lora = new_lora(config.lora, WIDTH, DEPTH)
-    for name, tensor in adapter.lora.items():
-        if name.endswith("lora_B.weight"):
-            tensor.normal_(std=0.05)
-    return adapter
 
 
 def _transformer(config: WanConfig) -> dict[str, torch.Tensor]:

@@ -7,10 +7,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
+from ..model_files import model_file
 from ..wan import WAN_1_3B, WAN_14B, WanConfig, WanModel
 from .config import BackboneConfig
 
-TOY_WORLD = "toy_world"
 SHAPES = {"1.3B": WAN_1_3B, "14B": WAN_14B}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float8_e4m3fn": torch.float8_e4m3fn}
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.")
@@ -22,18 +22,14 @@ def load_backbone(config: BackboneConfig) -> WanModel:
     Raises:
         SlotIDError: no such file, or not a Wan checkpoint.
     """
-    if config.path == TOY_WORLD:
-        from ..toy_world.family import load_dit
-
-        model = load_dit()
-    else:
-        tensors = read_tensors(Path(config.path))
-        with torch.device("meta"):
-            model = WanModel(WanConfig.from_state_dict(tensors))
-        try:
-            model.load_state_dict(tensors, assign=True)
-        except RuntimeError as error:
-            raise SlotIDError(f"{Path(config.path).name} is not a Wan model that can be trained on: {error}") from error
+    path = model_file(config.path, "dit")
+    tensors = read_tensors(path)
+    with torch.device("meta"):
+        model = WanModel(WanConfig.from_state_dict(tensors))
+    try:
+        model.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise SlotIDError(f"{path.name} is not a Wan model that can be trained on: {error}") from error
     model.requires_grad_(False)
     model.activation_checkpointing = config.activation_checkpointing
     return cast(model, DTYPES[config.dtype])
@@ -41,11 +37,9 @@ def load_backbone(config: BackboneConfig) -> WanModel:
 
 def meta_backbone(config: BackboneConfig) -> WanModel:
     """The same without weights, from the file's header or from `config.shape`; for counting."""
-    if config.path == TOY_WORLD:
-        model = load_backbone(config)
-        return model.to("meta")
-    if Path(config.path).is_file():
-        shape = WanConfig.from_state_dict(read_tensors(Path(config.path), "meta"))
+    path = model_file(config.path, "dit")
+    if path.is_file():
+        shape = WanConfig.from_state_dict(read_tensors(path, "meta"))
     elif config.shape:
         shape = SHAPES[config.shape]
     else:

@@ -1,43 +1,20 @@
 """What a step sees: a function of seed, step and row alone, so that any number of processes sees the same."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..systems.contract import CORE_FIELDS, Batch, SharedObjective
 from ..wan.sampling import shifted
 from ..wan.text_encoder import pad_text
-from .config import ObjectiveConfig, Pairing
+from .config import Pairing
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples of a step, and everything random about them.
-
-    Attributes:
-        video: (B, 16, T, H, W) normalised latents to learn.
-        reference: (B, 16, T', H', W') of the face clip; portrait: (B, 16, 1, H", W").
-        context: (B, M, 4096) text rows; the last one is zero and stands for all padding.
-        noise: like `video`; noise_level: (B,) in [0, 1].
-        has_identity: (B,) 0 or 1; token_mask: (B, N) 0 or 1.
-    """
-
-    video: Tensor
-    reference: Tensor
-    portrait: Tensor
-    context: Tensor
-    noise: Tensor
-    noise_level: Tensor
-    has_identity: Tensor
-    token_mask: Tensor
-
-    def __len__(self) -> int:
-        return len(self.video)
-
-    def to(self, device: torch.device) -> "Batch":
-        return Batch(*(getattr(self, entry.name).to(device, non_blocking=True) for entry in fields(self)))
+TEXT = "text"
+# What a system draws for itself from a generator: `contract.Strategy.draw`.
+Draw = Callable[[torch.Generator], dict[str, Tensor]]
 
 
 class Samples(Protocol):
@@ -51,24 +28,39 @@ class Samples(Protocol):
 
 
 class Batches:
-    """Batches of a run. `num_tokens` is how many identity tokens there are to drop."""
+    """Batches of a run.
 
-    def __init__(self, data: Samples, objective: ObjectiveConfig, pairing: Pairing, batch: int, seed: int, num_tokens):
+    Args:
+        required_tensors, text_rows, draw: of the system; see `contract.Strategy`.
+    """
+
+    def __init__(
+        self,
+        data: Samples,
+        objective: SharedObjective,
+        pairing: Pairing,
+        batch: int,
+        seed: int,
+        required_tensors: tuple[str, ...],
+        text_rows: int,
+        draw: Draw,
+    ):
         self.data, self.objective, self.pairing = data, objective, pairing
-        self.batch, self.seed, self.num_tokens = batch, seed, num_tokens
+        self.batch, self.seed = batch, seed
+        self.required_tensors, self.text_rows, self.draw = required_tensors, text_rows, draw
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def rows(self, step: int, rows: range) -> Batch:
         """Rows of the batch of a step; each row is the same whatever the others are."""
-        return collate([self.row(step, row) for row in rows], self.num_tokens)
+        return collate([self.row(step, row) for row in rows], self.text_rows)
 
     def row(self, step: int, row: int) -> dict[str, Tensor]:
         index = self._index(step * self.batch + row)
         rng = np.random.default_rng((self.seed, step, row))
         reference = self.data.partner(index, rng, same_clip=self.pairing == "same clip")
-        sample = self.data.read(index, ("video", "text", "empty_text"))
-        sample |= self.data.read(reference, ("reference", "portrait"))
-        return draw(sample, self.objective, self.num_tokens, rng)
+        sample = self.data.read(index, ("video", TEXT, "empty_text"))
+        sample |= self.data.read(reference, self.required_tensors)
+        return draw_row(sample, self.objective, self.draw, rng)
 
     def _index(self, position: int) -> int:
         """Every epoch visits each sample once, in an order of its own."""
@@ -78,8 +70,10 @@ class Batches:
         return int(self._order[1][place])
 
 
-def draw(sample: dict[str, Tensor], objective: ObjectiveConfig, num_tokens: int, rng) -> dict[str, Tensor]:
-    """One row of a batch: noise level, noise, and what is left out."""
+def draw_row(
+    sample: dict[str, Tensor], objective: SharedObjective, draw: Draw, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """One row of a batch: noise level, noise, what is left out, and what the system draws."""
     t = shifted(rng.random(), objective.timestep_shift)
     both, text, identity = np.cumsum(
         [objective.joint_dropout, objective.text_dropout, objective.identity_dropout]
@@ -88,20 +82,20 @@ def draw(sample: dict[str, Tensor], objective: ObjectiveConfig, num_tokens: int,
     drops_text = left_out < text
     drops_identity = left_out < both or text <= left_out < identity
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    return {
-        "video": sample["video"],
-        "reference": sample["reference"],
-        "portrait": sample["portrait"],
+    row = {name: tensor for name, tensor in sample.items() if name not in (TEXT, "empty_text")}
+    return row | {
         "noise": torch.randn(sample["video"].shape, generator=generator),
         "noise_level": torch.tensor(t, dtype=torch.float32),
         "has_identity": torch.tensor(0.0 if drops_identity else 1.0),
-        "token_mask": (torch.rand(num_tokens, generator=generator) >= objective.token_dropout).float(),
-        "text": sample["empty_text" if drops_text else "text"],
+        **draw(generator),
+        TEXT: sample["empty_text" if drops_text else TEXT],
     }
 
 
-def collate(rows: list[dict[str, Tensor]], num_tokens: int) -> Batch:
-    """Rows as one batch, with room for `num_tokens` identity tokens behind the longest prompts."""
+def collate(rows: list[dict[str, Tensor]], text_rows: int) -> Batch:
+    """Rows as one batch, with room for `text_rows` rows of the system behind the longest prompts."""
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    context = pad_text(columns.pop("text"), room=num_tokens)
-    return Batch(context=context, **{name: torch.stack(values) for name, values in columns.items()})
+    context = pad_text(columns.pop(TEXT), room=text_rows)
+    stacked = {name: torch.stack(values) for name, values in columns.items()}
+    core = {name: stacked.pop(name) for name in CORE_FIELDS if name in stacked}
+    return Batch(context=context, **core, conditions=stacked)

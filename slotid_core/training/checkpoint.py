@@ -19,11 +19,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("step_*.safetensors") if NAME.fullmatch(path.name)), reverse=True)
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict, keep: int) -> Path:
-    """Write a checkpoint and delete all but the newest `keep`."""
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict, keep_last: int) -> Path:
+    """Write a checkpoint and delete all but the newest `keep_last`."""
     path = folder / f"step_{step:08d}.safetensors"
     save_weights(path, tensors, {"kind": KIND, "version": VERSION, "step": step, **facts})
-    for old in checkpoints(folder)[max(1, keep) :]:
+    for old in checkpoints(folder)[max(1, keep_last) :]:
         old.unlink()
     return path
 

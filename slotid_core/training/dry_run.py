@@ -9,9 +9,11 @@ from torch import nn
 
 from ..dataset.cached import CachedDataset
 from ..errors import SlotIDError
+from ..systems.registry import strategy_of
 from .backbone import meta_backbone
 from .config import TrainingConfig
-from .loop import STRATEGIES, Trainer
+from .loop import Trainer
+from .optimizer import trainable
 from .processes import start_processes
 
 GIB = 2**30
@@ -28,20 +30,20 @@ def estimate(config: TrainingConfig, gpus: int) -> dict[str, float]:
         gpus: processes; "fsdp" divides everything but the activations by it.
     """
     with torch.device("meta"):
-        strategy = STRATEGIES[config.system](config, meta_backbone(config.model))
-    trainable = sum(p.numel() for p in strategy.trainable().values())
+        strategy = strategy_of(config.system)(config.strategy_settings(), meta_backbone(config.model))
+    trained = sum(p.numel() for p in trainable(strategy).values())
     frozen = [p for p in strategy.parameters() if not p.requires_grad]
     frozen_bytes = sum(p.numel() * p.element_size() for p in frozen)
-    copies = 4 + (1 if config.run.average else 0)  # weight, gradient, two moments, average; all float32
+    copies = 4 + (1 if config.run.ema_decay else 0)  # weight, gradient, two moments, average; all float32
     share = gpus if config.run.distribution == "fsdp" else 1
     # FSDP gathers one block while it computes with it, and the next one ahead of it.
     gathered = 2 * bytes_of(strategy.model.blocks[0]) if share > 1 else 0
     tokens = tokens_of_a_sample(config) * config.run.micro_batch
     figures = {
-        "trainable_parameters": trainable,
+        "trainable_parameters": trained,
         "frozen_parameters": sum(p.numel() for p in frozen),
         "frozen_gib_a_gpu": (frozen_bytes / share + gathered) / GIB,
-        "trained_gib_a_gpu": 4 * trainable * copies / share / GIB,
+        "trained_gib_a_gpu": 4 * trained * copies / share / GIB,
         "activations_gib_a_gpu": activation_bytes(strategy.model, config, tokens) / GIB,
         "video_tokens_a_gpu": tokens,
         "steps": config.run.steps,

@@ -120,7 +120,7 @@ def plot(log: Path, picture: Path) -> Path | None:
     groups = [steps[i : i + window] for i in range(0, len(steps), window)]
     axis.plot([g[-1]["step"] for g in groups], [sum(r["loss"] for r in g) / len(g) for g in groups], label="training")
     checks = [row for row in rows if "validation_loss" in row]
-    for name in ("validation_loss", "validation_loss_without_identity", "validation_loss_of_a_stranger"):
+    for name in ("validation_loss", "validation_loss_without_identity", "validation_loss_mismatched"):
         if checks:
             label = name.replace("_loss", "").replace("_", " ")
             axis.plot([row["step"] for row in checks], [row[name] for row in checks], "o-", ms=3, label=label)

@@ -16,19 +16,19 @@ from ..dataset.cached import CachedDataset
 from ..dataset.models import load_vae
 from ..errors import SlotIDError
 from ..interrupts import stop_signals
-from ..slot_id.denoise import sample_clips
+from ..systems.contract import Batch
+from ..systems.registry import strategy_of
+from ..wan.guidance import sample_guided
 from .backbone import load_backbone
-from .batches import Batch, Batches
+from .batches import Batches
 from .checkpoint import checkpoints, latest_checkpoint, newest_step, save_checkpoint
 from .config import TrainingConfig, config_to_json
 from .events import Events
-from .optimizer import learning_rate, new_optimizer
-from .processes import Processes, distribute, put, start_processes, whole, whole_modules
+from .optimizer import learning_rate, new_optimizer, trainable
+from .processes import Processes, distribute, gather_full, scatter_into, start_processes, unsharded
 from .samples import sheet_of_pairs
-from .slot_id import SlotIDStrategy, with_sizes_of_data
 from .validation import Check, validate, validation_checks
 
-STRATEGIES = {"slot_id": SlotIDStrategy}
 SHEET_ROWS = 4
 
 
@@ -53,18 +53,21 @@ class Trainer:
         self.folder, self.processes = folder, processes
         self.data = CachedDataset(Path(config.data.train))
         self.held_out = CachedDataset(Path(config.data.validation)) if config.data.validation else None
+        system = strategy_of(config.system)
         for data in [self.data] if self.held_out is None else [self.data, self.held_out]:
-            config = replace(config, adapter=with_sizes_of_data(config.adapter, data.manifest["config"], data.folder))
+            settings = system.settings_for_data(config.adapter, data.manifest["config"], data.folder)
+            config = replace(config, adapter=settings)
         self.config = config
         torch.manual_seed(run.seed)
-        self.strategy = STRATEGIES[config.system](config, load_backbone(config.model))
+        self.strategy = system(config.strategy_settings(), load_backbone(config.model))
         self.model = distribute(self.strategy, run.distribution, processes)
-        self.trainable = self.strategy.trainable()
-        self.optimizer = new_optimizer(self.strategy, config.optimizer)
-        self.average = {name: p.detach().clone() for name, p in self.trainable.items()} if run.average else {}
+        self.trainable = trainable(self.strategy)
+        self.optimizer = new_optimizer(self.strategy, self.trainable, config.optimizer)
+        self.average = {name: p.detach().clone() for name, p in self.trainable.items()} if run.ema_decay else {}
         self.batches = Batches(
-            self.data, config.objective, config.data.pairing, run.batch, run.seed, self.strategy.num_tokens
-        )
+            self.data, config.objective, config.data.pairing, run.batch, run.seed, self.strategy.required_tensors,
+            self.strategy.text_rows, self.strategy.draw,
+        )  # fmt: skip
         self.facts = {
             "training_config": config_to_dict(config),
             "config_hash": hashlib.sha256(config_to_json(config).encode()).hexdigest()[:16],
@@ -116,29 +119,29 @@ class Trainer:
             group["lr"] = rate * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.processes.device)
-        parts = split(batch, config.run.micro_batch)
+        parts = batch.split(config.run.micro_batch)
         for number, part in enumerate(parts):
             with self.synchronized(number == len(parts) - 1), self.autocast():
                 losses = self.model(part.to(self.processes.device))
                 loss = losses.sum() / len(batch)
             loss.backward()
             total += loss.detach()
-        told = self.processes.mean(torch.stack([total, torch.tensor(float(stopping), device=total.device)]))
-        loss = told[0].item()
-        norm = nn.utils.clip_grad_norm_(self.trainable.values(), config.optimizer.clip_norm)
-        norm = float(whole(norm))
+        means = self.processes.mean(torch.stack([total, torch.tensor(float(stopping), device=total.device)]))
+        loss = means[0].item()
+        norm = nn.utils.clip_grad_norm_(self.trainable.values(), config.optimizer.max_grad_norm)
+        norm = float(gather_full(norm))
         if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
             self.update_average(step)
-        return {"loss": loss, "gradient_norm": norm, "learning_rate": rate}, told[1].item() > 0
+        return {"loss": loss, "gradient_norm": norm, "learning_rate": rate}, means[1].item() > 0
 
     def check(self, step: int, figures: dict[str, float], mean: float | None) -> float:
         """The running mean of the loss.
 
         Raises:
-            SlotIDError: the loss or the gradient is not a number, or the loss exploded.
+            SlotIDError: the loss or the gradient is not a number, or the loss jumped.
         """
-        loss, limit = figures["loss"], self.config.run.explosion
+        loss, limit = figures["loss"], self.config.run.loss_spike_factor
         finite = math.isfinite(loss) and math.isfinite(figures["gradient_norm"])
         if not finite or (mean is not None and loss > limit * mean):
             good = newest_step(self.folder)
@@ -153,7 +156,7 @@ class Trainer:
 
     def update_average(self, step: int) -> None:
         if self.average:
-            weight = 1 - min(self.config.run.average, (step + 1) / (step + 10))
+            weight = 1 - min(self.config.run.ema_decay, (step + 1) / (step + 10))
             with torch.no_grad():
                 for name, parameter in self.trainable.items():
                     self.average[name].lerp_(parameter.detach(), weight)
@@ -166,7 +169,7 @@ class Trainer:
 
     def checks(self, count: int, size: int, processes: Processes | None = None) -> list[Check]:
         pairing = self.config.data.pairing
-        return validation_checks(self.held_out, count, size, self.strategy.num_tokens, pairing, processes)
+        return validation_checks(self.held_out, count, size, self.strategy, pairing, processes)
 
     def validate(self, step: int, checks: list[Check]) -> None:
         with self.averaged_weights(), self.autocast():
@@ -176,33 +179,33 @@ class Trainer:
     def sample(self, step: int) -> None:
         """A sheet of held-out people, the same each time: the reference clip, and a sample with that person."""
         batch = self.checks(SHEET_ROWS, SHEET_ROWS)[0].batch.to(self.processes.device)
-        with self.averaged_weights(), self.autocast(), whole_modules(self.strategy):
-            identity = self.strategy.adapter(batch.reference, batch.portrait)
+        with torch.no_grad(), self.averaged_weights(), self.autocast(), unsharded(self.strategy):
             empty_text = self.held_out.read(0, ("empty_text",))["empty_text"]
-            latents = sample_clips(self.strategy.model, batch.noise, batch.context, empty_text, identity)
+            latents = sample_guided(self.strategy.predictor(batch), batch.noise, batch.context, empty_text)
         if self.processes.is_first:
             path = self.folder / f"samples_{step:08d}.png"
+            shown = batch.conditions.get(self.strategy.shown_tensor, batch.video)
             try:
                 vae = load_vae(self.config.run.vae or self.held_out.manifest["config"]["vae"])
-                sheet_of_pairs(vae.to(self.processes.device), batch.reference, latents, path)
+                sheet_of_pairs(vae.to(self.processes.device), shown, latents, path)
             except (SlotIDError, RuntimeError, OSError) as error:  # no room for the VAE beside a run of days, say
                 self.events.say("no samples", step=step, reason=str(error))
             else:
                 self.events.say("samples", path=str(path), step=step)
 
     def state(self) -> dict[str, Tensor]:
-        tensors = {f"trainable.{name}": whole(parameter) for name, parameter in self.trainable.items()}
-        tensors |= {f"average.{name}": whole(value) for name, value in self.average.items()}
+        tensors = {f"trainable.{name}": gather_full(parameter) for name, parameter in self.trainable.items()}
+        tensors |= {f"average.{name}": gather_full(value) for name, value in self.average.items()}
         for name, parameter in self.trainable.items():
             for moment in ("exp_avg", "exp_avg_sq"):
                 if parameter in self.optimizer.state:
-                    tensors[f"{moment}.{name}"] = whole(self.optimizer.state[parameter][moment])
+                    tensors[f"{moment}.{name}"] = gather_full(self.optimizer.state[parameter][moment])
         return tensors
 
     def save(self, step: int) -> None:
         tensors = self.state()  # every process takes part in gathering
         if self.processes.is_first:
-            path = save_checkpoint(self.folder, step, tensors, self.facts, self.config.run.keep)
+            path = save_checkpoint(self.folder, step, tensors, self.facts, self.config.run.keep_last)
             picture = self.events.picture()
             self.events.say("saved", path=str(path), step=step, picture=str(picture))
 
@@ -224,12 +227,12 @@ class Trainer:
             )
         try:
             for name, parameter in self.trainable.items():
-                put(parameter, tensors[f"trainable.{name}"])
+                scatter_into(parameter, tensors[f"trainable.{name}"])
                 if self.average:
-                    put(self.average[name], tensors[f"average.{name}"])
+                    scatter_into(self.average[name], tensors[f"average.{name}"])
                 moments = {moment: torch.zeros_like(parameter) for moment in ("exp_avg", "exp_avg_sq")}
                 for moment, value in moments.items():
-                    put(value, tensors[f"{moment}.{name}"])
+                    scatter_into(value, tensors[f"{moment}.{name}"])
                 self.optimizer.state[parameter] = {"step": torch.tensor(float(header["step"])), **moments}
         except (KeyError, RuntimeError) as error:
             raise SlotIDError(
@@ -241,7 +244,7 @@ class Trainer:
     def export(self, step: int) -> Path:
         self.strategy.at_step(max(0, step - 1))  # a run resumed at its end has taken no step
         source = self.average or self.trainable
-        tensors = {name: whole(value) for name, value in source.items()}
+        tensors = {name: gather_full(value) for name, value in source.items()}
         path = self.folder / "adapter.safetensors"
         if self.processes.is_first:
             self.strategy.export(path, tensors, {**self.facts, "steps": step})
@@ -277,8 +280,3 @@ class Trainer:
         elif not last and hasattr(self.model, "no_sync"):
             return self.model.no_sync()
         return nullcontext()
-
-
-def split(batch: Batch, size: int) -> list[Batch]:
-    columns = {name: getattr(batch, name).split(size) for name in Batch.__dataclass_fields__}
-    return [Batch(**dict(zip(columns, part, strict=True))) for part in zip(*columns.values(), strict=True)]

@@ -5,17 +5,33 @@ import math
 import torch
 from torch import nn
 
+from ..errors import SlotIDError
+from ..systems.contract import Strategy
 from .config import OptimizerConfig
 
 
-def new_optimizer(strategy, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over what trains, one group for each learning-rate factor; vectors do not decay."""
+def trainable(strategy: nn.Module) -> dict[str, nn.Parameter]:
+    """What learns, by name; the same order everywhere."""
+    return {name: parameter for name, parameter in strategy.named_parameters() if parameter.requires_grad}
+
+
+def new_optimizer(strategy: Strategy, parameters: dict[str, nn.Parameter], config: OptimizerConfig):
+    """AdamW over what trains, one group for each learning-rate factor; vectors do not decay.
+
+    Raises:
+        SlotIDError: a multiplier for a group that the system does not have.
+    """
+    known = strategy.parameter_groups
+    unknown = sorted(set(config.lr_multipliers) - set(known))
+    if unknown:
+        raise SlotIDError(f"optimizer.lr_multipliers has {unknown[0]!r}; this system has {', '.join(known)}.")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in strategy.trainable().items():
+    for name, parameter in parameters.items():
+        factor = float(config.lr_multipliers.get(strategy.parameter_group(name), 1.0))
         decay = config.weight_decay if parameter.dim() > 1 else 0.0
-        groups.setdefault((strategy.rate(name), decay), []).append(parameter)
+        groups.setdefault((factor, decay), []).append(parameter)
     return torch.optim.AdamW(
-        [{"params": group, "factor": rate, "weight_decay": decay} for (rate, decay), group in groups.items()],
+        [{"params": group, "factor": factor, "weight_decay": decay} for (factor, decay), group in groups.items()],
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
     )

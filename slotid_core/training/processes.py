@@ -36,10 +36,10 @@ class Processes:
 
     def agree(self, number: int) -> bool:
         """Whether every process says the same number; every process must ask."""
-        told = torch.tensor([number, -number], device=self.device)
+        bounds = torch.tensor([number, -number], device=self.device)
         if self.count > 1:
-            dist.all_reduce(told, dist.ReduceOp.MAX)
-        return bool(told[0] == -told[1])
+            dist.all_reduce(bounds, dist.ReduceOp.MAX)
+        return bool(bounds[0] == -bounds[1])
 
 
 def start_processes() -> Processes:
@@ -69,22 +69,19 @@ def distribute(strategy: nn.Module, how: Distribution, processes: Processes) -> 
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(processes.device.type, (processes.count,))
-    adapter = strategy.adapter
-    parts = [*strategy.model.blocks, strategy.model]
-    parts += [part for part in (adapter.encoder, adapter.anchor, adapter.film) if part is not None]
-    for part in (*parts, strategy):
+    for part in (*strategy.shards(), strategy):
         fully_shard(part, mesh=mesh)
     return strategy
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gather_full(tensor: Tensor) -> Tensor:
     """A tensor gathered from its shards, on the CPU; every process must ask."""
     if isinstance(tensor, DTensor):
         tensor = tensor.full_tensor()
     return tensor.detach().cpu()
 
 
-def put(into: Tensor, value: Tensor) -> None:
+def scatter_into(into: Tensor, value: Tensor) -> None:
     """Write a whole tensor into one that may be sharded."""
     if isinstance(into, DTensor):
         value = distribute_tensor(value.to(into.device, into.dtype), into.device_mesh, into.placements)
@@ -93,7 +90,7 @@ def put(into: Tensor, value: Tensor) -> None:
 
 
 @contextmanager
-def whole_modules(strategy: nn.Module):
+def unsharded(strategy: nn.Module):
     """Under FSDP, gather what is called outside the root's own forward."""
     if hasattr(strategy, "unshard"):
         strategy.unshard()

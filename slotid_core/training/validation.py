@@ -1,4 +1,4 @@
-"""Held-out loss with fixed noise: with the person, with nobody, and with somebody else as the reference.
+"""Held-out loss with fixed noise: with the person, without a person, and with a mismatched reference.
 
 A reference that is read makes the first smaller than the other two, long before a picture shows it.
 """
@@ -10,38 +10,38 @@ import torch
 from torch import nn
 
 from ..errors import SlotIDError
-from .batches import Batch, Samples, collate
+from ..systems.contract import Batch, Strategy
+from .batches import Samples, collate
 from .config import Pairing
 from .processes import Processes
 
 SEED = 1_000_003
-REFERENCES = ("reference", "portrait")
 
 
 @dataclass(frozen=True)
 class Check:
-    """Held-out samples, and the same with the reference of somebody else each."""
+    """Held-out samples, and the same with the reference of another person each."""
 
     batch: Batch
-    of_strangers: Batch
+    mismatched: Batch
 
     def __len__(self) -> int:
         return len(self.batch)
 
 
 def validation_checks(
-    data: Samples, count: int, size: int, num_tokens: int, pairing: Pairing, processes: Processes | None = None
+    data: Samples, count: int, size: int, strategy: Strategy, pairing: Pairing, processes: Processes | None = None
 ) -> list[Check]:
     """`count` samples in batches of `size`, the same ones with the same noise and reference at every call; this
     process's share if there are several.
 
     Raises:
-        SlotIDError: the data shows one person, so that there is no stranger.
+        SlotIDError: the data shows one person, so that nothing can be mismatched.
     """
     rank, processes_count = (processes.rank, processes.count) if processes else (0, 1)
     count = min(count, len(data.samples)) // processes_count * processes_count
     chosen = [int(i) for i in torch.linspace(0, len(data.samples) - 1, max(2, count)).round().long()][:count]
-    rows, with_strangers = [], []
+    rows, mismatched = [], []
     for place, index in list(enumerate(chosen))[rank::processes_count]:
         sample = data.read(index, ("video", "text"))
         own = data.partner(index, np.random.default_rng(SEED + place), same_clip=pairing == "same clip")
@@ -49,22 +49,22 @@ def validation_checks(
         rows.append(
             {
                 "video": sample["video"],
-                **data.read(own, REFERENCES),
+                **data.read(own, strategy.required_tensors),
                 "text": sample["text"],
                 "noise": torch.randn(sample["video"].shape, generator=generator),
                 "noise_level": torch.tensor((place % 8 + 0.5) / 8),  # every level equally often
                 "has_identity": torch.tensor(1.0),
-                "token_mask": torch.ones(num_tokens),
+                **strategy.undisturbed(),
             }
         )
-        with_strangers.append(rows[-1] | data.read(stranger(data, index), REFERENCES))
+        mismatched.append(rows[-1] | data.read(another_person(data, index), strategy.required_tensors))
     return [
-        Check(*(collate(part[start : start + size], num_tokens) for part in (rows, with_strangers)))
+        Check(*(collate(part[start : start + size], strategy.text_rows) for part in (rows, mismatched)))
         for start in range(0, len(rows), size)
     ]
 
 
-def stranger(data: Samples, index: int) -> int:
+def another_person(data: Samples, index: int) -> int:
     """The next sample that shows somebody else."""
     count = len(data.samples)
     for place in range(index + 1, index + count):
@@ -82,12 +82,12 @@ def validate(model: nn.Module, checks: list[Check], processes: Processes) -> dic
     model.eval()
     for check in checks:
         nobody = replace(check.batch, has_identity=torch.zeros_like(check.batch.has_identity))
-        for place, variant in enumerate((check.batch, nobody, check.of_strangers)):
+        for place, variant in enumerate((check.batch, nobody, check.mismatched)):
             sums[place] += model(variant.to(processes.device)).sum()
     model.train()
-    own, without, of_a_stranger = processes.mean(sums / max(1, sum(map(len, checks)))).tolist()
+    own, without, mismatched = processes.mean(sums / max(1, sum(map(len, checks)))).tolist()
     return {
         "validation_loss": own,
         "validation_loss_without_identity": without,
-        "validation_loss_of_a_stranger": of_a_stranger,
+        "validation_loss_mismatched": mismatched,
     }

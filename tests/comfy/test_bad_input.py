@@ -12,7 +12,7 @@ import torch
 from graphs import applied, base_graph, node, person, with_person
 from safetensors.torch import load_file, save_file
 
-from slotid_core.slot_id import GateSchedule, Identity
+from slotid_core.systems.slot_id import GateSchedule, Identity
 from tools.comfy_client import WorkflowError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,7 +184,7 @@ class Hidden:
 sys.meta_path.insert(0, Hidden())
 import slotid_core
 assert 'torch' not in sys.modules
-import slotid_core.slot_id, slotid_core.wan, slotid_core.weights
-import slotid_core.reference.clip, slotid_core.toy_world.render
+import slotid_core.systems.slot_id, slotid_core.wan, slotid_core.weights
+import slotid_core.reference.decode.clip, slotid_core.toy_world.render
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, env={"PYTHONPATH": str(ROOT)}, timeout=120)

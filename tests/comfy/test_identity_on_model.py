@@ -21,7 +21,8 @@ POSITIVE = frozenset({"positive"})
 def core(pack_module):
     """The pack's modules that these tests drive."""
     return {
-        name: pack_module(name) for name in ("nodes.patching", "nodes.guider", "slotid_core.wan", "slotid_core.slot_id")
+        name: pack_module(name)
+        for name in ("nodes.patching", "nodes.guider", "slotid_core.wan", "slotid_core.systems.slot_id")
     }
 
 
@@ -48,7 +49,7 @@ def make_identity(core, seed=1, width=WIDTH, depth=DEPTH):
     def normal(*shape):
         return torch.randn(*shape, generator=generator)
 
-    slot_id = core["slotid_core.slot_id"]
+    slot_id = core["slotid_core.systems.slot_id"]
     film = (1, depth // 2, 2, width)
     return slot_id.Identity(
         normal(1, 2, width), normal(1, 6, width), 0.3 * normal(*film), 0.3 * normal(*film), width, depth,

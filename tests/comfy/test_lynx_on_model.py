@@ -14,8 +14,8 @@ import nodes as core_nodes
 WIDTH, DEPTH = 256, 5
 LATENT = {"samples": torch.zeros(1, 16, 3, 8, 8)}
 MODULES = (
-    "nodes.patching", "nodes.lynx", "nodes.lynx_patching", "nodes.lynx_reference", "nodes.guider", "slotid_core.lynx",
-    "slotid_core.lynx.random_checkpoints", "slotid_core.slot_id", "slotid_core.wan", "slotid_core.weights",
+    "nodes.patching", "nodes.lynx", "nodes.lynx_patching", "nodes.lynx_reference", "nodes.guider", "slotid_core.systems.lynx",
+    "slotid_core.systems.lynx.random_checkpoints", "slotid_core.systems.slot_id", "slotid_core.wan", "slotid_core.weights",
 )  # fmt: skip
 
 
@@ -40,8 +40,8 @@ def model(pack):
 
 @pytest.fixture(scope="module")
 def adapters(pack, tmp_path_factory):
-    files = pack["slotid_core.lynx.random_checkpoints"].random_lynx(tmp_path_factory.mktemp("lynx"))
-    read, build = pack["slotid_core.weights"].read_tensors, pack["slotid_core.lynx"].build_adapter
+    files = pack["slotid_core.systems.lynx.random_checkpoints"].random_lynx(tmp_path_factory.mktemp("lynx"))
+    read, build = pack["slotid_core.weights"].read_tensors, pack["slotid_core.systems.lynx"].build_adapter
     full, full_resampler, ref, lite, lite_resampler = (
         read(path)[0]
         for path in (
@@ -122,7 +122,7 @@ def direct(model, options, context, rows=2):
 
 def test_core_and_our_own_wan_do_the_same_with_lynx(pack, adapters):
     """The injection is one code for both; parity with the official modules is tested on ours."""
-    lynx, wan = pack["slotid_core.lynx"], pack["slotid_core.wan"]
+    lynx, wan = pack["slotid_core.systems.lynx"], pack["slotid_core.wan"]
     core_model = load_wan(pack)
     torch.manual_seed(0)
     ours = wan.WanModel(wan.WanConfig(dim=WIDTH, ffn_dim=512, num_layers=DEPTH, num_heads=2)).eval()
@@ -210,7 +210,7 @@ def test_model_is_untouched_after_a_run_an_error_and_an_interrupt(model, apply):
 
 @pytest.mark.parametrize("order", ["lynx first", "slot-id first"])
 def test_slot_id_and_lynx_on_one_model_in_either_order(pack, model, apply, order, monkeypatch):
-    slot_id = pack["slotid_core.slot_id"]
+    slot_id = pack["slotid_core.systems.slot_id"]
 
     def normal(*shape):
         return torch.randn(*shape, generator=torch.Generator().manual_seed(4))
@@ -326,7 +326,7 @@ def test_scale_zero_is_the_base_model_also_through_the_guider(pack, model, adapt
 
 
 def test_reference_features_through_core_equal_the_direct_pass(pack, model):
-    read = pack["slotid_core.lynx"].read_features
+    read = pack["slotid_core.systems.lynx"].read_features
     x = torch.randn(2, 16, 1, 8, 8, generator=torch.Generator().manual_seed(6))
     base, context = model.model, PROMPT[0][0].expand(2, -1, -1)
     with torch.inference_mode():

@@ -17,7 +17,7 @@ def checkpoints(tmp_path_factory) -> CheckpointPaths:
 
 @pytest.fixture(scope="module")
 def text_encoder(checkpoints, pack_module):
-    return pack_module("nodes.toy_world").load_text_encoder(checkpoints.text_encoder)
+    return pack_module("nodes.shared.toy_world").load_text_encoder(checkpoints.text_encoder)
 
 
 def digest(path) -> str:

@@ -16,7 +16,7 @@ from tools.comfy_client import WorkflowError
 
 @pytest.fixture(scope="module")
 def reference(pack_module):
-    return pack_module("nodes.reference")
+    return pack_module("nodes.reference.faces")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ def test_context_rows_equal_cores(pack_module, tmp_path, prompt):
     weights = pack_module("slotid_core.toy_world.train_text_encoder").make_text_encoder()
     path = pack_module("slotid_core.toy_world.family").ship("text_encoder", weights, {}, tmp_path)
     ours = pack_module("slotid_core.wan.text_encoder").TextEncoder.from_file(path)([prompt])
-    clip = pack_module("nodes.toy_world").load_text_encoder(path)
+    clip = pack_module("nodes.shared.toy_world").load_text_encoder(path)
     assert_same_rows(ours, clip.encode_from_tokens(clip.tokenize(prompt)))
 
 
@@ -30,7 +30,7 @@ def test_several_layers_have_position_biases_of_their_own(pack_module):
     assert ours.config == config
     prompt = "someone nods in a library, " * 40  # far beyond the distances that are told apart
 
-    node = pack_module("nodes.toy_world")
+    node = pack_module("nodes.shared.toy_world")
     settings = node.umt5_config(vocab_size) | {"num_layers": 3, "num_heads": 4, "d_kv": 16, "d_ff": 64}
     weights[node.UMT5_MARKER] = torch.zeros(1).expand(node.UMT5_MARKER_SHAPE)
     clip = comfy.sd.load_text_encoder_state_dicts(

@@ -85,7 +85,7 @@ def training(pack_module, tmp_path, monkeypatch):
     """The nodes with a child process that only writes down what it was asked for."""
     import folder_paths
 
-    module = pack_module("nodes.training")
+    module = pack_module("nodes.training.nodes")
     (tmp_path / "input" / "people").mkdir(parents=True)
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
@@ -133,7 +133,7 @@ def test_the_presets_sizes_and_rates_hold_unless_others_are_given(training):
 
 
 def test_the_child_is_found_where_neither_the_folder_nor_the_environment_says_where_it_is(pack_module, tmp_path):
-    child = pack_module("nodes.child_process")
+    child = pack_module("nodes.training.child_process")
     command = [sys.executable, "-I", "-c", child.START, str(child.PACK), "slotid_core.dataset", "--help"]
     assert "--config" in subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from slotid_core.slot_id import GateSchedule, Identity
+from slotid_core.systems.slot_id import GateSchedule, Identity
 from slotid_core.wan import WanConfig, WanModel
 
 TINY_WIDTH, TINY_DEPTH = 128, 4

@@ -2,7 +2,7 @@
 
 import torch
 
-from slotid_core.lynx import Resampler, ResamplerConfig
+from slotid_core.systems.lynx import Resampler, ResamplerConfig
 from slotid_core.wan import WanConfig, WanModel
 
 WIDTH, DEPTH, TEXT_WIDTH, TOKENS, REGISTERS, FACE = 256, 4, 64, 16, 16, 32

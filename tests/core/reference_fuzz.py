@@ -71,7 +71,7 @@ def outcomes(folder: Path, first: int, count: int, decoder: str = "auto") -> lis
 def main(folder: str, first: str, count: str, decoder: str) -> None:
     sys.path[:0] = [str(Path(__file__).parents[2])]
     from slotid_core.errors import SlotIDError
-    from slotid_core.reference.clip import read_clip
+    from slotid_core.reference.decode.clip import read_clip
 
     originals = sorted(path for path in Path(folder).iterdir() if path.stem != "damaged")
     read_clip(originals[0], 9)  # imports are not the damage's fault

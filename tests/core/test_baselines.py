@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from slotid_core.errors import SlotIDError
-from slotid_core.slot_id import AdapterConfig, SlotIDAdapter, TemporalEncoderConfig, load_adapter, save_adapter
-from slotid_core.slot_id.baselines import ConvPoolEncoder, MeanLatentEncoder
+from slotid_core.systems.slot_id import AdapterConfig, SlotIDAdapter, TemporalEncoderConfig, load_adapter, save_adapter
+from slotid_core.systems.slot_id.baselines import ConvPoolEncoder, MeanLatentEncoder
 
 SHAPE = {"width": 64, "num_heads": 2, "global_width": 32}
 

@@ -24,7 +24,7 @@ from slotid_core.dataset.real_clips import VideoFacts, probe, real_pixels, windo
 from slotid_core.dataset.runner import prepare_dataset
 from slotid_core.dataset.sources import list_clips
 from slotid_core.errors import SlotIDError
-from slotid_core.reference.detector import find_detector
+from slotid_core.reference.faces.detector import find_detector
 from slotid_core.wan.vae import WanVAE, WanVAEConfig, normalize_latents
 from slotid_core.weights import save_weights
 

@@ -8,12 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import examples
-from toy_family import ship_random_family
-from training_settings import make_world, write_settings
-from training_settings import settings as training_settings
-
-from slotid_core.errors import SlotIDError
-from slotid_core.evaluation.intervals import bootstrap, bootstrap_difference, mean
 from slotid_core.evaluation.rows import ADAPTER_OF, Studio
 from slotid_core.evaluation.toy import (
     Judgement,
@@ -25,8 +19,14 @@ from slotid_core.evaluation.toy import (
     summarize,
 )
 from slotid_core.evaluation.train_rows import CHANGES, train_rows
+from toy_family import ship_random_family
+from training_settings import make_world, write_settings
+from training_settings import settings as training_settings
+
+from slotid_core.errors import SlotIDError
+from slotid_core.evaluation.intervals import bootstrap, bootstrap_difference, mean
 from slotid_core.evaluation.usage import Reference, Usage
-from slotid_core.slot_id import (
+from slotid_core.systems.slot_id import (
     AdapterConfig,
     GateSchedule,
     ImageAnchorConfig,
@@ -34,11 +34,11 @@ from slotid_core.slot_id import (
     SlotIDAdapter,
     TemporalEncoderConfig,
 )
-from slotid_core.slot_id.adapter import load_adapter, save_adapter
-from slotid_core.slot_id.baselines import MeanLatentEncoder
-from slotid_core.slot_id.lora import merge_lora, new_lora
+from slotid_core.systems.slot_id.adapter import load_adapter, save_adapter
+from slotid_core.systems.slot_id.baselines import MeanLatentEncoder
 from slotid_core.toy_world.person import DYNAMICS, HELD_OUT_FROM
 from slotid_core.wan import WanConfig, WanModel
+from slotid_core.wan.lora import merge_lora, new_lora
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from slotid_core.config import config_from_dict, config_to_dict
 from slotid_core.errors import SlotIDError
-from slotid_core.slot_id import (
+from slotid_core.systems.slot_id import (
     AdapterConfig,
     GateSchedule,
     Identity,
@@ -22,7 +22,7 @@ from slotid_core.slot_id import (
     load_adapter,
     save_adapter,
 )
-from slotid_core.slot_id.lora import new_lora
+from slotid_core.wan.lora import new_lora
 
 
 def small_config(**settings) -> AdapterConfig:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slotid_core.errors import SlotIDError
-from slotid_core.slot_id import GateSchedule
+from slotid_core.systems.slot_id import GateSchedule
 from slotid_core.wan.sampling import noise_levels
 
 unit = st.floats(0, 1)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import TINY_DEPTH, random_identity, tiny_wan
 
-from slotid_core.slot_id import GateSchedule
-from slotid_core.wan.injection import count_padding, install_identity
+from slotid_core.systems.slot_id import GateSchedule
+from slotid_core.systems.slot_id.injection import count_padding, install_identity
 
 MODEL_ROWS, TEXT_ROWS = 40, 12
 

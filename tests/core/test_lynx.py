@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slotid_core.errors import SlotIDError
-from slotid_core.lynx import LynxCondition, ReferenceFeatures, build_adapter, install_lynx
-from slotid_core.lynx.alignment import (
+from slotid_core.reference.faces.alignment import (
     ARCFACE,
     align_face,
     landmarks_from_box,
@@ -22,11 +21,12 @@ from slotid_core.lynx.alignment import (
     similarity,
     warp,
 )
-from slotid_core.lynx.face_encoder import FaceEncoder, load_face_encoder
-from slotid_core.lynx.layouts import read_layers
-from slotid_core.lynx.random_checkpoints import random_lynx
-from slotid_core.reference.detector import Detector
-from slotid_core.reference.face import Face
+from slotid_core.reference.faces.detector import Detector
+from slotid_core.reference.faces.face import Face
+from slotid_core.reference.faces.face_encoder import FaceEncoder, load_face_encoder
+from slotid_core.systems.lynx import LynxCondition, ReferenceFeatures, build_adapter, install_lynx
+from slotid_core.systems.lynx.layouts import read_layers
+from slotid_core.systems.lynx.random_checkpoints import random_lynx
 from slotid_core.weights import read_tensors
 
 BLOCKS = range(waves.DEPTH)

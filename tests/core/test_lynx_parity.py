@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from slotid_core.lynx import LynxCondition, build_adapter, install_lynx, read_features
+from slotid_core.systems.lynx import LynxCondition, build_adapter, install_lynx, read_features
 from slotid_core.wan.rope import apply_rotary, rotary_matrices, undo_rotary
 
 RECORDED = json.loads(Path(__file__).with_name("lynx_recorded.json").read_text())["values"]
@@ -82,7 +82,7 @@ def test_lite_is_as_recorded(scale):
 
 
 def test_official_and_repacked_files_give_the_same():
-    from slotid_core.lynx.random_checkpoints import repack
+    from slotid_core.systems.lynx.random_checkpoints import repack
 
     official = {"full": waves.full_id_layers(), "lite": waves.lite_id_layers(), "ref": waves.ref_layers()}
     numbered = {f"{2 * int(key[0])}{key[1:]}": value for key, value in official["lite"].items()}

@@ -13,9 +13,9 @@ from proof import examples
 from reference_clips import SIZE, number_of, write_video
 
 from slotid_core.errors import SlotIDError
-from slotid_core.reference.clip import read_clip, shrink
-from slotid_core.reference.decode_pyav import PyAVVideo
-from slotid_core.reference.window import largest_window, nearest_in_time, sample_times
+from slotid_core.reference.decode.clip import read_clip, shrink
+from slotid_core.reference.decode.pyav_reader import PyAVVideo
+from slotid_core.reference.decode.window import largest_window, nearest_in_time, sample_times
 
 BACKENDS = ["PyAV"] + (["decord"] if importlib.util.find_spec("decord") else [])
 # Twenty files: every codec at three or four rates, and every quarter turn where the container keeps it.

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from slotid_core.reference.background import neutralise
-from slotid_core.reference.face import Detector, Face
-from slotid_core.reference.face_parsing import PARTS, FaceParser, find_face_parser
-from slotid_core.reference.portrait import select_portrait
+from slotid_core.reference.faces.face import Detector, Face
+from slotid_core.reference.portrait.background import neutralise
+from slotid_core.reference.portrait.face_parsing import PARTS, FaceParser, find_face_parser
+from slotid_core.reference.portrait.select import select_portrait
 
 FACE = (40.0, 30.0, 80.0, 70.0)
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from proof import examples
 
 from slotid_core.errors import SlotIDError
-from slotid_core.reference import detector as detectors
-from slotid_core.reference.clip import read_clip, shrink
-from slotid_core.reference.crop import cut_squares, moving_average, square_path
-from slotid_core.reference.face import Face, merge_hits, overlap
-from slotid_core.reference.face_clip import crop_jitter, make_face_clip
-from slotid_core.reference.tracking import boxes_for_every_frame, link_faces
+from slotid_core.reference.decode.clip import read_clip, shrink
+from slotid_core.reference.faces import detector as detectors
+from slotid_core.reference.faces.crop import cut_squares, moving_average, square_path
+from slotid_core.reference.faces.face import Face, merge_hits, overlap
+from slotid_core.reference.faces.face_clip import crop_jitter, make_face_clip
+from slotid_core.reference.faces.tracking import boxes_for_every_frame, link_faces
 
 REAL_CLIPS = Path(os.environ.get("SLOTID_FACES", Path(__file__).parents[3] / "shared" / "data" / "faces"))
 NOSE = np.array([134, 112]) / 260  # x, y in the portrait, as a share of its side

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from slotid_core.errors import SlotIDError
-from slotid_core.reference import detector as detectors
-from slotid_core.reference.face_clip import make_face_clip
-from slotid_core.reference.quality import judge_reference
+from slotid_core.reference.faces import detector as detectors
+from slotid_core.reference.faces.face_clip import make_face_clip
+from slotid_core.reference.report.quality import judge_reference
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as functional
 
 from slotid_core.errors import SlotIDError
-from slotid_core.reference.background import neutralise, person_mask
-from slotid_core.reference.clip import shrink
-from slotid_core.reference.detector import Detector, find_detector
-from slotid_core.reference.face import Face
-from slotid_core.reference.measure import nose_between_eyes, sharpness, symmetry
-from slotid_core.reference.portrait import select_portrait
+from slotid_core.reference.decode.clip import shrink
+from slotid_core.reference.faces.detector import Detector, find_detector
+from slotid_core.reference.faces.face import Face
+from slotid_core.reference.faces.measure import nose_between_eyes, sharpness, symmetry
+from slotid_core.reference.portrait.background import neutralise, person_mask
+from slotid_core.reference.portrait.select import select_portrait
 from slotid_core.toy_world.person import sample_person
 from slotid_core.toy_world.render import draw, head_boxes, reference_motion
 from slotid_core.toy_world.scene import BACKGROUNDS

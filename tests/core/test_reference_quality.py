@@ -9,13 +9,13 @@ import torch.nn.functional as functional
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slotid_core.reference.clip import shrink
-from slotid_core.reference.face import Detector, Face
-from slotid_core.reference.face_clip import make_face_clip
-from slotid_core.reference.pose import MODEL, head_angles
-from slotid_core.reference.quality import covered_frames, judge_reference, motion_energy
-from slotid_core.reference.report_card import draw_card
-from slotid_core.reference.tracking import link_faces
+from slotid_core.reference.decode.clip import shrink
+from slotid_core.reference.faces.face import Detector, Face
+from slotid_core.reference.faces.face_clip import make_face_clip
+from slotid_core.reference.faces.pose import MODEL, head_angles
+from slotid_core.reference.faces.tracking import link_faces
+from slotid_core.reference.report.quality import covered_frames, judge_reference, motion_energy
+from slotid_core.reference.report.report_card import draw_card
 
 SIDE = 128
 BOX = (0.28, 0.2, 0.72, 0.7)  # of the astronaut's portrait

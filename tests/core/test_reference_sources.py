@@ -12,11 +12,11 @@ from PIL import Image
 from reference_clips import number_of, numbered_frame, write_video
 
 from slotid_core.errors import SlotIDError
-from slotid_core.reference.audio import cut_audio
-from slotid_core.reference.clip import read_clip
-from slotid_core.reference.decode_images import GivenFrames
-from slotid_core.reference.decode_pyav import PyAVVideo
-from slotid_core.reference.source import Trimmed, open_source
+from slotid_core.reference.decode.audio import cut_audio
+from slotid_core.reference.decode.clip import read_clip
+from slotid_core.reference.decode.image_reader import GivenFrames
+from slotid_core.reference.decode.pyav_reader import PyAVVideo
+from slotid_core.reference.decode.source import Trimmed, open_source
 
 PQ, HLG = 16, 18
 

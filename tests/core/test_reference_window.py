@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from proof import examples
 
 from slotid_core.errors import SlotIDError
-from slotid_core.reference.best_window import find_best_window, without_search
-from slotid_core.reference.clip import read_clip
-from slotid_core.reference.decode_images import GivenFrames
-from slotid_core.reference.face import Detector, Face
-from slotid_core.reference.shots import find_cuts, longest_shot
-from slotid_core.reference.timeline import draw_timeline
+from slotid_core.reference.decode.clip import read_clip
+from slotid_core.reference.decode.image_reader import GivenFrames
+from slotid_core.reference.decode.shots import find_cuts, longest_shot
+from slotid_core.reference.faces.best_window import find_best_window, without_search
+from slotid_core.reference.faces.face import Detector, Face
+from slotid_core.reference.report.timeline import draw_timeline
 from slotid_core.toy_world.person import sample_person
 from slotid_core.toy_world.render import render_reference
 

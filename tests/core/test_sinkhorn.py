@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from proof import examples
 
 from slotid_core.errors import SlotIDError
-from slotid_core.slot_id.sinkhorn import sinkhorn
+from slotid_core.systems.slot_id.sinkhorn import sinkhorn
 
 
 def problem(seed: int, slots: int, tokens: int, spread: float = 1.0):

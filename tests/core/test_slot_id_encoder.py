@@ -10,16 +10,16 @@ from proof import examples
 from torch.utils import _pytree
 
 from slotid_core.errors import SlotIDError
-from slotid_core.slot_id import (
+from slotid_core.systems.slot_id import (
     ImageAnchor,
     ImageAnchorConfig,
     SlotReaderConfig,
     TemporalEncoderConfig,
     TemporalIdentityEncoder,
 )
-from slotid_core.slot_id.attention import SpatioTemporalBlock
-from slotid_core.slot_id.slot_reader import SlotReader, normalize_plan
-from slotid_core.slot_id.temporal_encoder import temporal_difference
+from slotid_core.systems.slot_id.attention import SpatioTemporalBlock
+from slotid_core.systems.slot_id.slot_reader import SlotReader, normalize_plan
+from slotid_core.systems.slot_id.temporal_encoder import temporal_difference
 from slotid_core.wan.rope import rotary_matrices, split_axes
 
 

@@ -16,15 +16,8 @@ from slotid_core.config import config_to_dict
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation import intervals
 from slotid_core.evaluation.__main__ import main
-from slotid_core.evaluation.study.command import CONFIGS, in_order
-from slotid_core.evaluation.study.figures import WORTH, gives_way, joint, verdict
-from slotid_core.evaluation.study.page import page
-from slotid_core.evaluation.study.plan import ABLATION_ROWS, ADAPTERS, CLAIMS, DEFAULTS, MAIN_ROWS, TRIALS
-from slotid_core.evaluation.study.published import with_published
-from slotid_core.evaluation.study.row_files import KIND, VERSION, read_row, write_row
-from slotid_core.evaluation.study.runner import slug
 from slotid_core.evaluation.usage import Usage
-from slotid_core.slot_id import (
+from slotid_core.systems.slot_id import (
     AdapterConfig,
     GateSchedule,
     TemporalEncoderConfig,
@@ -34,6 +27,13 @@ from slotid_core.slot_id import (
 from slotid_core.toy_world.family import part_path
 from slotid_core.training.config import read_config
 from slotid_core.weights import read_header
+from studies.slot_id.command import CONFIGS, in_order
+from studies.slot_id.figures import WORTH, gives_way, joint, verdict
+from studies.slot_id.page import page
+from studies.slot_id.plan import ABLATION_ROWS, ADAPTERS, CLAIMS, DEFAULTS, MAIN_ROWS, TRIALS
+from studies.slot_id.published import with_published
+from studies.slot_id.row_files import KIND, VERSION, read_row, write_row
+from studies.slot_id.runner import slug
 
 
 @pytest.fixture(scope="module")
@@ -207,8 +207,8 @@ def test_the_page_of_nothing_says_that_nothing_was_run():
 
 
 def test_every_adapter_of_the_plan_can_be_built():
-    from slotid_core.slot_id import SlotIDAdapter
-    from slotid_core.training.slot_id import adapter_config
+    from slotid_core.systems.slot_id import SlotIDAdapter
+    from slotid_core.systems.slot_id.strategy import adapter_config
     from slotid_core.wan import WanConfig, WanModel
 
     backbone = WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=2, num_heads=1))
@@ -274,8 +274,8 @@ def test_defaults_of_the_study_are_those_of_the_pack():
 def test_slots_that_share_nothing_and_slots_that_share_all(monkeypatch):
     import torch
 
-    from slotid_core.evaluation.study import slot_behaviour
-    from slotid_core.slot_id import IdentityStream
+    from slotid_core.systems.slot_id import IdentityStream
+    from studies.slot_id import slot_behaviour
 
     def told(assignment, tokens):
         stream = IdentityStream(tokens, torch.zeros(1, 4), assignment)

@@ -17,7 +17,8 @@ from training_settings import STREAM, command, losses, make_world, run, settings
 from slotid_core.config import config_from_dict
 from slotid_core.dataset.cached import CachedDataset
 from slotid_core.errors import SlotIDError
-from slotid_core.slot_id import load_adapter
+from slotid_core.systems.slot_id import load_adapter
+from slotid_core.systems.slot_id.strategy import movement_of
 from slotid_core.training.backbone import EightBitLinear
 from slotid_core.training.checkpoint import checkpoints, latest_checkpoint
 from slotid_core.training.config import TrainingConfig, read_config
@@ -25,7 +26,6 @@ from slotid_core.training.events import Events
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
 from slotid_core.training.samples import sheet_of_pairs
-from slotid_core.training.slot_id import movement_of
 from slotid_core.training.validation import stranger, validate, validation_checks
 
 
@@ -59,7 +59,7 @@ def test_a_run_leaves_an_adapter_that_inference_loads(world, unbroken):
 
 
 def test_the_adapter_says_what_it_was_trained_on(world, unbroken):
-    from slotid_core.slot_id.adapter import KIND, VERSION
+    from slotid_core.systems.slot_id.adapter import KIND, VERSION
     from slotid_core.weights import read_header
 
     facts = read_header(unbroken / "adapter.safetensors", KIND, VERSION)["training"]

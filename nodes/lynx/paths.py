@@ -1,0 +1,62 @@
+"""Where Lynx's files live: `models/lynx`, `models/lynx/references` and `models/facexlib`, and whatever
+`extra_model_paths.yaml` adds under these names. Lynx files in `models/diffusion_models` are found as well.
+"""
+
+import os
+import re
+
+import folder_paths
+
+from ...slotid_core.systems.lynx.random_checkpoints import LynxPaths, random_lynx
+from ...slotid_core.toy_world.random_checkpoints import DEPTH, WIDTH
+from ..shared import paths
+
+LAYERS = "lynx"
+REFERENCES = "lynx_references"
+FACE_ENCODERS = "facexlib"
+TOY_FULL, TOY_LITE = "toy_world_random", "toy_world_random_lite"
+
+
+def register_folders() -> None:
+    root = os.path.join(folder_paths.models_dir, "lynx")
+    paths.register_folder(LAYERS, root)
+    paths.register_folder(REFERENCES, os.path.join(root, "references"))
+    paths.register_folder(
+        FACE_ENCODERS, os.path.join(folder_paths.models_dir, "facexlib"), frozenset({".pth", ".safetensors"})
+    )
+
+
+def layer_names() -> list[str]:
+    """Files of layers and resamplers. Those that another pack's users already have count as well."""
+    names = [
+        name
+        for name in folder_paths.get_filename_list(LAYERS)
+        if re.split(r"[/\\]", name)[0] not in ("references", paths.TOY_FOLDER)
+    ]
+    return names + [name for name in folder_paths.get_filename_list("diffusion_models") if "lynx" in name.lower()]
+
+
+def layer_path(name: str) -> str:
+    return folder_paths.get_full_path("diffusion_models", name) or paths.model_path(LAYERS, name)
+
+
+def reference_names() -> list[str]:
+    return folder_paths.get_filename_list(REFERENCES)
+
+
+def toy(name: str, full: str, lite: str) -> str | None:
+    """The toy world's file behind a virtual name: the field `full` or `lite` of `LynxPaths`."""
+    field = {TOY_FULL: full, TOY_LITE: lite}.get(name)
+    return None if field is None else str(getattr(toy_files(), field))
+
+
+def toy_files() -> LynxPaths:
+    return random_lynx(os.path.join(folder_paths.get_folder_paths(LAYERS)[0], paths.TOY_FOLDER), WIDTH, DEPTH)
+
+
+def face_encoder_names() -> list[str]:
+    return [name for name in folder_paths.get_filename_list(FACE_ENCODERS) if "arcface" in name.lower()] + [TOY_FULL]
+
+
+def face_encoder_path(name: str) -> str:
+    return str(toy_files().face_encoder) if name == TOY_FULL else paths.model_path(FACE_ENCODERS, name)

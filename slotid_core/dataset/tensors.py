@@ -1,0 +1,88 @@
+"""The tensors that a sample can hold beside video and text, by the names under which systems ask for them."""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..errors import SlotIDError
+from ..reference.faces.alignment import align_face
+from ..reference.faces.detector import Detector
+from ..reference.faces.face_encoder import load_face_encoder
+from ..systems.registry import inference_of, strategy_of
+from .config import PrepareConfig
+from .models import Encoders
+from .pixels import Pixels
+
+FACE_PROMPT = "image of a face"
+
+
+def tensors_of(systems: Iterable[str]) -> tuple[str, ...]:
+    """Names of what the systems read, in training or in use, in the order in which they are stored."""
+    wanted = {name for system in systems for name in strategy_of(system).required_tensors}
+    wanted |= {name for system in systems for name in inference_of(system).required_tensors}
+    unknown = sorted(wanted - set(MAKERS))
+    if unknown:
+        raise SlotIDError(f"No preparation makes {unknown[0]!r}; there are {', '.join(MAKERS)}.")
+    return tuple(name for name in MAKERS if name in wanted)
+
+
+class TensorMaker:
+    """Makes tensors of a sample's pictures.
+
+    Args:
+        detector: finds the landmarks by which a face is aligned; None takes the middle of the face picture, which is
+            where a drawn face is.
+        keep_faces: remember the latents of the last face clips, for sources whose clips share them.
+    """
+
+    def __init__(self, config: PrepareConfig, encoders: Encoders, detector: Detector | None, keep_faces: bool = False):
+        self.config, self.encoders, self.detector = config, encoders, detector
+        self.face_latents: Callable[[Tensor], Tensor] = encoders.latents
+        if keep_faces:
+            self.face_latents = lru_cache(maxsize=16)(encoders.latents)
+        self._face_encoder = None
+
+    def make(self, names: Iterable[str], pixels: Pixels) -> dict[str, Tensor]:
+        """float16 on the CPU."""
+        return {name: MAKERS[name](self, pixels) for name in names}
+
+    def reference(self, pixels: Pixels) -> Tensor:
+        """(16, T', h', w') latents of the face clip."""
+        return self.face_latents(pixels.reference)
+
+    def portrait(self, pixels: Pixels) -> Tensor:
+        """(16, 1, h", w") latents of the portrait."""
+        return self.face_latents(pixels.portrait)
+
+    def face_picture(self, pixels: Pixels) -> Tensor:
+        """(16, 1, h, w) latents of the face as it was filmed, background and all."""
+        return self.face_latents(pixels.face_picture)
+
+    def face_prompt(self, pixels: Pixels) -> Tensor:
+        """(M, 4096) rows of the prompt under which a model looks at a picture of a face."""
+        return self.encoders.text_rows(FACE_PROMPT)
+
+    def face_embedding(self, pixels: Pixels) -> Tensor:
+        """(512,) who it is, by the face encoder of the settings."""
+        if not self.config.face_encoder:
+            raise SlotIDError(
+                "This system reads face embeddings, and face_encoder is not set. Give facexlib's "
+                "recognition_arcface_ir_se50.pth, or the file of another IR-SE50."
+            )
+        if self._face_encoder is None:
+            self._face_encoder = load_face_encoder(self.config.face_encoder).to(self.encoders.device)
+        aligned = align_face(pixels.face_picture, self.detector, on_missing="skip").embedding_crop
+        crop = aligned.permute(2, 0, 1)[None].to(self.encoders.device) * 2 - 1
+        with torch.inference_mode():
+            return self._face_encoder(crop)[0].to("cpu", torch.float16)
+
+
+MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
+    "reference": TensorMaker.reference,
+    "portrait": TensorMaker.portrait,
+    "face_picture": TensorMaker.face_picture,
+    "face_prompt": TensorMaker.face_prompt,
+    "face_embedding": TensorMaker.face_embedding,
+}

@@ -1,0 +1,124 @@
+"""Metrics of clips of held-out people, by judges: networks that no adapter has seen."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..toy_world.evaluate import PER_SEED, through_vae
+from ..toy_world.family import has_part, load_clip_judge, load_face_judge, load_mark_judge
+from ..toy_world.judges import RANGES, marks_in_view, reveals
+from ..toy_world.person import DYNAMICS, HELD_OUT_FROM
+from ..toy_world.render import render_clips
+from ..toy_world.scene import LOOK_AROUND, sample_scene
+from .intervals import bootstrap, mean
+from .studio import Studio
+from .subjects import SCENE_OFFSET, Subject
+from .variants import BASE, GROUND_TRUTH
+
+
+class Metrics:
+    """Measures clips against the people that they should show."""
+
+    def __init__(self, studio: Studio, subjects: list[Subject], seed: int):
+        self.subjects = subjects
+        self.faces, self.scenes = load_face_judge(studio.weights), load_clip_judge(studio.weights)
+        self.marks = load_mark_judge(studio.weights) if has_part("mark_judge", studio.weights) else None
+        first = HELD_OUT_FROM + seed * PER_SEED + SCENE_OFFSET + PER_SEED // 4
+        drawn = [
+            render_clips([subject.person], [sample_scene(first + number)]) for number, subject in enumerate(subjects)
+        ]
+        # The gallery: each person once more, in a scene that nothing else here uses.
+        self.gallery = torch.cat([self.faces.embed_clips(through_vae(clip, studio.vae)) for clip in drawn])
+
+    @torch.no_grad()
+    def measure(self, clips: Tensor) -> dict[str, np.ndarray]:
+        """Clips (people, prompts, T, H, W, 3) -> metrics per person and prompt (people, prompts)."""
+        people, prompts = clips.shape[:2]
+        flat = clips.flatten(0, 1)
+        similarity = self.faces.embed_clips(flat) @ self.gallery.T  # (people * prompts, people)
+        whose = torch.arange(people).repeat_interleave(prompts)
+        predictions = self.scenes(flat)
+        scenes = [scene for subject in self.subjects for scene in subject.scenes]
+        figures = {
+            "similarity": similarity.gather(1, whose[:, None])[:, 0],
+            "rank1": (similarity.argmax(1) == whose).float(),
+        }
+        for name in ("action", "background", "clothes"):
+            wanted = torch.tensor([getattr(scene, name) for scene in scenes])
+            figures[name] = (predictions[name].argmax(1) == wanted).float()
+        shaped = {name: value.reshape(people, prompts).numpy() for name, value in figures.items()}
+        shaped["dynamics"] = self.dynamics(predictions["dynamics"].reshape(people, prompts, -1))
+        if self.marks is not None:
+            shaped["marks"] = self.marks_found(clips)
+        return shaped
+
+    def dynamics(self, estimates: Tensor) -> np.ndarray:
+        """(people, prompts, factors, 2): estimate and truth where the scene's action shows the factor, else NaN."""
+        truth = torch.tensor([[getattr(subject.person, name) for name in DYNAMICS] for subject in self.subjects])
+        actions = torch.tensor([[scene.action for scene in subject.scenes] for subject in self.subjects])
+        shown = reveals(actions.flatten()).reshape(*actions.shape, -1)
+        pairs = torch.stack([estimates, truth[:, None].expand_as(estimates)], dim=-1).double()
+        return pairs.masked_fill(~shown[..., None], torch.nan).numpy()
+
+    def marks_found(self, clips: Tensor) -> np.ndarray:
+        """(people, prompts, marks, 2): the judge's logit, and whether there is one to see, for who looks around."""
+        predictions = self.marks(clips.flatten(0, 1))
+        turns = predictions["turn"].reshape(clips.shape[:2]).tolist()  # nothing asks for a side, so the clip says which
+        seen = torch.tensor([
+            [marks_in_view(subject.person, turn) for turn in row]
+            for subject, row in zip(self.subjects, turns, strict=True)
+        ])  # fmt: skip
+        pairs = torch.stack([predictions["marks"].unflatten(0, clips.shape[:2]), seen.float()], dim=-1).double()
+        looks = torch.tensor([[scene.action == LOOK_AROUND for scene in subject.scenes] for subject in self.subjects])
+        return pairs.masked_fill(~looks[..., None, None], torch.nan).numpy()
+
+
+def correlation(pairs: np.ndarray) -> float:
+    """Mean over factors of the correlation between estimates and truth; pairs (people, prompts, factors, 2)."""
+    correlations = []
+    for factor in range(pairs.shape[2]):
+        estimate, truth = pairs[:, :, factor].reshape(-1, 2).T
+        known = np.isfinite(estimate)
+        if known.sum() > 2 and estimate[known].std() > 0 and truth[known].std() > 0:
+            correlations.append(np.corrcoef(estimate[known], truth[known])[0, 1])
+    return float(np.mean(correlations)) if correlations else float("nan")
+
+
+def dynamics_error(pairs: np.ndarray) -> float:
+    """Mean over factors of the mean distance between estimates and truth, as a share of the factor's range."""
+    distance = np.abs(pairs[..., 0] - pairs[..., 1]) / np.array([high - low for low, high in RANGES])
+    known = np.isfinite(distance).any(axis=(0, 1))
+    return float(np.nanmean(distance[:, :, known], axis=(0, 1)).mean()) if known.any() else float("nan")
+
+
+def area_under_curve(pairs: np.ndarray) -> float:
+    """Mean over marks of how often a clip that should show one scores above one that should not; chance is 0.5."""
+    areas = []
+    for mark in range(pairs.shape[2]):
+        score, seen = pairs[:, :, mark].reshape(-1, 2).T
+        known = np.isfinite(score)
+        with_mark, without = score[known & (seen == 1)], score[known & (seen == 0)]
+        if len(with_mark) and len(without):
+            above = (with_mark[:, None] > without).mean() + 0.5 * (with_mark[:, None] == without).mean()
+            areas.append(above)
+    return float(np.mean(areas)) if areas else float("nan")
+
+
+STATISTICS = {"dynamics": correlation, "marks": area_under_curve}  # of every other figure, the mean
+
+
+def summarize(row: str, measured: dict[str, np.ndarray]) -> dict[str, float]:
+    """Flat keys `<row>.<figure>`, `.low` and `.high` behind each for its 95% interval."""
+    figures = {}
+    for name, values in measured.items():
+        statistic = STATISTICS.get(name, mean)
+        key = f"{row}.{name}"
+        figures[key] = statistic(values)
+        figures[f"{key}.low"], figures[f"{key}.high"] = bootstrap(values, statistic)
+    return figures
+
+
+def gap_closed(figures: dict[str, float], row: str) -> float:
+    """Share of the similarity between the base and the ground truth that a row reaches."""
+    base, ground_truth = figures[f"{BASE}.similarity"], figures[f"{GROUND_TRUTH}.similarity"]
+    return (figures[f"{row}.similarity"] - base) / (ground_truth - base)

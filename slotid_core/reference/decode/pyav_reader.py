@@ -1,0 +1,166 @@
+"""Frames of a video file through PyAV (FFmpeg): seeks to the start, then streams."""
+
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ...errors import SlotIDError
+from .hdr import TRANSFERS, to_sdr
+
+Frame = tuple[float, Callable[[], np.ndarray]]
+MOST_PIXELS = 50_000_000  # in one frame: 8K has 33 million; a damaged header asks for anything
+STEPS_BACK = (0.0, 2.0, 10.0, float("inf"))  # seconds; formats without an index seek to somewhere behind the target
+
+
+class PyAVVideo:
+    """An open video file. `frames` yields (seconds since the first frame, function giving the upright RGB frame)."""
+
+    name = "PyAV"
+
+    def __init__(self, path: Path | BinaryIO):
+        import av
+
+        name = getattr(path, "name", "The video")
+        if not isinstance(path, Path):
+            path.seek(0)  # an earlier reader leaves it at its end
+
+        self._failure = av.error.FFmpegError
+        try:
+            self._container = av.open(str(path) if isinstance(path, Path) else path)
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            raise SlotIDError(
+                f"{name} cannot be read as a video ({error}). It may be truncated or of an unknown format: "
+                "copy it again from its source, or convert it to mp4 (H.264)."
+            ) from error
+        streams = self._container.streams.video
+        if not streams:
+            self.close()
+            raise SlotIDError(f"{name} has no video stream. Choose a file with moving pictures, not only sound.")
+        self._stream = streams[0]
+        if self._stream.codec_context is None:
+            self.close()
+            raise SlotIDError(
+                f"{name} is in a format that no decoder here knows, or damaged. Convert it to mp4 (H.264), or copy it "
+                "again from its source."
+            )
+        self.size = (self._stream.codec_context.width, self._stream.codec_context.height)
+        if self.size[0] * self.size[1] > MOST_PIXELS:
+            self.close()
+            raise SlotIDError(
+                f"{name} says that its frames are {self.size[0]}x{self.size[1]} pixels; more than 50 megapixels "
+                "are not read. If that is not its size, the file is damaged; else shrink it first."
+            )
+        self._stream.thread_type = "AUTO"
+        self.rate = float(self._stream.average_rate or self._stream.guessed_rate or 0) or 25.0
+        self.duration = self._seconds()
+        self._origin = self._stream.start_time or 0
+        self.origin_seconds = float(self._origin * (self._stream.time_base or 0))  # of frame 0, on the file's clock
+        self.failure: str | None = None
+        self._fresh = True  # nothing has been decoded, so the file stands at its first frame
+
+    def _seconds(self) -> float | None:
+        if self._stream.duration:
+            return float(self._stream.duration * self._stream.time_base)
+        return self._container.duration / 1e6 if self._container.duration else None
+
+    def frames(self, start: float = 0.0, only_key_frames: bool = False) -> Iterator[Frame]:
+        """Frames in order of presentation from the last key frame before `start` on (seconds).
+
+        A file that breaks off ends the iteration; `failure` then says why.
+
+        Args:
+            only_key_frames: decode nothing else, which is many times faster.
+        """
+        self._stream.codec_context.skip_frame = "NONKEY" if only_key_frames else "DEFAULT"
+        try:
+            if start <= 0:
+                if not self._fresh:
+                    self._seek(0.0)
+                yield from self._decode()
+                return
+            for back in STEPS_BACK:
+                earlier = max(0.0, start - back)
+                self._seek(earlier)
+                decoded = self._decode()
+                first = next(decoded, None)
+                if first is not None and (first[0] <= start or earlier == 0):
+                    yield first
+                    yield from decoded
+                    return
+        except self._failure as error:
+            self.failure = str(error)
+
+    def _decode(self) -> Iterator[Frame]:
+        self._fresh = False
+        for index, frame in enumerate(self._container.decode(self._stream)):
+            timed = frame.pts is not None
+            time = float((frame.pts - self._origin) * self._stream.time_base) if timed else index / self.rate
+            yield time, lambda frame=frame: picture(frame)
+
+    def _seek(self, seconds: float) -> None:
+        try:
+            self._container.seek(int(seconds / self._stream.time_base) + self._origin, stream=self._stream)
+        except self._failure:
+            self._container.seek(0)
+
+    def peculiarity(self) -> str | None:
+        """What only this reader handles: "transparent", "HDR" or "mirrored"; None for an ordinary file."""
+        self._fresh = False
+        try:
+            frame = next(self._container.decode(self._stream), None)
+        except self._failure:
+            return None
+        if frame is None:
+            return None
+        if _has_alpha(frame):
+            return "transparent"
+        if getattr(frame, "color_trc", 0) in TRANSFERS:
+            return "HDR"
+        return "mirrored" if _orientation(frame)[0] else None
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def picture(frame) -> np.ndarray:
+    """A decoded frame as (H, W, 3) uint8 RGB: standard range, on white where it is transparent, and upright."""
+    transfer = TRANSFERS.get(getattr(frame, "color_trc", 0))
+    if transfer is not None:
+        image = to_sdr(frame.to_ndarray(format="rgb48le"), transfer)
+    elif _has_alpha(frame):
+        image = on_white(frame.to_ndarray(format="rgba"))
+    else:
+        image = frame.to_ndarray(format="rgb24")
+    mirrored, quarter_turns = _orientation(frame)
+    if mirrored:
+        image = image[:, ::-1]
+    return np.ascontiguousarray(np.rot90(image, quarter_turns))
+
+
+def on_white(image: np.ndarray) -> np.ndarray:
+    """(H, W, 4) uint8 RGBA -> (H, W, 3)."""
+    opacity = image[..., 3:].astype(np.uint16)
+    return ((image[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+
+
+def _has_alpha(frame) -> bool:
+    return any(component.is_alpha for component in frame.format.components)
+
+
+def _orientation(frame) -> tuple[bool, int]:
+    """How the file asks its frames to be shown: first mirrored left to right, then turned counter-clockwise (in 90°).
+
+    `frame.rotation` alone cannot tell a mirrored picture from a turned one.
+    """
+    for data in frame.side_data:
+        if "DISPLAYMATRIX" not in str(data.type):
+            continue
+        a, b, _, c, d = struct.unpack("5i", bytes(memoryview(data))[:20])  # x' = a x + c y, y' = b x + d y
+        mirrored = a * d - b * c < 0
+        if mirrored:
+            a, b = -a, -b
+        return mirrored, round(np.degrees(np.arctan2(-b, a)) / 90) % 4
+    return False, 0

@@ -1,0 +1,218 @@
+"""What a system gives to preparation, training, inference and evaluation.
+
+A system is a folder of this package, listed in `registry`. Two of its modules are found by name:
+
+    strategy.py    `Strategy`, a class as described below, and `ObjectiveSettings`, a frozen dataclass
+    inference.py   `INFERENCE`, an object as described below
+
+Nothing outside of the folder names the system. `training`, `dataset` and `evaluation` ask the registry.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import SlotIDError
+from ..wan import WanModel
+from ..wan.guidance import Predict
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of a step, and everything random about them.
+
+    Attributes:
+        video: (B, 16, T, H, W) normalised latents to learn.
+        context: (B, M, 4096) text rows; the last one is zero and stands for all padding.
+        noise: like `video`; noise_level: (B,) in [0, 1].
+        has_identity: (B,) 0 or 1; where it is 0 the sample is learnt without the person.
+        conditions: what the system reads beside these, by the name of the prepared tensor, and what it draws itself.
+    """
+
+    video: Tensor
+    context: Tensor
+    noise: Tensor
+    noise_level: Tensor
+    has_identity: Tensor
+    conditions: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The batch with every tensor changed."""
+        core = {name: change(getattr(self, name)) for name in CORE_FIELDS}
+        return Batch(**core, conditions={name: change(tensor) for name, tensor in self.conditions.items()})
+
+    def to(self, device: torch.device) -> "Batch":
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def split(self, size: int) -> list["Batch"]:
+        """Batches of at most `size` rows."""
+        return [
+            self.map(lambda tensor, start=start: tensor[start : start + size]) for start in range(0, len(self), size)
+        ]
+
+
+CORE_FIELDS = tuple(entry.name for entry in fields(Batch) if entry.name != "conditions")
+
+
+@dataclass(frozen=True)
+class SharedObjective:
+    """Flow matching: z_t = (1 - t) z + t ε, the target is ε - z (Slot-ID, section 3.1). The same for every system.
+
+    Attributes:
+        timestep_shift: 1 draws t uniformly; more draws higher noise more often, as Wan's sampling schedule does.
+        text_dropout, identity_dropout, joint_dropout: shares of samples without prompt, without identity, without
+            both; guidance needs them.
+        change_weight: weight of the error's change from frame to frame. Most of a video stands still, so flow matching
+            alone says little about how somebody moves. The change is linear in the error: the best velocity stays.
+    """
+
+    timestep_shift: float = 1.0
+    text_dropout: float = 0.1
+    identity_dropout: float = 0.1
+    joint_dropout: float = 0.05
+    change_weight: float = 0.0
+
+    def __post_init__(self):
+        shares = (self.text_dropout, self.identity_dropout, self.joint_dropout)
+        if min(shares) < 0 or sum(shares) > 1:
+            raise SlotIDError(f"text, identity and joint dropout are shares of one whole; got {shares}.")
+        if self.change_weight < 0:
+            raise SlotIDError(f"change_weight must not be negative; got {self.change_weight}.")
+
+    def loss(self, error: Tensor, is_training: bool) -> Tensor:
+        """Loss (B,) of a velocity's error (B, C, T, H, W); the change counts in training only."""
+        loss = error.square().mean((1, 2, 3, 4))
+        if is_training and self.change_weight and error.shape[2] > 1:  # pictures do not move
+            # Half, as the difference of two independent errors is twice as large.
+            loss = loss + self.change_weight * 0.5 * error.diff(dim=2).square().mean((1, 2, 3, 4))
+        return loss
+
+
+@dataclass(frozen=True)
+class StrategySettings:
+    """What a strategy is built from.
+
+    Attributes:
+        adapter: settings of the system's adapter, as in the recipe.
+        objective: the part of the objective that all systems share.
+        own_objective: the system's `ObjectiveSettings`.
+        steps: of the whole run.
+        start_from: an adapter file whose weights come in place of fresh ones; "" for none.
+    """
+
+    adapter: dict
+    objective: SharedObjective
+    own_objective: object
+    steps: int
+    start_from: str = ""
+
+
+class Strategy(Protocol):
+    """What is special about training a system. An `nn.Module` that holds the frozen backbone and all that learns, so
+    that DDP and FSDP see every parameter in one place.
+
+    `forward(batch)` gives the loss of each sample (B,); in training mode with what else the objective asks for.
+    """
+
+    # Prepared tensors that it reads beside video and text; they become `Batch.conditions`.
+    required_tensors: tuple[str, ...]
+    # The one of them, latents (16, T, h, w), that a sheet of samples shows above the result; "" for none.
+    shown_tensor: str
+    # Names of parts whose learning rate can be multiplied (`optimizer.lr_multipliers`).
+    parameter_groups: tuple[str, ...]
+    # The video model, with LoRA where the system has any.
+    model: WanModel
+    # Rows of the text context that the system needs for itself.
+    text_rows: int
+
+    def __init__(self, settings: StrategySettings, backbone: WanModel): ...
+
+    def __call__(self, batch: Batch) -> Tensor: ...
+
+    @staticmethod
+    def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:
+        """Adapter settings, with what is known from the settings `data` that `folder` was prepared with.
+
+        Raises:
+            SlotIDError: the two contradict each other.
+        """
+        ...
+
+    def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """What is random about a sample beside noise and dropout; it joins the conditions."""
+        ...
+
+    def undisturbed(self) -> dict[str, Tensor]:
+        """In the form of `draw`, what validation and samples use."""
+        ...
+
+    def parameter_group(self, name: str) -> str:
+        """Which of `parameter_groups` a parameter belongs to."""
+        ...
+
+    def at_step(self, step: int) -> None:
+        """Set what is annealed by step."""
+        ...
+
+    def shards(self) -> Sequence[nn.Module]:
+        """Modules that FSDP gathers one at a time, the inner ones first."""
+        ...
+
+    def predictor(self, batch: Batch) -> Predict:
+        """The prediction for the people of a batch, for sheets of samples."""
+        ...
+
+    def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:
+        """Write the adapter file from trained tensors by parameter name; `facts` say how it was made."""
+        ...
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train or use a system that evaluation compares with the others.
+
+    Attributes:
+        adapter: the variant whose training gives the adapter file; "" for none.
+        changes: what it changes in the recipe of `full`, such as "adapter.anchor=null".
+        has_person: False keeps what the adapter does to the model, without anybody.
+    """
+
+    adapter: str
+    changes: tuple[str, ...] = ()
+    has_person: bool = True
+
+
+class Adapter(Protocol):
+    """A trained file, loaded, and put to use on a model of our own."""
+
+    def person(self, conditions: Mapping[str, Tensor]) -> object:
+        """References (B, ...) by the names of `Inference.required_tensors` -> B people."""
+        ...
+
+    def prepare_model(self, model: WanModel) -> None:
+        """Change the model's weights where the adapter does, such as by its LoRA, in place."""
+        ...
+
+    def predictor(self, model: WanModel, person: object) -> Predict:
+        """The prediction for `person`; None is nobody."""
+        ...
+
+
+class Inference(Protocol):
+    """How evaluation uses a system; nodes use the system's modules directly."""
+
+    # Prepared tensors that make a person.
+    required_tensors: tuple[str, ...]
+    # Name -> variant; "full" is always one.
+    variants: Mapping[str, Variant]
+    # Name under which an adapter for the toy world ships, in its folder of weights.
+    shipped_file: str
+
+    def load(self, path: str | os.PathLike) -> Adapter: ...

@@ -1,0 +1,77 @@
+"""What the Ref adapter reads: how the frozen base itself sees the face, in every block (Lynx, section 3.1)."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import SlotIDError
+from ...weights import load_weights, save_weights
+
+KIND = "lynx_reference"
+VERSION = 1
+PROMPT = "image of a face"
+
+
+@dataclass(frozen=True)
+class ReferenceFeatures:
+    """One face as one base model sees it, and beside it a plain grey picture, which is Lynx's "nobody".
+
+    Attributes:
+        features: (2, blocks, M, D), row 0 the grey picture and row 1 the face: what enters each block's self-attention
+            at noise level 0 under the prompt "image of a face".
+        source: facts about the reference, for people; JSON-ready.
+    """
+
+    features: Tensor
+    source: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.features.dim() != 4 or self.features.shape[0] != 2:
+            raise SlotIDError(
+                f"Reference features have shape (2, blocks, tokens, width); got {tuple(self.features.shape)}."
+            )
+
+    @property
+    def model_depth(self) -> int:
+        return self.features.shape[1]
+
+    @property
+    def model_width(self) -> int:
+        return self.features.shape[3]
+
+    def save(self, path: str | os.PathLike) -> None:
+        header = {"kind": KIND, "version": VERSION, "prompt": PROMPT, "source": self.source}
+        save_weights(path, {"features": self.features}, header)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "ReferenceFeatures":
+        tensors, header = load_weights(path, KIND, VERSION)
+        if set(tensors) != {"features"}:
+            raise SlotIDError(
+                f"{os.path.basename(path)} lacks the tensor of a Lynx reference; it has {sorted(tensors)}."
+            )
+        return cls(tensors["features"], header["source"])
+
+
+def read_features(transformer: nn.Module, run: Callable[[], object]) -> Tensor:
+    """(B, blocks, M, D), what enters the self-attention of each block while `run` sends one batch through.
+
+    The hooks are gone when this returns or raises.
+    """
+    seen: list[Tensor] = []
+
+    def note(module, inputs):
+        seen.append(inputs[0].detach())
+
+    hooks = [block.self_attn.register_forward_pre_hook(note) for block in transformer.blocks]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if len(seen) != len(hooks):
+        raise SlotIDError(f"The reference pass went through {len(seen)} of {len(hooks)} blocks; the MODEL skips some.")
+    return torch.stack(seen, dim=1)

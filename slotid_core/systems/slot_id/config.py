@@ -1,0 +1,80 @@
+"""Settings of a Slot-ID adapter, as its file holds them."""
+
+from dataclasses import dataclass, field
+
+from ...errors import SlotIDError
+from .gate import GateSchedule
+from .identity import GateMode
+from .image_anchor import ImageAnchorConfig
+from .temporal_encoder import ARCHITECTURES, TemporalEncoderConfig
+
+
+@dataclass(frozen=True)
+class LoRAConfig:
+    """LoRA on cross-attention (paper, section 4.1): K and V at rank 32, α 16; `targets` may add "o"."""
+
+    rank: int = 32
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ("k", "v")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers' names inside a block."""
+        return tuple(f"cross_attn.{target}" for target in self.targets)
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """One adapter. `encoder` or `anchor` may be None for an adapter of a single stream.
+
+    Attributes:
+        model_width, model_depth: of the video model; 1536 and 30 for Wan 1.3B, 5120 and 40 for 14B.
+        reference_size, reference_frames: pixels and frames of the face clip that the encoder was trained on.
+        portrait_size: pixels of the portrait.
+        film_fraction: share of the blocks, from the last, that FiLM modulates; 0 turns it off.
+        normalize_tokens: LayerNorm on identity tokens, the paper's "lightweight regularisation" (section 3.3).
+    """
+
+    model_width: int
+    model_depth: int
+    encoder: TemporalEncoderConfig | None
+    anchor: ImageAnchorConfig | None
+    reference_size: int = 256
+    reference_frames: int = 65
+    portrait_size: int = 512
+    film_fraction: float = 0.5
+    film_rank: int = 16
+    normalize_tokens: bool = False
+    gate: GateSchedule = field(default_factory=GateSchedule)
+    gate_mode: GateMode = "paper"
+    lora: LoRAConfig | None = field(default_factory=LoRAConfig)
+
+    def __post_init__(self):
+        streams = [stream for stream in (self.encoder, self.anchor) if stream is not None]
+        if not streams:
+            raise SlotIDError("An adapter needs an encoder, an image anchor, or both.")
+        if self.encoder is not None and self.encoder.architecture not in ARCHITECTURES:
+            raise SlotIDError(
+                f"The encoder's architecture is one of {', '.join(ARCHITECTURES)}; got {self.encoder.architecture!r}."
+            )
+        if any(stream.model_width != self.model_width for stream in streams):
+            raise SlotIDError(f"The streams' model_width must be the adapter's, {self.model_width}.")
+        if len({stream.global_width for stream in streams}) > 1:
+            raise SlotIDError("Both streams must have the same global_width: one FiLM serves both.")
+        if not 0 <= self.film_fraction <= 1:
+            raise SlotIDError(f"film_fraction must lie in [0, 1]; got {self.film_fraction}.")
+
+    @classmethod
+    def for_model(cls, model_width: int, model_depth: int, **settings) -> "AdapterConfig":
+        """The default adapter for a video model of this width and depth."""
+        settings.setdefault("encoder", TemporalEncoderConfig(model_width))
+        settings.setdefault("anchor", ImageAnchorConfig(model_width))
+        return cls(model_width, model_depth, **settings)
+
+    @property
+    def num_film_blocks(self) -> int:
+        return round(self.model_depth * self.film_fraction)
+
+    @property
+    def global_width(self) -> int:
+        return (self.encoder or self.anchor).global_width

@@ -1,0 +1,97 @@
+"""Slot-ID on our own Wan model: the prediction with an identity in it, and what evaluation compares.
+
+In ComfyUI the same injection is installed by the nodes.
+"""
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from ...wan import WanModel
+from ...wan.guidance import Predict
+from ...wan.lora import merge_lora
+from ..contract import Variant
+from .adapter import SlotIDAdapter, load_adapter
+from .identity import Identity
+from .injection import install_identity
+
+
+def predict_velocity(
+    model: WanModel,
+    noisy: Tensor,
+    noise_level: Tensor,
+    context: Tensor,
+    identity: Identity | None = None,
+    strength: Tensor | None = None,
+    token_mask: Tensor | None = None,
+) -> Tensor:
+    """Noise minus latents (B, 16, T, H, W), as the model predicts it.
+
+    Args:
+        noisy: (B, 16, T, H, W) normalised latents with noise.
+        noise_level: (B,) in [0, 1].
+        context: (B, M, 4096) text rows; the last one is zero and stands for all padding.
+        identity: of every row of the batch, or one for all.
+        strength: (B,), 0 where a row has no identity; None for all with it.
+        token_mask: (B, N) of 0 and 1, identity tokens kept.
+    """
+    padding_row = context.shape[1] - 1
+    options: dict = {}
+    if identity is not None:
+        strength = torch.ones_like(noise_level) if strength is None else strength
+        condition = identity.condition(noise_level, strength, token_mask)
+        options = install_identity(options, condition, range(model.config.num_layers), padding_row=padding_row)
+    dtype = model.patch_embedding.weight.dtype
+    return model(
+        noisy.to(dtype), 1000 * noise_level, context.to(dtype), transformer_options=options, padding_row=padding_row
+    )
+
+
+def predictor(model: WanModel, identity: Identity | None) -> Predict:
+    """`predict_velocity` for one identity, where a strength of None means nobody."""
+
+    def predict(noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor | None) -> Tensor:
+        return predict_velocity(model, noisy, noise_level, context, None if strength is None else identity, strength)
+
+    return predict
+
+
+class LoadedAdapter:
+    """An adapter file, ready for evaluation; see `contract.Adapter`."""
+
+    def __init__(self, module: SlotIDAdapter):
+        self.module = module
+
+    def person(self, conditions: Mapping[str, Tensor]) -> Identity:
+        return self.module(conditions["reference"], conditions["portrait"])
+
+    def prepare_model(self, model: WanModel) -> None:
+        merge_lora(model, self.module.lora)
+
+    def predictor(self, model: WanModel, person: Identity | None) -> Predict:
+        return predictor(model, person)
+
+
+class SlotIDInference:
+    """See `contract.Inference`. `null` is the full adapter's LoRA without anybody."""
+
+    required_tensors = ("reference", "portrait")
+    shipped_file = "adapter.safetensors"
+    variants = MappingProxyType(
+        {
+            "null": Variant("full", has_person=False),
+            "mean_latent": Variant("mean_latent", ("adapter.anchor=null", "adapter.encoder.architecture=mean_latent")),
+            "anchor": Variant("anchor", ("adapter.encoder=null",)),
+            "slots": Variant("slots", ("adapter.anchor=null",)),
+            "full": Variant("full"),
+        }
+    )
+
+    def load(self, path: str | os.PathLike) -> LoadedAdapter:
+        return LoadedAdapter(load_adapter(path))
+
+
+INFERENCE = SlotIDInference()

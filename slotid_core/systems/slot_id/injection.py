@@ -1,0 +1,62 @@
+"""How a Slot-ID identity enters a Wan transformer: rows of the text context, and FiLM on block outputs."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...wan.hooks.blocks import BlockWrapper, RunBlock, wrap_blocks
+from ...wan.hooks.rows import rows_running
+from ...wan.hooks.text_rows import PlacedRows, TextRows, place_rows
+
+
+@dataclass(frozen=True)
+class IdentityCondition:
+    """Identity for one forward pass, gate and strength already decided.
+
+    Attributes:
+        rows: what each identity row becomes, and how far; an amount of 0 leaves padding exactly as it is.
+        film: (B, F, 2, D) γ and β for blocks from `film_start` on, zero where a row has no identity; F may be 0.
+        film_start: index of the first modulated block.
+    """
+
+    rows: TextRows
+    film: Tensor
+    film_start: int
+
+
+def install_identity(
+    transformer_options: dict,
+    condition: IdentityCondition,
+    blocks: Iterable[int],
+    num_padding: int = 0,
+    padding_vector: Callable[[], Tensor] | None = None,
+    padding_row: int | None = None,
+) -> dict:
+    """A copy of `transformer_options` under which the given blocks see the identity.
+
+    The last three arguments say where the tokens go; see `wan.hooks.text_rows.place_rows`.
+    """
+    options, placed = place_rows(transformer_options, condition.rows, num_padding, padding_vector, padding_row)
+    return wrap_blocks(options, {index: _wrapper(placed, condition, index) for index in blocks})
+
+
+def _wrapper(placed: PlacedRows, condition: IdentityCondition, index: int) -> BlockWrapper:
+    film_index = index - condition.film_start
+    has_film = 0 <= film_index < condition.film.shape[1]
+
+    def run_with_identity(args: dict, run: RunBlock) -> Tensor:
+        hidden = placed.run(args, run)
+        if has_film:
+            film = rows_running(args["transformer_options"], condition.film)
+            hidden = modulate(hidden, film[:, film_index])
+        return hidden
+
+    return run_with_identity
+
+
+def modulate(hidden: Tensor, film: Tensor) -> Tensor:
+    """h + γ ⊙ h + β for hidden (B, N, D) and film (B, 2, D); exactly h where film is zero."""
+    scale, shift = film.to(hidden.dtype).unsqueeze(2).unbind(1)  # each (B, 1, D)
+    return torch.addcmul(hidden + shift, hidden, scale)

@@ -1,0 +1,102 @@
+"""Attention branches: keys and values that video tokens attend to besides a block's own.
+
+Both attentions of a block call one function, which the options of that call may override, with their queries and
+before their output layer. A branch is added exactly there, through the block's own layers, with nothing left on the
+model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..model import ATTENTION_KIND, SELF_ATTENTION, TEXT_ATTENTION
+from ..rope import undo_rotary
+from .blocks import BlockWrapper, RunBlock, wrap_blocks
+from .rows import rows_running
+
+OVERRIDE = "optimized_attention_override"
+# A block's calls in order. I2V blocks make a third, and the two on text and image tokens are summed, so that the
+# branch may join either. Our own model says which call it is, because recomputing a block repeats them.
+ORDER = (SELF_ATTENTION, TEXT_ATTENTION)
+
+
+@dataclass(frozen=True)
+class AttentionBranch:
+    """Keys and values of one branch.
+
+    Attributes:
+        key, value: (R, M, D), R different people or nobodies; without rotation.
+        is_normalized: False if the block's own key norm is still to be applied.
+    """
+
+    key: Tensor
+    value: Tensor
+    is_normalized: bool
+
+
+@dataclass(frozen=True)
+class WeightedBranch:
+    """A branch and its weight."""
+
+    branch: AttentionBranch
+    scale: float
+
+
+# Kind of attention (`SELF_ATTENTION` or `TEXT_ATTENTION`) -> what joins it.
+BlockBranches = Mapping[str, WeightedBranch]
+
+
+def add_branches(options: dict, transformer: nn.Module, branches: Mapping[int, BlockBranches], rows: Tensor) -> dict:
+    """A copy of `options` under which the blocks of `transformer` have these branches.
+
+    Args:
+        branches: block index -> its branches.
+        rows: (B,) int64, which of a branch's R rows each row of the batch gets.
+    """
+    wrappers = {index: _wrapper(transformer.blocks[index], added, rows) for index, added in branches.items() if added}
+    return wrap_blocks(options, wrappers, inside=True)
+
+
+def _wrapper(block: nn.Module, added: BlockBranches, rows: Tensor) -> BlockWrapper:
+    def run_with_branches(args: dict, run: RunBlock) -> Tensor:
+        options = {**args["transformer_options"], OVERRIDE: _override(block, added, rows, args)}
+        return run({**args, "transformer_options": options})
+
+    return run_with_branches
+
+
+def _override(block: nn.Module, added: BlockBranches, all_rows: Tensor, args: dict):
+    """The attention function of one run of a block."""
+    options, rotary = args["transformer_options"], args["pe"]
+    before = options.get(OVERRIDE)
+    rows = rows_running(options, all_rows)
+    calls: list[None] = []  # how many attentions this run has computed so far
+
+    def attention(function, q: Tensor, k: Tensor, v: Tensor, *positional, **named) -> Tensor:
+        kind = named.get("transformer_options", options).get(ATTENTION_KIND) or dict(enumerate(ORDER)).get(len(calls))
+        calls.append(None)
+        inputs = (q, k, v, *positional)
+        out = function(*inputs, **named) if before is None else before(function, *inputs, **named)
+        weighted = added.get(kind)
+        if weighted is None:
+            return out
+        heads = named["heads"] if "heads" in named else positional[0]
+        layer = block.self_attn if kind == SELF_ATTENTION else block.cross_attn
+        if kind == SELF_ATTENTION:
+            q = undo_rotary(q.unflatten(2, (heads, -1)), rotary).flatten(2)
+        return out + weighted.scale * attend(q, weighted.branch, rows, layer.norm_k, heads)
+
+    return attention
+
+
+def attend(q: Tensor, branch: AttentionBranch, rows: Tensor, key_norm: nn.Module, heads: int) -> Tensor:
+    """q (B, N, D), normalised and without rotation -> (B, N, D)."""
+    key, value = (t.to(q.device, q.dtype) for t in (branch.key, branch.value))
+    if not branch.is_normalized:
+        key = key_norm(key)
+    rows = rows.to(q.device)
+    q, key, value = (rearrange(t, "b n (h d) -> b h n d", h=heads) for t in (q, key[rows], value[rows]))
+    return rearrange(F.scaled_dot_product_attention(q, key, value), "b h n d -> b n (h d)")

@@ -1,0 +1,45 @@
+"""Rows of the batch that run apart, and how everybody else who acts in the block learns which rows these are."""
+
+import torch
+from torch import Tensor
+
+from .blocks import RunBlock
+
+# What this pack notes in `transformer_options`, all of it under one key.
+SHARED_KEY = "slotid"
+ROWS_RUNNING = "rows"
+
+
+def rows_running(options: dict, values: Tensor) -> Tensor:
+    """Those of per-row `values` (B, ...) whose rows of the batch this block call runs."""
+    rows = options.get(SHARED_KEY, {}).get(ROWS_RUNNING)
+    return values if rows is None else values[rows]
+
+
+def run_rows_apart(run: RunBlock, args: dict, context: Tensor, chosen: Tensor) -> Tensor:
+    """Run the rows in `chosen` with `context`, the others with the context that they have.
+
+    Args:
+        context: (B, M', D), for the chosen rows; M' may differ from that of `args["txt"]`.
+        chosen: (B,) boolean.
+
+    Returns:
+        hidden (B, N, D), rows in their order.
+    """
+    hidden = torch.empty_like(args["img"])
+    options = args["transformer_options"]
+    numbers = options.get(SHARED_KEY, {}).get(ROWS_RUNNING)
+    if numbers is None:
+        numbers = torch.arange(len(chosen), device=chosen.device)
+    for rows, text in ((chosen, context), (~chosen, args["txt"])):
+        if rows.any():
+            part = {
+                name: value[rows] if torch.is_tensor(value) and value.shape[0] == len(rows) > 1 else value
+                for name, value in args.items()
+            }
+            part["transformer_options"] = {
+                **options,
+                SHARED_KEY: {**options.get(SHARED_KEY, {}), ROWS_RUNNING: numbers[rows]},
+            }
+            hidden[rows] = run({**part, "img": args["img"][rows], "txt": text[rows]})
+    return hidden

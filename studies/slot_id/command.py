@@ -1,0 +1,79 @@
+"""The command line of the study: its parts in order, and the page of all that is finished at the end, or at a stop."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from slotid_core.errors import SlotIDError
+from slotid_core.files import write_json
+
+CONFIGS = Path(__file__).parents[2]
+DATA = CONFIGS / "dataset/configs/toy_world_study.yaml"
+PARTS = ("main", "ablations", "trials")
+
+
+def add_parser(commands) -> None:
+    study = commands.add_parser(
+        "study", help="train and compare everything; days on a CPU, so run it part by part", description=__doc__
+    )
+    study.add_argument(
+        "--config", type=Path, default=CONFIGS / "training/configs/toy_world.yaml", help="that all adapters start from"
+    )
+    study.add_argument("--data", type=Path, default=DATA, help="settings of the people to train on")
+    study.add_argument("--output", type=Path, default=Path("output/study"), help="folder for data and adapters")
+    study.add_argument("--page", type=Path, default=Path("docs/study"), help="folder for the page and its rows")
+    study.add_argument("--parts", default=",".join(PARTS), help="main,ablations,trials or some, in the order to run")
+    study.add_argument("--rows", default="", help='only these, as "base;slots third, 1 slot"; the rest stays as it is')
+    study.add_argument("--seeds", type=int, help="of each row at most so many training seeds; default: all")
+    study.add_argument("--steps", type=int, default=4000, help="the full budget; ablations have a third of it")
+    study.add_argument("--people", type=int, default=64, help="held-out people, default 64")
+    study.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
+    study.add_argument("--weights", type=Path, help="the toy world's models; default: inside the package")
+    study.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for all: run.micro_batch=4")
+    study.add_argument("--page-only", action="store_true", help="run nothing; write the page of what there is")
+    study.add_argument("--json", type=Path, help="also write the figures to this file")
+    study.set_defaults(run=run_study)
+
+
+def run_study(options: argparse.Namespace) -> None:
+    from slotid_core.toy_world.family import WEIGHTS
+    from studies.slot_id.plan import ABLATION_ROWS, AS_SHIPPED, MAIN_ROWS, TRIALS
+    from studies.slot_id.report import write_report
+    from studies.slot_id.runner import Stopped, Study, StudySettings
+
+    groups = {
+        "main": MAIN_ROWS,
+        "ablations": ABLATION_ROWS,
+        "trials": (AS_SHIPPED, *(row for rows in TRIALS.values() for row in rows)),
+    }
+    parts = [part for part in options.parts.split(",") if part]
+    only = [name for name in options.rows.split(";") if name]
+    unknown = [part for part in parts if part not in groups]
+    unknown += [name for name in only if name not in {row.name for rows in groups.values() for row in rows}]
+    if unknown:
+        raise SlotIDError(f"The study has no part or row {unknown[0]!r}. Its parts are {', '.join(PARTS)}.")
+    study = Study(
+        StudySettings(
+            options.config, options.data, options.output, options.page / "rows", options.steps, options.people,
+            seed=options.seed, weights=options.weights or WEIGHTS, overrides=tuple(options.set),
+        )
+    )  # fmt: skip
+    rows = [[row for row in groups[part] if not only or row.name in only] for part in parts]
+    try:
+        for row, seed in [] if options.page_only else in_order(rows):
+            if options.seeds is None or seed < options.seeds:
+                study.make(row, seed)
+    except Stopped:
+        raise SlotIDError("stopped and saved; run it again to go on.") from None
+    finally:
+        figures = write_report(study, options.page)
+        print(options.page / "README.md")
+    if options.json:
+        write_json(options.json, figures)
+
+
+def in_order(parts: list[list]) -> Iterator[tuple]:
+    """Rows with the seed to make: part by part, and of a part everything once before anything twice."""
+    for rows in parts:
+        for seed in range(max((row.seeds for row in rows), default=0)):
+            yield from ((row, seed) for row in rows if seed < row.seeds)

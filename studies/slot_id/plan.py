@@ -1,0 +1,243 @@
+"""What the study trains, tries and claims: nothing but data, in the order in which it is worked through."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from slotid_core.evaluation.train_rows import CHANGES
+
+from slotid_core.evaluation.usage import Reference, Usage
+from slotid_core.systems.slot_id import GateSchedule
+
+Budget = Literal["full", "third"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An adapter: what it changes in the toy world's settings, for how long it is trained, and on which references."""
+
+    name: str
+    changes: tuple[str, ...] = ()
+    budget: Budget = "full"
+    reference: str = "other clip"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Clips that are judged: an adapter (or none), and how it is used."""
+
+    name: str
+    adapter: str | None
+    seeds: int = 1
+    usage: Usage = field(default_factory=Usage)
+    with_identity: bool = True
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Held if figure(`better`) - figure(`worse`) is above 0 with confidence, for every one of `figures`."""
+
+    says: str
+    better: str
+    worse: str
+    figures: tuple[str, ...] = ("similarity",)
+
+
+@dataclass(frozen=True)
+class Default:
+    """A setting of the pack, and what was tried instead: the other value, the row that has it, and the row that differs
+    in nothing else."""
+
+    setting: str
+    value: str
+    instead: tuple[tuple[str, str, str], ...]
+
+
+MAIN_SEEDS = 2
+SHIPPED = "shipped"  # the adapter that comes with the toy world; trained longer than those of the rows
+
+# The paper's objective is flow matching alone, so that is what its claims are tried with.
+FLOW_ALONE = ("objective.movement_weight=0.0", "objective.change_weight=0.0")
+MOVEMENT = ("objective.movement_weight=1.0", "objective.change_weight=2.0")
+# Adapters, in the order in which they are trained.
+MAIN = (
+    *(Trained(row, (*FLOW_ALONE, *CHANGES[row])) for row in ("full", "anchor", "mean_latent", "slots")),
+    Trained("movement asked for", MOVEMENT),
+)
+
+
+def _third(name: str, *changes: str, reference: str = "other clip") -> Trained:
+    return Trained(name, (*FLOW_ALONE, *changes), "third", reference)
+
+
+def _slots_third(name: str, *changes: str) -> Trained:
+    return _third(f"slots third, {name}", *CHANGES["slots"], *changes)
+
+
+def _movement_third(name: str, *changes: str, reference: str = "other clip") -> Trained:
+    return _third(f"movement third, {name}", *MOVEMENT, *changes, reference=reference)
+
+
+SOFTMAX = "adapter.encoder.reader.routing=softmax"
+PAPERS_PLAN = "adapter.encoder.reader.plan_normalization=paper"
+NO_DIFFERENCES = "adapter.encoder.temporal_differences=false"
+# Groups of which each is compared with its first. What is inside the encoder is changed where the clip is all there is:
+# beside a portrait that says the same sooner, the clip hardly counts after a third of the budget. What is about
+# movement is changed where movement is learnt.
+ABLATIONS = (
+    (
+        _third("full third"),
+        _third("softmax routing", SOFTMAX),
+        _third("plan as in the paper", PAPERS_PLAN),
+        _third("gate to padding", "adapter.gate_mode=lerp_to_padding"),
+        _third("gate constant", "adapter.gate.family=constant", "adapter.gate.high=0.5"),
+        _third("gate linear", "adapter.gate.family=linear"),
+        _third("no FiLM", "adapter.film_fraction=0"),
+        _third("FiLM in the last half", "adapter.film_fraction=0.5"),
+        _third("LoRA on K, V, O", 'adapter.lora.targets=["k", "v", "o"]'),
+        _third("reference is the clip", reference="same clip"),
+    ),
+    (
+        _third("slots third", *CHANGES["slots"]),
+        _slots_third("softmax routing", SOFTMAX),
+        _slots_third("plan as in the paper", PAPERS_PLAN),
+        _slots_third("no temporal differences", NO_DIFFERENCES),
+        _slots_third("3D convolutions, pooled", "adapter.encoder.architecture=conv_pool"),
+        _slots_third("1 slot", "adapter.encoder.reader.num_slots=1"),
+        _slots_third("12 slots", "adapter.encoder.reader.num_slots=12"),
+    ),
+    (
+        _third("movement third", *MOVEMENT),
+        _movement_third("no temporal differences", NO_DIFFERENCES),
+        _movement_third("frames shuffled", reference="shuffled"),
+    ),
+)
+ADAPTERS = {adapter.name: adapter for adapter in (*MAIN, *(adapter for group in ABLATIONS for adapter in group))}
+
+MAIN_ROWS = (
+    Row("base", None),
+    Row("null", "full", MAIN_SEEDS, with_identity=False),
+    *(Row(adapter.name, adapter.name, MAIN_SEEDS) for adapter in MAIN),
+    Row("ceiling", None),
+)
+
+
+def _judged(adapter: Trained) -> Row:
+    """An adapter that learnt from shuffled frames is also judged with shuffled frames."""
+    return Row(adapter.name, adapter.name, usage=Usage(reference=Reference(shuffled=adapter.reference == "shuffled")))
+
+
+ABLATION_GROUPS = tuple(tuple(_judged(adapter) for adapter in group) for group in ABLATIONS)
+ABLATION_ROWS = tuple(row for group in ABLATION_GROUPS for row in group)
+
+
+def _tried(name: str, **usage) -> Row:
+    return Row(name, SHIPPED, usage=Usage(**usage))
+
+
+AS_TRAINED = "cosine over the steps, as trained"
+GATES = (
+    ("portrait only", GateSchedule("constant", low=1.0, high=1.0)),
+    ("clip only", GateSchedule("constant", low=0.0, high=0.0)),
+    (AS_TRAINED, GateSchedule(shift=3.0)),
+    ("linear", GateSchedule("linear")),
+    ("sigmoid, early at t = 0.7", GateSchedule("sigmoid", midpoint=0.7)),
+    ("sigmoid, late at t = 0.3", GateSchedule("sigmoid", midpoint=0.3)),
+    ("sigmoid, sudden", GateSchedule("sigmoid", steepness=40.0)),
+)
+AS_SHIPPED = Row("as shipped", SHIPPED)  # what every trial is compared with
+TRIALS: dict[str, tuple[Row, ...]] = {
+    "gate": tuple(_tried(name, gate=gate) for name, gate in GATES),
+    "reference length": tuple(_tried(f"{n} frames", reference=Reference(frames=n)) for n in (1, 5, 17, 33)),
+    "order of frames": (_tried("shuffled", reference=Reference(shuffled=True)),),
+    "reference blur": tuple(_tried(f"blur {sigma:g} px", reference=Reference(blur=sigma)) for sigma in (0.5, 1.0, 2.0)),
+    "reference noise": tuple(_tried(f"noise {s:g}", reference=Reference(noise=s)) for s in (0.02, 0.05, 0.1)),
+    "scales": tuple(
+        _tried(f"identity {identity:g}, text {text:g}", identity_scale=identity, text_scale=text)
+        for text in (1.5, 2.5, 4.0)
+        for identity in (1.0, 2.0, 3.0, 4.0)
+        if (text, identity) != (Usage().text_scale, Usage().identity_scale)
+    ),
+    "part of sampling": tuple(
+        _tried(f"{start:g} to {end:g}", start=start, end=end)
+        for start, end in ((0.0, 0.25), (0.0, 0.5), (0.25, 1.0), (0.5, 1.0))
+    ),
+}
+# Trials in which it is told how somebody moves, factor by factor.
+MOVING = (AS_SHIPPED, *TRIALS["reference length"], *TRIALS["order of frames"])
+
+CLAIMS = (
+    Claim(
+        "Sinkhorn routing is better than softmax",
+        "slots third",
+        "slots third, softmax routing",
+        ("similarity", "rank1"),
+    ),
+    Claim("Temporal differences say who it is", "slots third", "slots third, no temporal differences"),
+    Claim(
+        "Temporal differences say how somebody moves",
+        "movement third",
+        "movement third, no temporal differences",
+        ("dynamics",),
+    ),  # fmt: skip
+    Claim("Both sources are better than the clip alone", "full", "slots", ("similarity",)),
+    Claim("Both sources are better than the portrait alone", "full", "anchor", ("similarity",)),
+    Claim("A gate by noise level is better than a constant one", "full third", "gate constant", ("similarity",)),
+    Claim("A gate that hands over is better than a constant one, when used", AS_TRAINED, "as shipped"),
+    Claim("A clip says who it is better than a portrait", "slots", "anchor", ("similarity", "rank1")),
+    Claim("A clip says how somebody moves, a portrait does not", "full", "anchor", ("dynamics",)),
+    Claim("A clip says how somebody moves, asked for it in training", "movement asked for", "anchor", ("dynamics",)),
+    Claim("A clip shows marks that a portrait hides", "full", "anchor", ("marks",)),
+    Claim("Slots are better than the mean of the latents", "slots", "mean_latent", ("similarity", "rank1")),
+    Claim(
+        "The order of frames matters in training", "movement third", "movement third, frames shuffled", ("dynamics",)
+    ),
+    Claim(
+        "A clip says more of how somebody moves than a frame of it, when used", "as shipped", "1 frames", ("dynamics",)
+    ),
+    Claim("The order of frames matters when used", "as shipped", "shuffled", ("dynamics",)),
+)
+
+USAGE = Usage()
+DEFAULTS = (
+    Default("routing", "sinkhorn", (("softmax", "slots third, softmax routing", "slots third"),)),
+    Default(
+        "plan_normalization",
+        "row",
+        (
+            ("paper", "slots third, plan as in the paper", "slots third"),
+            ("paper", "plan as in the paper", "full third"),
+        ),
+    ),
+    Default("gate_mode", "paper", (("lerp_to_padding", "gate to padding", "full third"),)),
+    Default(
+        "gate family, in training",
+        "cosine",
+        (("constant", "gate constant", "full third"), ("linear", "gate linear", "full third")),
+    ),
+    Default(
+        "temporal_differences",
+        "true",
+        (
+            ("false", "slots third, no temporal differences", "slots third"),
+            ("false", "movement third, no temporal differences", "movement third"),
+        ),
+    ),
+    Default(
+        "movement_weight, change_weight",
+        "1, 2",
+        (("0, 0", "full third", "movement third"), ("0, 0", "full", "movement asked for")),
+    ),
+    Default(
+        "gate of the adapter that ships",
+        "constant 0.5",
+        tuple((name, name, AS_SHIPPED.name) for name, _ in GATES),
+    ),
+    Default(
+        "identity_scale, text_scale",
+        f"{USAGE.identity_scale:g}, {USAGE.text_scale:g}",
+        tuple(
+            (f"{row.usage.identity_scale:g}, {row.usage.text_scale:g}", row.name, AS_SHIPPED.name)
+            for row in TRIALS["scales"]
+        ),
+    ),
+)

@@ -1,0 +1,63 @@
+"""The study in pictures: rows, ablations and trials, each with its 95% interval."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from studies.slot_id.plan import ABLATION_GROUPS, AS_SHIPPED, MAIN_ROWS, TRIALS, Row
+from studies.slot_id.runner import slug
+
+Figures = dict[str, float | str]
+INK, QUIET = "#386fa4", "#b8b8c0"
+
+
+def save_plots(figures: Figures, folder: Path) -> list[Path]:
+    """Those for which there are figures; returns their files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values, differences = ("similarity", "dynamics"), ("similarity.difference", "dynamics.difference")
+    pictures = {"main.png": ("main", MAIN_ROWS, values)}
+    for first, *others in ABLATION_GROUPS:
+        pictures[f"ablations_{slug(first.name)}.png"] = ("ablation", others, differences)
+    for group, rows in TRIALS.items():
+        pictures[f"trial_{slug(group)}.png"] = ("trial", (AS_SHIPPED, *rows), values)
+    saved = [
+        _save(lambda axes, told=told: _rows(axes, figures, *told), folder / name) for name, told in pictures.items()
+    ]
+    return [path for path in saved if path is not None]
+
+
+def _save(draw, path: Path) -> Path | None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    try:
+        if not draw(axes):
+            return None
+        figure.tight_layout()
+        temporary = path.with_suffix(".tmp.png")
+        figure.savefig(temporary, dpi=80)
+        temporary.replace(path)
+    finally:
+        plt.close(figure)
+    return path
+
+
+def _rows(axes, figures: Figures, part: str, rows: Sequence[Row], names: tuple[str, ...]) -> bool:
+    """A point with its interval for each row that has figures, from the top; false if there is nothing to compare."""
+    known = [row for row in rows if f"{part}.{slug(row.name)}.{names[0]}" in figures]
+    if len(known) < 2:
+        return False
+    for axis, name in zip(axes, names, strict=True):
+        for place, row in enumerate(reversed(known)):
+            key = f"{part}.{slug(row.name)}.{name}"
+            if key in figures:
+                axis.plot([figures[f"{key}.low"], figures[f"{key}.high"]], [place, place], color=QUIET, linewidth=3)
+                axis.plot(figures[key], place, "o", color=INK)
+        axis.set_yticks(range(len(known)), [row.name for row in reversed(known)])
+        axis.set_xlabel(f"toy world: {name.replace('.', ', ')}")
+        axis.grid(axis="x", alpha=0.3)
+        if name.endswith("difference"):
+            axis.axvline(0, color="black", linewidth=0.8)
+    return True
