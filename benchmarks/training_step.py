@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from slotid_core.systems.slot_id.denoise import predict_velocity
-from slotid_core.training.lora import add_lora
 from torch import Tensor
 
 from benchmarks.paired import Ratio, compare
@@ -18,8 +16,10 @@ from slotid_core.dataset.config import PrepareConfig, ToyWorldSource
 from slotid_core.dataset.prepare import Preparer
 from slotid_core.dataset.runner import prepare_dataset
 from slotid_core.systems.slot_id import AdapterConfig, Identity, LoRAConfig, SlotIDAdapter
+from slotid_core.systems.slot_id.inference import predict_velocity
 from slotid_core.toy_world.random_checkpoints import random_checkpoints
 from slotid_core.wan import WanConfig, WanModel
+from slotid_core.wan.lora import add_lora
 
 WIDTH, BLOCKS, ALL_BLOCKS = 1536, 2, 30
 LATENT, REAL_LATENT = (5, 30, 26), (17, 60, 104)  # the second is 65 frames of 480 x 832

@@ -8,27 +8,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import examples
-from slotid_core.evaluation.rows import ADAPTER_OF, Studio
-from slotid_core.evaluation.toy import (
-    Judgement,
-    area_under_curve,
-    correlation,
-    dynamics_error,
-    gap_closed,
-    subjects_of,
-    summarize,
-)
-from slotid_core.evaluation.train_rows import CHANGES, train_rows
 from toy_family import ship_random_family
 from training_settings import make_world, write_settings
 from training_settings import settings as training_settings
 
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation.intervals import bootstrap, bootstrap_difference, mean
+from slotid_core.evaluation.metrics import (
+    Metrics,
+    area_under_curve,
+    correlation,
+    dynamics_error,
+    gap_closed,
+    summarize,
+)
+from slotid_core.evaluation.studio import Studio
+from slotid_core.evaluation.subjects import subjects_of
+from slotid_core.evaluation.train_variants import train_variants
 from slotid_core.evaluation.usage import Reference, Usage
+from slotid_core.evaluation.variants import chosen_rows, rows_of
 from slotid_core.systems.slot_id import (
     AdapterConfig,
-    GateSchedule,
     ImageAnchorConfig,
     LoRAConfig,
     SlotIDAdapter,
@@ -53,9 +53,8 @@ def studio(tmp_path_factory):
     )  # fmt: skip
     adapter = SlotIDAdapter(config)
     torch.nn.init.normal_(adapter.film.up.weight, std=0.1)
-    adapter.lora = {
-        name: torch.randn_like(t) if "lora_B" in name else t for name, t in new_lora(config.lora, 128, 2).items()
-    }
+    fresh = new_lora(config.lora.layers, config.lora.rank, config.lora.alpha, 128, 2)
+    adapter.lora = {name: torch.randn_like(t) if "lora_B" in name else t for name, t in fresh.items()}
     save_adapter(folder / "full" / "adapter.safetensors", adapter)
     torch.set_num_threads(1)
     return Studio(folder, Usage(steps=2), folder)
@@ -64,12 +63,16 @@ def studio(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clips(studio):
     subjects = subjects_of(0, 2, 1)
-    return {row: studio.clips(row, subjects, 0) for row in ("base", "null", "full", "ceiling")}
+    return {name: studio.clips(row(name), subjects, 0) for name in ("base", "null", "full", "ground_truth")}
+
+
+def row(name: str):
+    return chosen_rows([name], ["slot_id"])[0]
 
 
 def test_rows_differ_and_repeat(studio, clips):
     assert all(clip.shape == (2, 1, 17, 64, 64, 3) for clip in clips.values())
-    assert torch.equal(studio.clips("full", subjects_of(0, 2, 1), 0), clips["full"])
+    assert torch.equal(studio.clips(row("full"), subjects_of(0, 2, 1), 0), clips["full"])
     names = list(clips)
     for first in names:
         for second in names[names.index(first) + 1 :]:
@@ -78,7 +81,7 @@ def test_rows_differ_and_repeat(studio, clips):
 
 def test_bfloat16_draws_the_same_clips(studio, clips):
     faster = Studio(studio.adapters, studio.usage, studio.weights, "bfloat16")
-    away = (faster.clips("full", subjects_of(0, 2, 1), 0) - clips["full"]).abs().mean()
+    away = (faster.clips(row("full"), subjects_of(0, 2, 1), 0) - clips["full"]).abs().mean()
     assert 0 < away < 0.1 * (clips["full"] - clips["base"]).abs().mean()
 
 
@@ -86,15 +89,15 @@ def test_who_is_drawn_matters_only_where_an_identity_is(studio):
     """The same noise and prompt with another person's reference."""
     ann, bob = subjects_of(0, 2, 1)
     swapped = [type(ann)(bob.person, bob.seed, ann.scenes, ann.prompts)]
-    assert torch.equal(studio.clips("null", [ann], 0), studio.clips("null", swapped, 0))
-    assert not torch.equal(studio.clips("full", [ann], 0), studio.clips("full", swapped, 0))
+    assert torch.equal(studio.clips(row("null"), [ann], 0), studio.clips(row("null"), swapped, 0))
+    assert not torch.equal(studio.clips(row("full"), [ann], 0), studio.clips(row("full"), swapped, 0))
 
 
 def test_an_identity_outside_its_part_of_sampling_is_none(studio, clips):
     subjects = subjects_of(0, 2, 1)
-    path = studio.adapter_path("full")
-    never = studio.generated(path, subjects, 0, replace(studio.usage, start=1.0))
-    late = studio.generated(path, subjects, 0, replace(studio.usage, start=0.5))
+    path = studio.adapter_path("slot_id", "full")
+    never = studio.generated("slot_id", path, subjects, 0, replace(studio.usage, start=1.0))
+    late = studio.generated("slot_id", path, subjects, 0, replace(studio.usage, start=0.5))
     assert torch.allclose(never, clips["null"], atol=1e-5)
     assert (late - clips["null"]).abs().max() > 1e-3 and (late - clips["full"]).abs().max() > 1e-3
 
@@ -102,21 +105,21 @@ def test_an_identity_outside_its_part_of_sampling_is_none(studio, clips):
 def test_the_shipped_adapter_draws_the_person_of_the_reference():
     subjects = subjects_of(5, 6, 1)
     studio = Studio(None, Usage(steps=10))
-    judgement = Judgement(studio, subjects, 5)
-    for row, low, high in (("base", -0.1, 0.1), ("full", 0.15, 1.0)):
-        similarity = judgement.faces.embed_clips(studio.clips(row, subjects, 5).flatten(0, 1)) @ judgement.gallery.T
+    metrics = Metrics(studio, subjects, 5)
+    for name, low, high in (("base", -0.1, 0.1), ("full", 0.15, 1.0)):
+        similarity = metrics.faces.embed_clips(studio.clips(row(name), subjects, 5).flatten(0, 1)) @ metrics.gallery.T
         own = similarity.diagonal().mean()
         others = (similarity.sum() - similarity.trace()) / (similarity.numel() - len(similarity))
-        assert low < own - others < high, row
+        assert low < own - others < high, name
 
 
-def test_the_gate_and_a_worse_reference_change_what_is_drawn(studio, clips):
-    subjects, path = subjects_of(0, 2, 1), studio.adapter_path("full")
+def test_a_worse_reference_changes_what_is_drawn(studio, clips):
+    subjects, path = subjects_of(0, 2, 1), studio.adapter_path("slot_id", "full")
     for change in (
-        {"gate": GateSchedule("constant", high=1.0)}, {"reference": Reference(shuffled=True)},
+        {"reference": Reference(shuffled=True)},
         {"reference": Reference(frames=5)}, {"reference": Reference(blur=2.0)},
     ):  # fmt: skip
-        drawn = studio.generated(path, subjects, 0, replace(studio.usage, **change))
+        drawn = studio.generated("slot_id", path, subjects, 0, replace(studio.usage, **change))
         assert (drawn - clips["full"]).abs().max() > 1e-4, change
 
 
@@ -136,21 +139,24 @@ def test_references_are_worsened_as_asked():
 
 
 def test_figures_and_their_intervals(studio, clips):
-    judgement = Judgement(studio, subjects_of(0, 2, 1), 0)
+    metrics = Metrics(studio, subjects_of(0, 2, 1), 0)
     figures = {}
-    for row, clip in clips.items():
-        figures |= summarize(row, judgement.judge(clip))
+    for name, clip in clips.items():
+        figures |= summarize(name, metrics.measure(clip))
     for name in ("similarity", "rank1", "action", "background", "clothes"):
         assert figures[f"full.{name}.low"] <= figures[f"full.{name}"] <= figures[f"full.{name}.high"]
-    middle = figures | {"full.similarity": (figures["base.similarity"] + figures["ceiling.similarity"]) / 2}
-    assert gap_closed(middle) == pytest.approx(0.5)
+    middle = figures | {"full.similarity": (figures["base.similarity"] + figures["ground_truth.similarity"]) / 2}
+    assert gap_closed(middle, "full") == pytest.approx(0.5)
 
 
 def test_a_row_without_an_adapter_is_refused(studio):
-    assert not studio.has("anchor") and studio.has("null")
+    assert not studio.has(row("anchor")) and studio.has(row("null"))
     with pytest.raises(SlotIDError, match="anchor"):
-        studio.clips("anchor", subjects_of(0, 1, 1), 0)
-    assert set(ADAPTER_OF) == {"base", "null", "mean_latent", "anchor", "slots", "full", "ceiling"}
+        studio.clips(row("anchor"), subjects_of(0, 1, 1), 0)
+    with pytest.raises(SlotIDError, match="ceiling"):
+        row("ceiling")
+    variants = ["null", "mean_latent", "anchor", "slots", "full"]
+    assert [r.name for r in rows_of(["slot_id"])] == ["base", *(f"slot_id.{v}" for v in variants), "ground_truth"]
 
 
 @settings(max_examples=examples(15), deadline=None)
@@ -192,13 +198,13 @@ def test_errors_of_dynamics_are_shares_of_a_factors_range():
 def test_marks_are_told_by_what_scores_above_what():
     rng = np.random.default_rng(0)
     seen = rng.integers(0, 2, size=(200, 1, 3)).astype(float)
-    told = np.stack([seen + 0.1 * rng.normal(size=seen.shape), seen], axis=-1)
+    scored = np.stack([seen + 0.1 * rng.normal(size=seen.shape), seen], axis=-1)
     guessed = np.stack([rng.normal(size=seen.shape), seen], axis=-1)
-    assert area_under_curve(told) == pytest.approx(1.0)
+    assert area_under_curve(scored) == pytest.approx(1.0)
     assert area_under_curve(guessed) == pytest.approx(0.5, abs=0.07)
     assert area_under_curve(np.stack([np.zeros_like(seen), seen], axis=-1)) == 0.5
-    told[:, :, 0] = np.nan  # nobody looks around
-    assert area_under_curve(told) == pytest.approx(1.0)
+    scored[:, :, 0] = np.nan  # nobody looks around
+    assert area_under_curve(scored) == pytest.approx(1.0)
 
 
 def test_a_paired_interval_is_narrower_than_its_rows():
@@ -214,7 +220,8 @@ def test_merged_lora_is_the_layer_that_training_saw():
     torch.manual_seed(0)
     model = WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=2, num_heads=1))
     config = LoRAConfig(rank=4, alpha=2.0, targets=("k", "v", "o"))
-    lora = {name: torch.randn_like(t) if "lora" in name else t for name, t in new_lora(config, 128, 2).items()}
+    fresh = new_lora(config.layers, config.rank, config.alpha, 128, 2)
+    lora = {name: torch.randn_like(t) if "lora" in name else t for name, t in fresh.items()}
     x, before = torch.randn(3, 128), model.blocks[1].cross_attn.o.weight.detach().clone()
     expected = model.blocks[1].cross_attn.o(x) + 0.5 * (
         x @ lora["diffusion_model.blocks.1.cross_attn.o.lora_A.weight"].T
@@ -231,13 +238,14 @@ def test_merged_lora_is_the_layer_that_training_saw():
 def test_rows_are_trained_each_with_its_own_streams(tmp_path):
     world = make_world(tmp_path / "world")
     config = write_settings(tmp_path / "config.json", training_settings(world, run={"steps": 2, "validate_every": 9}))
-    assert train_rows(config, tmp_path / "rows", list(CHANGES), ["run.save_every=1"])
-    adapters = {row: load_adapter(tmp_path / "rows" / row / "adapter.safetensors") for row in CHANGES}
+    assert train_variants(config, tmp_path / "rows", [], ["run.save_every=1"])
+    names = ("full", "slots", "anchor", "mean_latent")
+    adapters = {name: load_adapter(tmp_path / "rows" / name / "adapter.safetensors") for name in names}
     assert adapters["full"].encoder and adapters["full"].anchor
     assert adapters["slots"].anchor is None and adapters["anchor"].encoder is None
     assert isinstance(adapters["mean_latent"].encoder, MeanLatentEncoder)
     before = (tmp_path / "rows" / "full" / "adapter.safetensors").stat().st_mtime_ns
-    assert train_rows(config, tmp_path / "rows", ["full"], [])
+    assert train_variants(config, tmp_path / "rows", ["full"], [])
     assert (tmp_path / "rows" / "full" / "adapter.safetensors").stat().st_mtime_ns == before
-    with pytest.raises(SlotIDError, match="ceiling"):
-        train_rows(config, tmp_path / "rows", ["ceiling"], [])
+    with pytest.raises(SlotIDError, match="null"):
+        train_variants(config, tmp_path / "rows", ["null"], [])

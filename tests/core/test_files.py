@@ -44,7 +44,9 @@ def small_adapter(seed: int = 0, **settings) -> SlotIDAdapter:
     adapter = SlotIDAdapter(small_config(**settings))
     torch.nn.init.normal_(adapter.film.up.weight)
     adapter.encoder.temperature = 0.35
-    adapter.lora = new_lora(adapter.config.lora, TINY_WIDTH, 4)
+    adapter.lora = new_lora(
+        adapter.config.lora.layers, adapter.config.lora.rank, adapter.config.lora.alpha, TINY_WIDTH, 4
+    )
     return adapter.eval().requires_grad_(False)
 
 
@@ -100,7 +102,7 @@ def test_single_stream_identity_needs_no_other():
     identity = adapter.identity(adapter.encoder(clip), None)
     assert identity.num_tokens == 3
     condition = identity.condition(torch.tensor([0.9]), torch.ones(1))
-    assert torch.allclose(condition.tokens, identity.video_tokens)
+    assert torch.allclose(condition.rows.tokens, identity.video_tokens)
     with pytest.raises(SlotIDError, match="at least one stream"):
         adapter.identity(None, None)
 
@@ -114,7 +116,7 @@ def test_film_is_linear_so_blending_vectors_is_blending_streams():
 def test_new_film_and_lora_change_nothing():
     adapter = SlotIDAdapter(small_config())
     assert adapter.film(torch.randn(1, 16)).abs().max() == 0
-    lora = new_lora(adapter.config.lora, TINY_WIDTH, 4)
+    lora = new_lora(adapter.config.lora.layers, adapter.config.lora.rank, adapter.config.lora.alpha, TINY_WIDTH, 4)
     assert len(lora) == 4 * 3 * 3
     assert all(tensor.abs().max() == 0 for name, tensor in lora.items() if "lora_B" in name)
     assert all(tensor.item() == 16.0 for name, tensor in lora.items() if name.endswith("alpha"))

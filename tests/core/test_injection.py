@@ -7,7 +7,8 @@ import torch
 from conftest import TINY_DEPTH, random_identity, tiny_wan
 
 from slotid_core.systems.slot_id import GateSchedule
-from slotid_core.systems.slot_id.injection import count_padding, install_identity
+from slotid_core.systems.slot_id.injection import install_identity
+from slotid_core.wan.hooks.text_rows import count_padding
 
 MODEL_ROWS, TEXT_ROWS = 40, 12
 
@@ -53,7 +54,7 @@ def test_overwriting_padding_equals_the_papers_prefix():
     """The same tokens in front of the text, with as many padding rows fewer behind, give the same video."""
     model, (x, timestep, context) = tiny_wan(), inputs()
     identity = random_identity(film_blocks=0)
-    tokens = identity.condition(timestep / 1000, torch.ones(2)).tokens
+    tokens = identity.condition(timestep / 1000, torch.ones(2)).rows.tokens
 
     def prefix_block(args, extra):
         text = torch.cat([tokens, args["txt"][:, : -identity.num_tokens]], dim=1)
@@ -167,7 +168,7 @@ def test_image_tokens_of_i2v_stay_first():
     plain, conditioned = seen
     rows = identity.num_tokens
     assert torch.equal(plain[:, :-rows], conditioned[:, :-rows])
-    assert torch.allclose(conditioned[:, -rows:], condition.tokens.expand(2, -1, -1))
+    assert torch.allclose(conditioned[:, -rows:], condition.rows.tokens.expand(2, -1, -1))
 
 
 def test_only_the_chosen_blocks_see_the_identity_and_nothing_stays():
@@ -183,7 +184,7 @@ def test_gate_hands_over_from_portrait_to_clip():
     identity = random_identity(gate=GateSchedule("linear"))
     noise_level = torch.tensor([1.0, 0.25, 0.0])
     condition = identity.condition(noise_level, torch.ones(3))
-    images, slots = condition.tokens[:, :2], condition.tokens[:, 2:]
+    images, slots = condition.rows.tokens[:, :2], condition.rows.tokens[:, 2:]
     for row, w in enumerate([1.0, 0.25, 0.0]):
         assert torch.allclose(images[row], w * identity.image_tokens[0])
         assert torch.allclose(slots[row], (1 - w) * identity.video_tokens[0])
@@ -197,15 +198,15 @@ def test_tokens_may_be_wider_than_film():
     mixed = replace(identity, video_film=identity.video_film.bfloat16(), image_film=identity.image_film.bfloat16())
     noise_level, strength = torch.tensor([0.25]), torch.ones(1)
     ours, expected = (one.condition(noise_level, strength) for one in (mixed, identity))
-    assert torch.equal(ours.tokens, expected.tokens)
+    assert torch.equal(ours.rows.tokens, expected.rows.tokens)
     assert torch.allclose(ours.film.float(), expected.film, atol=0.02)
 
 
 def test_lerp_to_padding_keeps_token_values_and_gates_the_amount():
     identity = random_identity(gate=GateSchedule("linear"), gate_mode="lerp_to_padding")
     condition = identity.condition(torch.tensor([0.25]), torch.tensor([0.5]))
-    assert torch.equal(condition.tokens[:, :2], identity.image_tokens)
-    assert torch.allclose(condition.amount[0], torch.tensor([0.125] * 2 + [0.375] * 6))
+    assert torch.equal(condition.rows.tokens[:, :2], identity.image_tokens)
+    assert torch.allclose(condition.rows.amount[0], torch.tensor([0.125] * 2 + [0.375] * 6))
 
 
 def test_dropped_tokens_are_padding():

@@ -336,7 +336,7 @@ def test_damaged_and_harmful_encoder_files_are_refused(tmp_path):
 
 
 def test_the_random_lynx_is_the_same_for_everybody_and_loads(tmp_path):
-    first, second = random_lynx(tmp_path / "a"), random_lynx(tmp_path / "b")
+    first, second = random_lynx(tmp_path / "a", 256, 5), random_lynx(tmp_path / "b", 256, 5)
     assert first.full_id_layers.read_bytes() == second.full_id_layers.read_bytes()
     assert first.face_encoder.read_bytes() == second.face_encoder.read_bytes()
     full, resampler = (read_tensors(path)[0] for path in (first.full_id_layers, first.full_resampler))

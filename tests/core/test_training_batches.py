@@ -1,6 +1,5 @@
 """What a step sees: the same for any number of processes, every sample once an epoch, dropped as often as asked."""
 
-from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +10,9 @@ from hypothesis import strategies as st
 from proof import examples
 
 from slotid_core.errors import SlotIDError
-from slotid_core.training.batches import Batch, Batches
-from slotid_core.training.config import ObjectiveConfig
+from slotid_core.systems.contract import CORE_FIELDS, SharedObjective
+from slotid_core.systems.slot_id.strategy import ObjectiveSettings
+from slotid_core.training.batches import Batches
 from slotid_core.wan.text_encoder import pad_text
 
 
@@ -37,7 +37,10 @@ class People:
 
 
 def batches(count=10, batch=4, seed=0, pairing="other clip", **objective) -> Batches:
-    return Batches(People(count), ObjectiveConfig(**objective), pairing, batch, seed, num_tokens=8)
+    return Batches(
+        People(count), SharedObjective(**objective), pairing, batch, seed, required_tensors=("reference", "portrait"),
+        text_rows=8, draw=lambda generator: {"drawn": torch.rand(8, generator=generator)},
+    )  # fmt: skip
 
 
 @settings(max_examples=examples(20), deadline=None)
@@ -49,13 +52,14 @@ def test_rows_do_not_depend_on_who_asks(step, processes, seed):
     for rank in range(processes):
         rows = range(rank * each, (rank + 1) * each)
         alone = batches(batch=6, seed=seed).rows(step, rows)
-        for field in fields(Batch):
-            ours, theirs = getattr(alone, field.name), getattr(together, field.name)[rows.start : rows.stop]
-            if field.name == "context":  # padded to the longest prompt of its own rows
+        for name in (*CORE_FIELDS, *together.conditions):
+            part, whole = (getattr(b, name) if name in CORE_FIELDS else b.conditions[name] for b in (alone, together))
+            ours, theirs = part, whole[rows.start : rows.stop]
+            if name == "context":  # padded to the longest prompt of its own rows
                 length = min(ours.shape[1], theirs.shape[1])
                 assert not ours[:, length:].any() and not theirs[:, length:].any()
                 ours, theirs = ours[:, :length], theirs[:, :length]
-            assert torch.equal(ours, theirs), field.name
+            assert torch.equal(ours, theirs), name
 
 
 def test_an_epoch_visits_every_sample_once():
@@ -67,20 +71,21 @@ def test_an_epoch_visits_every_sample_once():
 
 def test_reference_and_portrait_come_from_the_partner():
     apart, together = batches(pairing="other clip").rows(0, range(4)), batches(pairing="same clip").rows(0, range(4))
-    assert torch.equal(apart.reference[:, 0, 0, 0, 0], (apart.video[:, 0, 0, 0, 0] + 1) % 10)
-    assert torch.equal(apart.reference[:, 0, 0, 0, 0], apart.portrait[:, 0, 0, 0, 0])
-    assert torch.equal(together.reference[:, 0, 0, 0, 0], together.video[:, 0, 0, 0, 0])
+    reference, portrait = (apart.conditions[name][:, 0, 0, 0, 0] for name in ("reference", "portrait"))
+    assert torch.equal(reference, (apart.video[:, 0, 0, 0, 0] + 1) % 10)
+    assert torch.equal(reference, portrait)
+    assert torch.equal(together.conditions["reference"][:, 0, 0, 0, 0], together.video[:, 0, 0, 0, 0])
 
 
 def test_dropouts_happen_as_often_as_asked_and_apart():
-    source = batches(count=4000, batch=4000, text_dropout=0.2, identity_dropout=0.1, joint_dropout=0.05,
-                     token_dropout=0.3)  # fmt: skip
+    source = batches(count=4000, batch=4000, text_dropout=0.2, identity_dropout=0.1, joint_dropout=0.05)
     batch = source.rows(0, range(4000))
     no_text, no_identity = batch.context[:, 0, 0] == -1, batch.has_identity == 0
     shares = [(no_text & ~no_identity), (no_identity & ~no_text), (no_text & no_identity)]
     for share, wanted in zip(shares, (0.2, 0.1, 0.05), strict=True):
         assert share.float().mean().item() == pytest.approx(wanted, abs=0.03)
-    assert batch.token_mask.mean().item() == pytest.approx(0.7, abs=0.02)
+    drawn = batch.conditions["drawn"]
+    assert drawn.shape == (4000, 8) and drawn.mean().item() == pytest.approx(0.5, abs=0.02)
 
 
 @given(st.floats(1, 12))
@@ -98,13 +103,16 @@ def test_text_is_padded_by_at_least_one_row():
     assert longest.shape == (1, 504, 8) and not longest[:, -1].any(), "8 identity tokens must still fit in 512 rows"
 
 
-@pytest.mark.parametrize("wrong", [{"text_dropout": 0.9, "identity_dropout": 0.2}, {"token_dropout": 1.0}])
-def test_impossible_shares_are_refused(wrong):
+@pytest.mark.parametrize(
+    ("settings_class", "wrong"),
+    [(SharedObjective, {"text_dropout": 0.9, "identity_dropout": 0.2}), (ObjectiveSettings, {"token_dropout": 1.0})],
+)
+def test_impossible_shares_are_refused(settings_class, wrong):
     with pytest.raises(SlotIDError):
-        ObjectiveConfig(**wrong)
+        settings_class(**wrong)
 
 
 def test_temperature_falls_and_then_stays():
-    objective = ObjectiveConfig(temperature_start=1.0, temperature_end=0.2, temperature_steps=0.5)
-    told = [objective.temperature(step, 100) for step in range(101)]
-    assert told[0] == 1.0 and told[25] == pytest.approx(0.6) and told[50:] == pytest.approx([0.2] * 51)
+    objective = ObjectiveSettings(temperature_start=1.0, temperature_end=0.2, temperature_steps=0.5)
+    values = [objective.temperature(step, 100) for step in range(101)]
+    assert values[0] == 1.0 and values[25] == pytest.approx(0.6) and values[50:] == pytest.approx([0.2] * 51)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from slotid_core.systems.slot_id.denoise import predict_velocity
 from training_settings import command, make_world, run, settings, write_settings
 
 from slotid_core.config import config_from_dict
+from slotid_core.systems.slot_id.inference import predict_velocity
 from slotid_core.training.config import TrainingConfig, read_config
 from slotid_core.training.dry_run import VECTORS_OF_A_BLOCK, activation_bytes, estimate
 from slotid_core.wan import WanConfig, WanModel

@@ -14,19 +14,18 @@ import torch
 from safetensors.torch import load_file
 from training_settings import STREAM, command, losses, make_world, run, settings, write_settings
 
-from slotid_core.config import config_from_dict
 from slotid_core.dataset.cached import CachedDataset
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.slot_id import load_adapter
 from slotid_core.systems.slot_id.strategy import movement_of
 from slotid_core.training.backbone import EightBitLinear
 from slotid_core.training.checkpoint import checkpoints, latest_checkpoint
-from slotid_core.training.config import TrainingConfig, read_config
+from slotid_core.training.config import TrainingConfig, config_from_settings, read_config
 from slotid_core.training.events import Events
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
 from slotid_core.training.samples import sheet_of_pairs
-from slotid_core.training.validation import stranger, validate, validation_checks
+from slotid_core.training.validation import another_person, validate, validation_checks
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +43,12 @@ def unbroken(world, tmp_path_factory):
 
 
 def config_of(values: dict) -> TrainingConfig:
-    return config_from_dict(TrainingConfig, values)
+    return config_from_settings(values)
 
 
 def test_a_run_leaves_an_adapter_that_inference_loads(world, unbroken):
     adapter = load_adapter(unbroken / "adapter.safetensors")
-    objective = config_of(settings(world)).objective
+    objective = config_of(settings(world)).own_objective()
     assert adapter.encoder.temperature == pytest.approx(objective.temperature_end)
     assert len(adapter.lora) == 2 * 2 * 3  # blocks x (k, v) x (A, B, alpha)
     assert any(tensor.abs().max() > 0 for name, tensor in adapter.lora.items() if "lora_B" in name)
@@ -83,31 +82,33 @@ def test_who_it_is_makes_no_difference_at_the_start(world, tmp_path, normalize):
     adapter = {"normalize_tokens": normalize}
     trainer = Trainer(config_of(settings(world, adapter=adapter)), tmp_path, start_processes())
     batch = trainer.batches.rows(0, range(4))
-    of_others = replace(batch, reference=batch.reference.roll(1, 0), portrait=batch.portrait.roll(1, 0))
+    rolled = {name: batch.conditions[name].roll(1, 0) for name in ("reference", "portrait")}
+    of_others = replace(batch, conditions={**batch.conditions, **rolled})
     assert torch.equal(trainer.strategy(batch), trainer.strategy(of_others))
     trainer.step(0, batch, stopping=False)
     assert not torch.equal(trainer.strategy(batch), trainer.strategy(of_others))
 
 
 @pytest.mark.parametrize("pairing", ["other clip", "same clip"])
-def test_validation_pairs_as_training_does_and_a_stranger_is_somebody_else(world, pairing):
+def test_validation_pairs_as_training_does_and_a_mismatched_reference_is_of_another_person(world, tmp_path, pairing):
     data = CachedDataset(world / "data")  # two clips of each of four people
-    checks = validation_checks(data, 8, 1, 8, pairing)
+    strategy = Trainer(config_of(settings(world)), tmp_path, start_processes()).strategy
+    checks = validation_checks(data, 8, 1, strategy, pairing)
     references = [data.read(i, ("reference",))["reference"] for i in range(len(data))]
     for index, check in enumerate(checks):
         assert torch.equal(check.batch.video[0], data.read(index, ("video",))["video"])
         (own,), (other,) = (
-            [i for i in range(len(data)) if torch.equal(references[i], batch.reference[0])]
-            for batch in (check.batch, check.of_strangers)
+            [i for i in range(len(data)) if torch.equal(references[i], batch.conditions["reference"][0])]
+            for batch in (check.batch, check.mismatched)
         )
         assert (own == index) == (pairing == "same clip")
         assert data.samples[own].person == data.samples[index].person != data.samples[other].person
     alone = SimpleNamespace(samples=[SimpleNamespace(person="one")] * 3)
     with pytest.raises(SlotIDError, match="at least two people"):
-        stranger(alone, 1)
+        another_person(alone, 1)
 
 
-def test_a_stranger_is_told_apart_also_in_batches_of_one(world, tmp_path):
+def test_a_mismatched_reference_has_a_loss_of_its_own_also_in_batches_of_one(world, tmp_path):
     trainer = Trainer(config_of(settings(world, run={"micro_batch": 1})), tmp_path, start_processes())
     trainer.step(0, trainer.batches.rows(0, range(4)), stopping=False)
     figures = validate(trainer.model, trainer.validation_data(), trainer.processes)
@@ -118,8 +119,8 @@ def test_the_adapter_says_at_which_sizes_its_data_was_prepared(world, unbroken, 
     sizes = ("reference_size", "reference_frames", "portrait_size")
     silent = {name: value for name, value in settings(world)["adapter"].items() if name not in sizes}
     trainer = Trainer(config_of({**settings(world), "adapter": silent}), tmp_path, start_processes())
-    ours, told = trainer.strategy.adapter.config, load_adapter(unbroken / "adapter.safetensors").config
-    assert [getattr(ours, name) for name in sizes] == [getattr(told, name) for name in sizes]
+    ours, stored = trainer.strategy.adapter.config, load_adapter(unbroken / "adapter.safetensors").config
+    assert [getattr(ours, name) for name in sizes] == [getattr(stored, name) for name in sizes]
     with pytest.raises(SlotIDError, match="reference_size is 256.*prepared with 32"):
         Trainer(config_of(settings(world, adapter={"reference_size": 256})), tmp_path, start_processes())
 
@@ -136,7 +137,7 @@ def test_without_film_a_run_goes_on_too(world, tmp_path):
 
 @pytest.mark.parametrize("read", ["portrait_weight", "movement_weight"])
 def test_without_film_everything_that_trains_gets_a_gradient_from_what_reads_it(world, tmp_path, read):
-    values = settings(world, adapter={"film_fraction": 0.0}, objective={read: 1.0})
+    values = settings(world, adapter={"film_fraction": 0.0}, objective={"own": {read: 1.0}})
     trainer = Trainer(config_of(values), tmp_path, start_processes())
     trainer.model(trainer.batches.rows(0, range(4))).sum().backward()
     assert all(p.grad is not None for p in trainer.trainable.values())
@@ -144,7 +145,7 @@ def test_without_film_everything_that_trains_gets_a_gradient_from_what_reads_it(
 
 def test_reading_the_portrait_is_learnt_and_is_no_part_of_validation_or_file(world, tmp_path):
     plain, reading = (
-        Trainer(config_of(settings(world, objective={"portrait_weight": weight})), tmp_path, start_processes())
+        Trainer(config_of(settings(world, objective={"own": {"portrait_weight": weight}})), tmp_path, start_processes())
         for weight in (0.0, 1.0)
     )
     for trainer in (plain, reading):
@@ -154,14 +155,15 @@ def test_reading_the_portrait_is_learnt_and_is_no_part_of_validation_or_file(wor
     before = (reading.strategy(batch) - plain.strategy(batch)).mean().item()
     for step in range(8):
         reading.step(step, batch, stopping=False)
-    streams = reading.strategy.adapter.streams(batch.reference, batch.portrait)
-    assert reading.strategy.portrait_loss(streams, batch.portrait).mean().item() < 0.9 * before
+    portrait = batch.conditions["portrait"]
+    streams = reading.strategy.adapter.streams(batch.conditions["reference"], portrait)
+    assert reading.strategy.portrait_loss(streams, portrait).mean().item() < 0.9 * before
     assert not any("portrait" in name for name in load_file(reading.export(8)))
 
 
 def test_reading_movement_is_learnt_and_is_no_part_of_validation_or_file(world, tmp_path):
     plain, reading = (
-        Trainer(config_of(settings(world, objective={"movement_weight": weight})), tmp_path, start_processes())
+        Trainer(config_of(settings(world, objective={"own": {"movement_weight": weight}})), tmp_path, start_processes())
         for weight in (0.0, 1.0)
     )
     validations = [validate(t.model, t.validation_data(), t.processes) for t in (plain, reading)]
@@ -170,11 +172,11 @@ def test_reading_movement_is_learnt_and_is_no_part_of_validation_or_file(world, 
     before = (reading.strategy(batch) - plain.strategy(batch)).mean().item()
     for step in range(8):
         reading.step(step, batch, stopping=False)
-    stream, _ = reading.strategy.adapter.streams(batch.reference, batch.portrait)
+    stream, _ = reading.strategy.adapter.streams(batch.conditions["reference"], batch.conditions["portrait"])
     assert reading.strategy.movement_loss(stream, batch.video).mean().item() < 0.9 * before
     assert not any("movement" in name for name in load_file(reading.export(8)))
     portrait_only = Trainer(
-        config_of(settings(world, objective={"movement_weight": 1.0}, adapter={"encoder": None})),
+        config_of(settings(world, objective={"own": {"movement_weight": 1.0}}, adapter={"encoder": None})),
         tmp_path / "portrait_only", start_processes(),
     )  # fmt: skip
     portrait_only.step(0, portrait_only.batches.rows(0, range(4)), stopping=False)  # there is no clip to read it off
@@ -184,20 +186,20 @@ def test_movement_is_where_latents_change():
     video = torch.randn(1, 16, 1, 16, 16).expand(-1, -1, 5, -1, -1).clone()
     assert movement_of(video).abs().max() == movement_of(video[:, :, :1]).abs().max() == 0
     video[:, :, 1::2, 4:6, 10:12] += 3.0  # there and back in every frame
-    told = movement_of(video).unflatten(1, (8, 8))
-    assert told[0, 2, 5].item() == pytest.approx(3.0) and told.count_nonzero() == 1
+    movement = movement_of(video).unflatten(1, (8, 8))
+    assert movement[0, 2, 5].item() == pytest.approx(3.0) and movement.count_nonzero() == 1
 
 
 def test_the_change_of_the_error_is_weighed_while_training_only(world, tmp_path):
     """An error that is the same in every frame costs nothing more; one that turns about costs twice its square."""
-    settings_of = config_of(settings(world, objective={"change_weight": 2.0}))
-    weighing = Trainer(settings_of, tmp_path, start_processes()).strategy
+    weighed = config_of(settings(world, objective={"change_weight": 2.0}))
+    weighing, objective = Trainer(weighed, tmp_path, start_processes()).strategy, weighed.objective
     steady = torch.randn(2, 16, 1, 4, 4).expand(-1, -1, 5, -1, -1)
     turning = steady * torch.tensor([1.0, -1, 1, -1, 1]).view(-1, 1, 1)
-    assert torch.equal(weighing.asked_for_as_well((), None, steady), torch.zeros(2))
-    assert torch.equal(weighing.asked_for_as_well((), None, steady[:, :, :1]), torch.zeros(2))
-    expected = 2 * 0.5 * 4 * steady.square().mean((1, 2, 3, 4))
-    torch.testing.assert_close(weighing.asked_for_as_well((), None, turning), expected)
+    for same in (steady, steady[:, :, :1]):
+        assert torch.equal(objective.loss(same, is_training=True), objective.loss(same, is_training=False))
+    plain = steady.square().mean((1, 2, 3, 4))
+    torch.testing.assert_close(objective.loss(turning, is_training=True), plain + 2 * 0.5 * 4 * plain)
     batch = Trainer(config_of(settings(world)), tmp_path, start_processes()).batches.rows(0, range(2))
     training = weighing(batch)
     assert (weighing.eval()(batch) < training).all()
@@ -206,7 +208,8 @@ def test_the_change_of_the_error_is_weighed_while_training_only(world, tmp_path)
 @pytest.mark.parametrize("name", ["portrait_weight", "movement_weight", "change_weight"])
 def test_a_negative_weight_is_refused(world, name):
     with pytest.raises(SlotIDError, match=f"{name} must not be negative; got -1"):
-        config_of(settings(world, objective={name: -1.0}))
+        own = name != "change_weight"
+        config_of(settings(world, objective={"own": {name: -1.0}} if own else {name: -1.0}))
 
 
 def test_kill_and_resume_gives_the_losses_of_an_unbroken_run(world, unbroken, tmp_path):
@@ -267,8 +270,8 @@ def test_a_finished_run_that_is_resumed_gives_the_same_adapter(world, unbroken, 
 
 def test_a_run_starts_from_an_adapter_and_goes_on_from_what_it_knows(world, unbroken, tmp_path):
     """Its first loss is what the adapter's is; a part that the adapter lacks starts fresh."""
-    again = {"start_from": str(unbroken / "adapter.safetensors"), "steps": 1, "average": 0}
-    more = {"movement_weight": 1.0}
+    again = {"start_from": str(unbroken / "adapter.safetensors"), "steps": 1, "ema_decay": 0}
+    more = {"own": {"movement_weight": 1.0}}
     trainer = Trainer(config_of(settings(world, run=again, objective=more)), tmp_path, start_processes())
     first = load_adapter(unbroken / "adapter.safetensors")
     for name, value in first.state_dict().items():
@@ -309,7 +312,7 @@ def test_a_truncated_checkpoint_is_passed_over(world, tmp_path, caplog):
 
 
 def test_a_loss_that_explodes_stops_at_the_last_good_state(world, tmp_path):
-    explosive = settings(world, optimizer={"learning_rate": 1e9, "clip_norm": 1e9, "warmup_steps": 1})
+    explosive = settings(world, optimizer={"learning_rate": 1e9, "max_grad_norm": 1e9, "warmup_steps": 1})
     with pytest.raises(SlotIDError, match="learning_rate"):
         train(config_of(explosive), tmp_path)
     for path in checkpoints(tmp_path):
@@ -332,7 +335,7 @@ def test_what_is_refused(world, tmp_path):
     with pytest.raises(SlotIDError, match="YAML"):
         read_config(tmp_path / "broken.yaml")
     (tmp_path / "file.yaml").write_text(json.dumps(settings(world)))
-    assert read_config(tmp_path / "file.yaml", ["run.steps=7", "objective.token_dropout=0.5"]).run.steps == 7
+    assert read_config(tmp_path / "file.yaml", ["run.steps=7", "objective.own.token_dropout=0.5"]).run.steps == 7
 
 
 def test_eight_bit_weights_are_kept_for_the_backward_pass_as_they_are():
@@ -398,7 +401,7 @@ def test_two_processes_match_one(world, unbroken, tmp_path, how):
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(world, unbroken, tmp_path):
-    config = write_settings(tmp_path / "config.json", settings(world, run={"distribution": "fsdp", "keep": 9}))
+    config = write_settings(tmp_path / "config.json", settings(world, run={"distribution": "fsdp", "keep_last": 9}))
     assert run(command(config, tmp_path / "run", processes=2)).returncode == 0
     for path in checkpoints(tmp_path / "run"):
         if path.name > "step_00000010.safetensors":
