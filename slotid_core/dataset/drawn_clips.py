@@ -15,7 +15,7 @@ from ..toy_world.scene import Scene, sample_scene
 from .clip import Clip
 from .config import PrepareConfig
 from .pixels import Pixels
-from .sources import Window
+from .source import Window
 from .toy_world_source import scene_seed
 
 FINER = 2  # drawn at so many times the size of the crop, as a real video is larger than the crop from it
@@ -25,7 +25,7 @@ SCALE = (0.65, 1.05)  # some box the whole head, others brows to chin
 
 
 class DrawnClips:
-    """See `sources.Source`."""
+    """See `source.Source`."""
 
     shares_faces = True
     detector = None

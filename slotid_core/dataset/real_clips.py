@@ -19,7 +19,7 @@ from ..reference.portrait.select import select_portrait
 from .clip import Clip
 from .config import PrepareConfig
 from .pixels import Pixels, fill
-from .sources import Window
+from .source import Window
 
 SMOOTHING = 8  # frames, as the face tracker's default
 LEAST_SEEN = 0.2  # of a window's frames; as for tracks of detected faces
@@ -36,7 +36,7 @@ class VideoFacts:
 
 
 class RealClips:
-    """See `sources.Source`."""
+    """See `source.Source`."""
 
     shares_faces = False
 

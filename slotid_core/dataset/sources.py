@@ -1,29 +1,11 @@
-"""Which clips there are, what is cut out of each, and how they are divided into shards."""
+"""Which clips there are, what makes their pictures, and how they are divided into shards."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..errors import SlotIDError
-from ..reference.faces.detector import Detector
 from .clip import Clip
 from .config import PrepareConfig
-from .pixels import Pixels
-
-Window = Callable[[], Pixels]
-
-
-class Source(Protocol):
-    """A kind of clips."""
-
-    # Whether several clips in a row may have the very same face clip and portrait.
-    shares_faces: bool
-    # Finds faces in its clips; None where it is known where they are.
-    detector: Detector | None
-
-    def windows(self, clip: Clip) -> list[Window]:
-        """Functions that make the pictures of one window each, so that one is in memory at a time."""
-        ...
+from .source import Source
 
 
 @dataclass(frozen=True)

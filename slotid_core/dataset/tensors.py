@@ -60,6 +60,10 @@ class TensorMaker:
         """(16, 1, h, w) latents of the face as it was filmed, background and all."""
         return self.face_latents(pixels.face_picture)
 
+    def grey_picture(self, pixels: Pixels) -> Tensor:
+        """(16, 1, h, w) latents of a plain grey picture of the face picture's size."""
+        return self.face_latents(torch.full_like(pixels.face_picture, 0.5))
+
     def face_prompt(self, pixels: Pixels) -> Tensor:
         """(M, 4096) rows of the prompt under which a model looks at a picture of a face."""
         return self.encoders.text_rows(FACE_PROMPT)
@@ -83,6 +87,7 @@ MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "reference": TensorMaker.reference,
     "portrait": TensorMaker.portrait,
     "face_picture": TensorMaker.face_picture,
+    "grey_picture": TensorMaker.grey_picture,
     "face_prompt": TensorMaker.face_prompt,
     "face_embedding": TensorMaker.face_embedding,
 }

@@ -139,7 +139,9 @@ def build_adapter(
         config = ResamplerConfig.from_state_dict(resampler)
         with torch.device("meta"):
             module = Resampler(config)
-        _load(module, {name: tensor.float() for name, tensor in resampler.items()}, "resampler")
+        # What is trained here holds the layers of the blocks in the same file.
+        own = {name: tensor.float() for name, tensor in resampler.items() if not name.startswith("blocks.")}
+        _load(module, own, "resampler")
     variant: Variant = "none"
     if id_read is not None:
         variant = "full" if id_read.has_registers else "lite"

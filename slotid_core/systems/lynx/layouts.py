@@ -34,6 +34,11 @@ class AdapterLayers:
         return "registers" in next(iter(self.blocks.values()))
 
 
+def holds(tensors: Mapping[str, Tensor], part: Part) -> bool:
+    """Whether any tensor is a layer of this part."""
+    return any(f"to_k_{part}." in key for key in tensors)
+
+
 def read_layers(tensors: Mapping[str, Tensor], part: Part) -> AdapterLayers:
     """Sort a file's tensors into blocks.
 

@@ -1,0 +1,140 @@
+"""What is special about training Lynx: its adapters beside a backbone that stays as it is (Lynx, section 3)."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...config import config_from_dict
+from ...errors import SlotIDError
+from ...wan import WanModel
+from ...wan.guidance import Predict
+from ...weights import save_weights, with_prefix
+from ..contract import Batch, StrategySettings
+from .adapter import KeyValueLayer, LynxAdapter
+from .config import AdapterConfig
+from .inference import (
+    FACE,
+    GREY,
+    NOBODY,
+    PICTURE,
+    PROMPT,
+    branches_of,
+    in_one_file,
+    load_trained,
+    predict_velocity,
+    predictor,
+)
+from .layouts import LITE_STRIDE
+from .resampler import Resampler
+
+KIND, VERSION = "lynx_adapter", 1
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Lynx learns from flow matching alone; nothing is to be set."""
+
+
+class Strategy(nn.Module):
+    """The frozen backbone and the adapters; see `contract.Strategy`."""
+
+    required_tensors = (FACE, PICTURE, GREY, PROMPT)
+    shown_tensor = PICTURE
+    parameter_groups = ("resampler", "id_layers", "ref_layers")
+    text_rows = 0
+
+    def __init__(self, settings: StrategySettings, backbone: WanModel):
+        super().__init__()
+        self.settings = settings
+        self.model = backbone.requires_grad_(False)
+        self.config = adapter_config(settings.adapter, backbone)
+        self.adapter = new_adapter(self.config)
+        if settings.start_from:
+            self.start_from(settings.start_from)
+
+    def start_from(self, path: str) -> None:
+        """The weights of an adapter in place of fresh ones.
+
+        Raises:
+            SlotIDError: it is no adapter, or one of other sizes.
+        """
+        try:
+            self.adapter.load_state_dict(load_trained(path).state_dict())
+        except RuntimeError as error:
+            raise SlotIDError(
+                f"run.start_from is {path}, which is not of the sizes in `adapter`: {str(error).splitlines()[0]} Take "
+                "over its settings, which are in its file, or leave run.start_from out."
+            ) from error
+
+    @staticmethod
+    def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:
+        """Lynx reads sizes off its tensors, so nothing of the data is needed."""
+        return adapter
+
+    def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
+        return {}
+
+    def undisturbed(self) -> dict[str, Tensor]:
+        return {}
+
+    def parameter_group(self, name: str) -> str:
+        return name.split(".")[1]
+
+    def at_step(self, step: int) -> None:
+        """Nothing is annealed."""
+
+    def shards(self) -> Sequence[nn.Module]:
+        adapter = self.adapter
+        parts = [*self.model.blocks, self.model, *adapter.id_layers.values(), *adapter.ref_layers.values()]
+        return parts if adapter.resampler is None else [*parts, adapter.resampler]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The flow-matching loss of each sample (B,); where there is no identity, with Lynx's "nobody"."""
+        noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
+        people = torch.arange(len(batch), device=noisy.device) + 1
+        rows = torch.where(batch.has_identity > 0, people, NOBODY)
+        condition = branches_of(self.adapter, self.model, batch.conditions, rows)
+        velocity = predict_velocity(self.model, noisy, batch.noise_level, batch.context, condition)
+        error = velocity.float() - (batch.noise - batch.video)
+        return self.settings.objective.loss(error, self.training)
+
+    def predictor(self, batch: Batch) -> Predict:
+        return predictor(self.model, self.adapter, batch.conditions)
+
+    def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:
+        """One file in published layouts: choose it at every input of Load Lynx Adapter."""
+        own = in_one_file((name, tensor.half()) for name, tensor in with_prefix(tensors, "adapter.").items())
+        save_weights(path, own, {"kind": KIND, "version": VERSION, "config": asdict(self.config), "training": facts})
+
+
+def adapter_config(settings: dict, backbone: WanModel) -> AdapterConfig:
+    """`AdapterConfig` from settings that need not say the backbone's width and depth."""
+    width = backbone.config.dim
+    resampler = {"output_width": width, **settings.get("resampler", {})}
+    values = {"model_width": width, "model_depth": backbone.config.num_layers, **settings, "resampler": resampler}
+    return config_from_dict(AdapterConfig, values)
+
+
+def new_adapter(config: AdapterConfig) -> LynxAdapter:
+    """Fresh adapters that change nothing yet: their values are zero."""
+    width, token_width = config.model_width, config.resampler.output_width
+    is_full = config.variant == "full"
+    blocks = range(0, config.model_depth, 1 if is_full else LITE_STRIDE)
+    id_layers = {
+        block: KeyValueLayer(token_width, width, is_full, config.num_registers if is_full else 0) for block in blocks
+    }
+    ref_layers = {block: KeyValueLayer(width, width, True) for block in range(config.model_depth)}
+    adapter = LynxAdapter(
+        Resampler(config.resampler) if config.has_id else None,
+        id_layers if config.has_id else {},
+        ref_layers if config.has_ref else {},
+        config.variant if config.has_id else "none",
+    )
+    for layer in (*adapter.id_layers.values(), *adapter.ref_layers.values()):
+        nn.init.zeros_(layer.to_v.weight)
+        if layer.to_v.bias is not None:
+            nn.init.zeros_(layer.to_v.bias)
+    return adapter
