@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 import numpy as np
-from slotid_core.evaluation.toy import STATISTICS, correlation, dynamics_error
 
 from slotid_core.evaluation.intervals import bootstrap, bootstrap_difference, mean
+from slotid_core.evaluation.metrics import STATISTICS, correlation, dynamics_error
 from slotid_core.toy_world.person import DYNAMICS
 from studies.slot_id.plan import (
     ABLATION_GROUPS,

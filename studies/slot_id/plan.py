@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from slotid_core.evaluation.train_rows import CHANGES
-
-from slotid_core.evaluation.usage import Reference, Usage
+from slotid_core.evaluation.usage import Reference
 from slotid_core.systems.slot_id import GateSchedule
+from slotid_core.systems.slot_id.inference import INFERENCE
+from studies.slot_id.studio import StudyUsage
 
 Budget = Literal["full", "third"]
 
@@ -28,7 +28,7 @@ class Row:
     name: str
     adapter: str | None
     seeds: int = 1
-    usage: Usage = field(default_factory=Usage)
+    usage: StudyUsage = field(default_factory=StudyUsage)
     with_identity: bool = True
 
 
@@ -55,12 +55,13 @@ class Default:
 MAIN_SEEDS = 2
 SHIPPED = "shipped"  # the adapter that comes with the toy world; trained longer than those of the rows
 
+VARIANTS = INFERENCE.variants  # what each changes in the settings of `full`
 # The paper's objective is flow matching alone, so that is what its claims are tried with.
-FLOW_ALONE = ("objective.movement_weight=0.0", "objective.change_weight=0.0")
-MOVEMENT = ("objective.movement_weight=1.0", "objective.change_weight=2.0")
+FLOW_ALONE = ("objective.own.movement_weight=0.0", "objective.change_weight=0.0")
+MOVEMENT = ("objective.own.movement_weight=1.0", "objective.change_weight=2.0")
 # Adapters, in the order in which they are trained.
 MAIN = (
-    *(Trained(row, (*FLOW_ALONE, *CHANGES[row])) for row in ("full", "anchor", "mean_latent", "slots")),
+    *(Trained(row, (*FLOW_ALONE, *VARIANTS[row].changes)) for row in ("full", "anchor", "mean_latent", "slots")),
     Trained("movement asked for", MOVEMENT),
 )
 
@@ -70,7 +71,7 @@ def _third(name: str, *changes: str, reference: str = "other clip") -> Trained:
 
 
 def _slots_third(name: str, *changes: str) -> Trained:
-    return _third(f"slots third, {name}", *CHANGES["slots"], *changes)
+    return _third(f"slots third, {name}", *VARIANTS["slots"].changes, *changes)
 
 
 def _movement_third(name: str, *changes: str, reference: str = "other clip") -> Trained:
@@ -97,7 +98,7 @@ ABLATIONS = (
         _third("reference is the clip", reference="same clip"),
     ),
     (
-        _third("slots third", *CHANGES["slots"]),
+        _third("slots third", *VARIANTS["slots"].changes),
         _slots_third("softmax routing", SOFTMAX),
         _slots_third("plan as in the paper", PAPERS_PLAN),
         _slots_third("no temporal differences", NO_DIFFERENCES),
@@ -123,7 +124,9 @@ MAIN_ROWS = (
 
 def _judged(adapter: Trained) -> Row:
     """An adapter that learnt from shuffled frames is also judged with shuffled frames."""
-    return Row(adapter.name, adapter.name, usage=Usage(reference=Reference(shuffled=adapter.reference == "shuffled")))
+    return Row(
+        adapter.name, adapter.name, usage=StudyUsage(reference=Reference(shuffled=adapter.reference == "shuffled"))
+    )
 
 
 ABLATION_GROUPS = tuple(tuple(_judged(adapter) for adapter in group) for group in ABLATIONS)
@@ -131,7 +134,7 @@ ABLATION_ROWS = tuple(row for group in ABLATION_GROUPS for row in group)
 
 
 def _tried(name: str, **usage) -> Row:
-    return Row(name, SHIPPED, usage=Usage(**usage))
+    return Row(name, SHIPPED, usage=StudyUsage(**usage))
 
 
 AS_TRAINED = "cosine over the steps, as trained"
@@ -155,7 +158,7 @@ TRIALS: dict[str, tuple[Row, ...]] = {
         _tried(f"identity {identity:g}, text {text:g}", identity_scale=identity, text_scale=text)
         for text in (1.5, 2.5, 4.0)
         for identity in (1.0, 2.0, 3.0, 4.0)
-        if (text, identity) != (Usage().text_scale, Usage().identity_scale)
+        if (text, identity) != (StudyUsage.text_scale, StudyUsage.identity_scale)
     ),
     "part of sampling": tuple(
         _tried(f"{start:g} to {end:g}", start=start, end=end)
@@ -197,7 +200,7 @@ CLAIMS = (
     Claim("The order of frames matters when used", "as shipped", "shuffled", ("dynamics",)),
 )
 
-USAGE = Usage()
+USAGE = StudyUsage()
 DEFAULTS = (
     Default("routing", "sinkhorn", (("softmax", "slots third, softmax routing", "slots third"),)),
     Default(

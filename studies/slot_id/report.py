@@ -8,7 +8,7 @@ from einops import rearrange
 from PIL import Image
 
 from slotid_core.evaluation.sheet import save_rows
-from slotid_core.evaluation.usage import Usage
+from slotid_core.evaluation.usage import Reference
 from slotid_core.files import write_json
 from slotid_core.systems.slot_id import load_adapter
 from slotid_core.systems.slot_id.pictures import slot_heat_map
@@ -59,7 +59,7 @@ def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
         return
     subject = study.subjects[0]
     clip = study.studio.pictures(subject).reference  # (T, H, W, 3)
-    latents, _ = study.studio.reference(subject, Usage().reference)
+    latents = study.studio.conditions(subject, Reference(), ("reference",))["reference"]
     with torch.no_grad():
         strips = slot_heat_map(encoder(latents).assignment)  # (T', H', S H', 3)
     chosen = torch.linspace(0, len(strips) - 1, count).round().long()

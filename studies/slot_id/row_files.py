@@ -12,14 +12,12 @@ from PIL import Image
 from slotid_core.config import config_from_dict
 from slotid_core.dataset.config import PrepareConfig
 from slotid_core.errors import SlotIDError
-from slotid_core.evaluation.usage import Usage
-from slotid_core.training.config import TrainingConfig
+from slotid_core.training.config import config_from_settings
 from slotid_core.weights import read_header, read_tensors, save_weights
+from studies.slot_id.studio import StudyUsage
 
 KIND, VERSION = "study_row", 1
 Judged = dict[str, np.ndarray]
-# Facts that are settings, which are compared as today's code reads them: one added since counts as its default.
-SETTINGS = {"usage": Usage, "training": TrainingConfig, "data": PrepareConfig}
 
 
 def read_row(path: Path, facts: dict) -> Judged | None:
@@ -38,16 +36,36 @@ def write_row(path: Path, judged: Judged, facts: dict) -> None:
     save_weights(path, tensors, {"kind": KIND, "version": VERSION, "facts": facts})
 
 
+def _training(values: dict) -> dict:
+    """Training settings under today's names, those of the objective's own part filled in as well."""
+    config = config_from_settings(values, warn=False)
+    settings = asdict(config)
+    settings["objective"]["own"] = asdict(config.own_objective())
+    # Old files name the multiplier of every group, also where it is 1, the default.
+    multipliers = config.optimizer.lr_multipliers
+    settings["optimizer"]["lr_multipliers"] = {name: factor for name, factor in multipliers.items() if factor != 1.0}
+    return settings
+
+
+# Facts that are settings. They are compared as today's code reads them: under today's names, and with its default
+# where a setting has been added since.
+SETTINGS = {
+    "usage": lambda values: asdict(config_from_dict(StudyUsage, values)),
+    "training": _training,
+    "data": lambda values: asdict(config_from_dict(PrepareConfig, values)),
+}
+
+
 def _as_read_today(facts: dict) -> dict:
     """Facts as JSON keeps them, with settings filled in; those that today's code cannot read are left as they are."""
-    told = dict(facts)
-    for name, kind in SETTINGS.items():
-        if told.get(name) is not None:
+    read = dict(facts)
+    for name, as_read in SETTINGS.items():
+        if read.get(name) is not None:
             try:
-                told[name] = asdict(config_from_dict(kind, told[name]))
+                read[name] = as_read(read[name])
             except SlotIDError:
                 pass
-    return json.loads(json.dumps(told))
+    return json.loads(json.dumps(read))
 
 
 def _pack(frames: np.ndarray) -> np.ndarray:

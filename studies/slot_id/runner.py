@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from slotid_core.evaluation.rows import Studio, Subject
-from slotid_core.evaluation.toy import Judgement, subjects_of
 
 from slotid_core.config import config_to_dict
 from slotid_core.dataset.config import PrepareConfig
 from slotid_core.dataset.config import read_config as read_data_config
 from slotid_core.dataset.runner import prepare_dataset
 from slotid_core.errors import SlotIDError
-from slotid_core.evaluation.usage import Usage
+from slotid_core.evaluation.metrics import Metrics
+from slotid_core.evaluation.subjects import Subject, subjects_of
 from slotid_core.systems.slot_id import SlotIDAdapter, load_adapter
 from slotid_core.toy_world.family import WEIGHTS, has_part, part_path
 from slotid_core.training.config import TrainingConfig, read_config
@@ -25,6 +24,7 @@ from slotid_core.training.loop import train
 from studies.slot_id.plan import ADAPTERS, SHIPPED, Row, Trained
 from studies.slot_id.row_files import Judged, read_row, write_row
 from studies.slot_id.slot_behaviour import behaviour
+from studies.slot_id.studio import SYSTEM, GateStudio, StudyUsage
 
 MODELS, JUDGES = ("vae", "text_encoder", "dit"), ("face_judge", "clip_judge", "mark_judge")
 SHOWN = 8  # people of whom frames are kept for the contact sheet
@@ -79,12 +79,12 @@ class Study:
         return subjects_of(s.seed, s.people, s.prompts, look_around=True)
 
     @cached_property
-    def studio(self) -> Studio:
-        return Studio(None, Usage(), self.settings.weights, self.base.model.compute_dtype)
+    def studio(self) -> GateStudio:
+        return GateStudio(None, StudyUsage(), self.settings.weights, self.base.model.compute_dtype)
 
     @cached_property
-    def judgement(self) -> Judgement:
-        return Judgement(self.studio, self.subjects, self.settings.seed)
+    def metrics(self) -> Metrics:
+        return Metrics(self.studio, self.subjects, self.settings.seed)
 
     def data(self, reference: str) -> PrepareConfig:
         """Settings of the people to train on, with face clips of this kind."""
@@ -185,11 +185,11 @@ class Study:
 
     def _judge(self, row: Row, path: Path | None) -> Judged:
         if row.name == "ceiling":
-            clips = torch.stack([self.studio.real(subject) for subject in self.subjects])
+            clips = torch.stack([self.studio.ground_truth(subject) for subject in self.subjects])
         else:
-            clips = self.studio.generated(path, self.subjects, self.settings.seed, row.usage, row.with_identity)
+            clips = self.studio.generated(SYSTEM, path, self.subjects, self.settings.seed, row.usage, row.with_identity)
         frames = clips[:SHOWN, :1, :: clips.shape[2] // 2]  # the first, the middle and the last
-        told = self.judgement.judge(clips) | {"frames": (frames * 255).round().byte().numpy()}
+        told = self.metrics.measure(clips) | {"frames": (frames * 255).round().byte().numpy()}
         adapter = load_adapter(path) if path is not None and row.with_identity else None
         return told | (self._slots(row, adapter) if adapter is not None else {})
 
@@ -197,8 +197,8 @@ class Study:
         """How the slots read the references of the row's people, (people, 1) each; nothing if there are no slots."""
         if adapter.encoder is None or adapter.encoder.config.architecture != "slots":
             return {}
-        latents = [self.studio.reference(subject, row.usage.reference)[0] for subject in self.subjects]
-        told = behaviour(adapter.encoder, torch.cat(latents))
+        read = [self.studio.conditions(subject, row.usage.reference, ("reference",)) for subject in self.subjects]
+        told = behaviour(adapter.encoder, torch.cat([conditions["reference"] for conditions in read]))
         return {f"slots.{name}": values[:, None] for name, values in told.items()}
 
 

@@ -15,7 +15,6 @@ from training_settings import settings as training_settings
 from slotid_core.config import config_to_dict
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation import intervals
-from slotid_core.evaluation.__main__ import main
 from slotid_core.evaluation.usage import Usage
 from slotid_core.systems.slot_id import (
     AdapterConfig,
@@ -27,7 +26,7 @@ from slotid_core.systems.slot_id import (
 from slotid_core.toy_world.family import part_path
 from slotid_core.training.config import read_config
 from slotid_core.weights import read_header
-from studies.slot_id.command import CONFIGS, in_order
+from studies.slot_id.command import TRAINING, in_order, main
 from studies.slot_id.figures import WORTH, gives_way, joint, verdict
 from studies.slot_id.page import page
 from studies.slot_id.plan import ABLATION_ROWS, ADAPTERS, CLAIMS, DEFAULTS, MAIN_ROWS, TRIALS
@@ -65,7 +64,7 @@ PROTOCOL = ("people", "prompts", "seed", "steps", "third", "batch", "reference",
 def study(folder, *arguments: str, into=None) -> dict:
     into = into or folder
     options = [
-        "--threads", "1", "study", "--config", folder / "training.json", "--data", folder / "data.json",
+        "--threads", "1", "--config", folder / "training.json", "--data", folder / "data.json",
         "--output", into / "output", "--page", into / "page", "--weights", folder / "family", "--people", "2",
         "--steps", "3",
     ]  # fmt: skip
@@ -150,6 +149,29 @@ def test_a_setting_that_has_been_added_since_counts_as_its_default(folder, figur
     assert read_row(path, older) is not None and read_row(path, other) is None
 
 
+def test_a_row_file_with_old_setting_names_is_read_as_the_same_row(folder, figures, tmp_path, caplog):
+    """As files of earlier releases name them: every multiplier filled in, the objective's own part beside the rest."""
+    facts = read_header(folder / "page" / "rows" / "full-0.safetensors", KIND, VERSION)["facts"]
+    older = copy.deepcopy(facts)
+    training = older["training"]
+    names = {"ema_decay": "average", "keep_last": "keep", "loss_spike_factor": "explosion"}
+    training["run"] = {names.get(name, name): value for name, value in training["run"].items()}
+    optimizer = training["optimizer"]
+    optimizer["clip_norm"] = optimizer.pop("max_grad_norm")
+    groups = dict.fromkeys(("anchor", "encoder", "film", "lora", "tokens"), 1.0)
+    optimizer["rates"] = groups | optimizer.pop("lr_multipliers")
+    own = {"token_dropout": 0.05, "portrait_weight": 0.0, "temperature_end": 0.3, "temperature_steps": 0.5}
+    training["objective"] |= own | training["objective"].pop("own")
+    del older["data"]["systems"], older["data"]["face_encoder"]
+    row = {"frames": np.zeros((1, 1, 3, 64, 64, 3), np.uint8), "similarity": np.ones((1, 1))}
+    write_row(tmp_path / "row.safetensors", row, older)
+    assert older != facts and read_row(tmp_path / "row.safetensors", facts) is not None
+    assert not caplog.records  # a file that is kept is nothing to warn of
+    training["optimizer"]["rates"]["lora"] = 2.0
+    write_row(tmp_path / "row.safetensors", row, older)
+    assert read_row(tmp_path / "row.safetensors", facts) is None
+
+
 def test_frames_come_back_from_a_row_nearly_as_they_were(tmp_path):
     frames = np.linspace(0, 255, 2 * 1 * 3 * 64 * 64 * 3).reshape(2, 1, 3, 64, 64, 3).round().astype(np.uint8)
     write_row(tmp_path / "row.safetensors", {"frames": frames, "similarity": np.ones((2, 1))}, {"drawn": "base"})
@@ -214,7 +236,7 @@ def test_every_adapter_of_the_plan_can_be_built():
     backbone = WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=2, num_heads=1))
     told = {}
     for name, adapter in ADAPTERS.items():
-        settings = read_config(CONFIGS / "training/configs/toy_world.yaml", list(adapter.changes))
+        settings = read_config(TRAINING, list(adapter.changes))
         config = SlotIDAdapter(adapter_config(settings.adapter, backbone)).config
         told[name] = repr((config, settings.objective, adapter.budget, adapter.reference))
     assert len(set(told.values())) == len(told)  # each changes something, and something else
@@ -254,7 +276,7 @@ def test_a_default_gives_way_to_what_is_better_and_in_nothing_worse():
 
 
 def test_defaults_of_the_study_are_those_of_the_pack():
-    settings = read_config(CONFIGS / "training/configs/toy_world.yaml")
+    settings = read_config(TRAINING)
     adapter, objective = {"encoder": {}, "gate": {}} | settings.adapter, settings.objective
     encoder = TemporalEncoderConfig(16, **adapter["encoder"])
     shipped = load_adapter(part_path("adapter")).config.gate
@@ -265,7 +287,7 @@ def test_defaults_of_the_study_are_those_of_the_pack():
         "gate family, in training": GateSchedule(**adapter["gate"]).family,
         "gate of the adapter that ships": f"{shipped.family} {shipped.high:g}",
         "temporal_differences": str(encoder.temporal_differences).lower(),
-        "movement_weight, change_weight": f"{objective.movement_weight:g}, {objective.change_weight:g}",
+        "movement_weight, change_weight": f"{settings.own_objective().movement_weight:g}, {objective.change_weight:g}",
         "identity_scale, text_scale": f"{Usage().identity_scale:g}, {Usage().text_scale:g}",
     }
     assert told == {default.setting: default.value for default in DEFAULTS}
