@@ -1,6 +1,7 @@
-"""Train and compare everything that the study plans: its parts in order, and the page at the end, or at a stop.
+"""Train the adapters of the study, measure every row, and write the page.
 
-All of it takes days on a CPU, so run it part by part.
+The parts run in the given order. The page is written at the end, or when a signal stops the run. All parts take days
+on a CPU, so run them one by one.
 """
 
 import argparse
@@ -34,16 +35,16 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--config", type=Path, default=TRAINING, help="settings that all adapters start from")
     study.add_argument("--data", type=Path, default=DATA, help="settings of the people to train on")
     study.add_argument("--output", type=Path, default=ROOT / "output/study", help="folder for data and adapters")
-    study.add_argument("--page", type=Path, default=ROOT / "docs/study", help="folder for the page and its rows")
+    study.add_argument("--page", type=Path, default=ROOT / "docs/study", help="folder of the page and its row files")
     study.add_argument("--parts", default=",".join(PARTS), help="main,ablations,trials or some, in the order to run")
-    study.add_argument("--rows", default="", help='only these, as "base;slots third, 1 slot"; the rest stays as it is')
-    study.add_argument("--seeds", type=int, help="of each row at most so many training seeds; default: all")
+    study.add_argument("--rows", default="", help='only these rows, such as "base;slots third, 1 slot"')
+    study.add_argument("--seeds", type=int, help="training seeds of a row, at most; default: all")
     study.add_argument("--steps", type=int, default=4000, help="the full budget; ablations have a third of it")
-    study.add_argument("--people", type=int, default=64, help="held-out people, default 64")
-    study.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
+    study.add_argument("--people", type=int, default=64, help="held-out identities, default 64")
+    study.add_argument("--seed", type=int, default=0, help="which held-out identities; disjoint for different seeds")
     study.add_argument("--weights", type=Path, help="the toy world's models; default: inside the package")
     study.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for all: run.micro_batch=4")
-    study.add_argument("--page-only", action="store_true", help="run nothing; write the page of what there is")
+    study.add_argument("--page-only", action="store_true", help="train nothing; write the page from the row files")
     study.add_argument("--json", type=Path, help="also write the figures to this file")
     return study
 
@@ -86,7 +87,7 @@ def run_study(options: argparse.Namespace) -> None:
 
 
 def in_order(parts: list[list]) -> Iterator[tuple]:
-    """Rows with the seed to make: part by part, and of a part everything once before anything twice."""
+    """Rows with the seed to make, part by part. In a part, every row gets its first seed before any gets a second."""
     for rows in parts:
         for seed in range(max((row.seeds for row in rows), default=0)):
             yield from ((row, seed) for row in rows if seed < row.seeds)

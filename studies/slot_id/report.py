@@ -1,4 +1,4 @@
-"""Everything a reader sees of the study: figures, pictures, page. Written whole, from what is finished."""
+"""What a reader sees of the study: figures, pictures and the page, written from the rows that are finished."""
 
 from pathlib import Path
 
@@ -42,16 +42,18 @@ def write_report(study: Study, folder: Path) -> dict:
 
 def save_sheet(study: Study, rows: tuple[Row, ...], path: Path, people: int = 4) -> None:
     """The first people in their first scene; of rows with two seeds, the first one's clips."""
-    judged = {row.name: study.judged(row) for row in rows}
-    shown = {name: told["frames"][:people, 0] for name, told in judged.items() if told}
+    measured = {row.name: study.measured(row) for row in rows}
+    shown = {name: values["frames"][:people, 0] for name, values in measured.items() if values}
     if len(shown) > 1:
         drawings = {name: torch.from_numpy(frames).float() / 255 for name, frames in shown.items()}
         save_rows(drawings, study.subjects[:people], path)
 
 
 def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
-    """Where each slot of the shipped adapter reads: rows are latent frames of one reference, which is the first column,
-    then comes a column a slot."""
+    """Where each slot of the shipped adapter reads.
+
+    A row is a latent frame of one reference. The first column shows the frame, each other one a slot's assignment.
+    """
     if not has_part("adapter", study.settings.weights):
         return
     encoder = load_adapter(part_path("adapter", study.settings.weights)).encoder
