@@ -22,7 +22,7 @@ def core(pack_module):
     """The pack's modules that these tests drive."""
     return {
         name: pack_module(name)
-        for name in ("nodes.patching", "nodes.guider", "slotid_core.wan", "slotid_core.systems.slot_id")
+        for name in ("nodes.patching", "nodes.sampling.guider", "slotid_core.wan", "slotid_core.systems.slot_id")
     }
 
 
@@ -323,7 +323,7 @@ def test_i2v_with_clip_image_tokens(core, apply):
 def test_guider_reduces_to_cfg_at_equal_scales_and_names_its_rows(core, model, apply, order):
     names = frozenset({"positive", core["nodes.patching"].NEGATIVE_WITH_IDENTITY})
     patched = apply(model, names=names)
-    make = core["nodes.guider"].make_guider
+    make = core["nodes.sampling.guider"].make_guider
     ordinary = sample(patched)
     assert torch.equal(run_guider(make(patched, PROMPT, NEGATIVE, 5.0, 5.0, order)), ordinary)
     almost = run_guider(make(patched, PROMPT, NEGATIVE, 5.0, 5.0001, order))
@@ -342,7 +342,7 @@ def test_guider_reduces_to_cfg_at_equal_scales_and_names_its_rows(core, model, a
 def test_guider_follows_its_formula(core, model, apply, order, monkeypatch):
     """One Euler step from pure noise is linear in the prediction, so the formula shows in the result."""
     names = frozenset({"positive", core["nodes.patching"].NEGATIVE_WITH_IDENTITY})
-    patched, make = apply(model, names=names), core["nodes.guider"].make_guider
+    patched, make = apply(model, names=names), core["nodes.sampling.guider"].make_guider
 
     def one_step(model, positive, negative, scales=None):
         if scales:
@@ -368,7 +368,7 @@ def test_guider_follows_its_formula(core, model, apply, order, monkeypatch):
 
 def test_guider_refuses_a_model_without_identity(core, model):
     with pytest.raises(ValueError, match="Apply Slot-ID Identity"):
-        core["nodes.guider"].make_guider(model, PROMPT, NEGATIVE, 5.0, 5.0, "text first")
+        core["nodes.sampling.guider"].make_guider(model, PROMPT, NEGATIVE, 5.0, 5.0, "text first")
 
 
 def test_wrong_model_size_and_wrong_kind_are_explained(core, model, apply):

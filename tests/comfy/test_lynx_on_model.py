@@ -14,7 +14,7 @@ import nodes as core_nodes
 WIDTH, DEPTH = 256, 5
 LATENT = {"samples": torch.zeros(1, 16, 3, 8, 8)}
 MODULES = (
-    "nodes.patching", "nodes.lynx", "nodes.lynx_patching", "nodes.lynx_reference", "nodes.guider", "slotid_core.systems.lynx",
+    "nodes.patching", "nodes.lynx", "nodes.lynx_patching", "nodes.lynx_reference", "nodes.sampling.guider", "slotid_core.systems.lynx",
     "slotid_core.systems.lynx.random_checkpoints", "slotid_core.systems.slot_id", "slotid_core.wan", "slotid_core.weights",
 )  # fmt: skip
 
