@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import comfy.sd
 import pytest
 import torch
-from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 from wan_models import (
     NEGATIVE,
@@ -14,9 +13,11 @@ from wan_models import (
     cfg_guider,
     image_conditionings,
     load_wan,
+    names_with_identity,
     run_guider,
     sample,
     separate_passes,
+    spy_on_rows,
     text,
 )
 
@@ -81,46 +82,6 @@ def lora_for(model, seed):
             tensors[f"{key}.lora_A.weight"] = 0.1 * torch.randn(4, fan_in, generator=generator)
             tensors[f"{key}.lora_B.weight"] = 0.1 * torch.randn(out, 4, generator=generator)
     return comfy.sd.load_lora_for_models(model, None, tensors, 1.0, 0.0)[0]
-
-
-def spy_on_rows(model, seen):
-    """Record, after every other wrapper, the context that each block gets, beside the one without identity."""
-
-    def wrapper(
-        executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options=None, **kwargs
-    ):
-        plain = executor.class_obj.text_embedding(context)
-        options = dict(transformer_options)
-        blocks = dict(options.get("patches_replace", {}).get("dit", {}))
-
-        def original(args, extra):
-            seen.append((list(options["uuids"]), (args["txt"] != plain).flatten(1).any(1)))
-            return extra["original_block"](args)
-
-        # The spy goes under whatever is installed: what counts is what the block itself receives.
-        previous = blocks.get(("double_block", 0))
-        if previous is None:
-            blocks[("double_block", 0)] = original
-        else:
-            blocks[("double_block", 0)] = lambda args, extra: previous(
-                args, {"original_block": lambda inner: original(inner, extra)}
-            )
-        options["patches_replace"] = {"dit": blocks}
-        return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
-
-    spied = model.clone()
-    spied.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "spy", wrapper)
-    return spied
-
-
-def names_with_identity(guider, seen):
-    """Names of the conditionings whose rows the spy saw changed, and of those it saw unchanged."""
-    changed, unchanged = set(), set()
-    uuid_names = {entry["uuid"]: name for name, entries in guider.original_conds.items() for entry in entries}
-    for uuids, rows in seen:
-        for key, row in zip(uuids, rows.tolist(), strict=True):
-            (changed if row else unchanged).add(uuid_names[key])
-    return changed, unchanged
 
 
 def test_strength_zero_is_the_incoming_model_and_strength_is_continuous(model, apply):

@@ -4,6 +4,7 @@ import comfy.sample
 import comfy.samplers
 import comfy.sd
 import torch
+from comfy.patcher_extension import WrappersMP
 
 import nodes as core_nodes
 
@@ -64,3 +65,43 @@ def cfg_guider(model, positive=PROMPT, negative=NEGATIVE, cfg=5.0):
 def separate_passes(model, monkeypatch):
     """Run the rows of a batch one after another."""
     monkeypatch.setattr(model.model, "memory_required", lambda *args, **kwargs: 1e30)
+
+
+def spy_on_rows(model, seen):
+    """Record, after every other wrapper, the context that each block gets, beside the one without identity."""
+
+    def wrapper(
+        executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options=None, **kwargs
+    ):
+        plain = executor.class_obj.text_embedding(context)
+        options = dict(transformer_options)
+        blocks = dict(options.get("patches_replace", {}).get("dit", {}))
+
+        def original(args, extra):
+            seen.append((list(options["uuids"]), (args["txt"] != plain).flatten(1).any(1)))
+            return extra["original_block"](args)
+
+        # The spy goes under whatever is installed: what counts is what the block itself receives.
+        previous = blocks.get(("double_block", 0))
+        if previous is None:
+            blocks[("double_block", 0)] = original
+        else:
+            blocks[("double_block", 0)] = lambda args, extra: previous(
+                args, {"original_block": lambda inner: original(inner, extra)}
+            )
+        options["patches_replace"] = {"dit": blocks}
+        return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+
+    spied = model.clone()
+    spied.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "spy", wrapper)
+    return spied
+
+
+def names_with_identity(guider, seen):
+    """Names of the conditionings whose rows the spy saw changed, and of those it saw unchanged."""
+    changed, unchanged = set(), set()
+    uuid_names = {entry["uuid"]: name for name, entries in guider.original_conds.items() for entry in entries}
+    for uuids, rows in seen:
+        for key, row in zip(uuids, rows.tolist(), strict=True):
+            (changed if row else unchanged).add(uuid_names[key])
+    return changed, unchanged
