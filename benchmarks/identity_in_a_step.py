@@ -4,8 +4,9 @@ import torch
 
 from benchmarks.paired import Ratio, compare
 from slotid_core.systems.slot_id import GateSchedule, Identity
-from slotid_core.systems.slot_id.injection import count_padding, install_identity
+from slotid_core.systems.slot_id.injection import install_identity
 from slotid_core.wan import WanConfig, WanModel
+from slotid_core.wan.hooks.text_rows import count_padding
 
 WIDTH, BLOCKS, LATENT = 1536, 2, (5, 30, 26)
 

@@ -1,34 +1,19 @@
-"""What a person sees in the graph: sockets, tooltips, validation, and one call into `slotid_core` each."""
+"""What a person sees in the graph: sockets, tooltips, validation, and one call into `slotid_core` each.
 
-from . import (
-    adapter,
-    guider,
-    identity,
-    lynx,
-    lynx_face,
-    lynx_paths,
-    lynx_reference,
-    model,
-    paths,
-    reference,
-    sampler,
-    toy_world,
-    training,
-)
+A folder holds `NODES` and, where it has model files, `register_folders`. Each system has a folder of its own name.
+"""
 
-paths.register_folders()
-lynx_paths.register_folders()
+from importlib import import_module
+from importlib.util import find_spec
 
-NODES = [
-    *reference.NODES,
-    *adapter.NODES,
-    *identity.NODES,
-    *model.NODES,
-    *guider.NODES,
-    *sampler.NODES,
-    *lynx.NODES,
-    *lynx_face.NODES,
-    *lynx_reference.NODES,
-    *toy_world.NODES,
-    *training.NODES,
-]
+from ..slotid_core.systems.registry import SYSTEMS
+
+SYSTEM_FOLDERS = [name for name in SYSTEMS if find_spec(f".{name}", __package__)]
+NAMES = ("shared", "reference", *SYSTEM_FOLDERS, "sampling", "training")
+FOLDERS = [import_module(f".{name}", __package__) for name in NAMES]
+
+for folder in FOLDERS:
+    if hasattr(folder, "register_folders"):
+        folder.register_folders()
+
+NODES = [node for folder in FOLDERS for node in folder.NODES]

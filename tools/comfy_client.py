@@ -138,8 +138,8 @@ class ComfyClient:
                 error_class = data["exception_type"].rsplit(".", 1)[-1]
                 message = data["exception_message"].strip()
                 # Our own errors are sentences for people; of others the class may be the only thing they say.
-                told = message if error_class == SlotIDError.__name__ else f"{error_class}: {message}"
-                raise WorkflowError(told, data["node_id"], data["node_type"])
+                text = message if error_class == SlotIDError.__name__ else f"{error_class}: {message}"
+                raise WorkflowError(text, data["node_id"], data["node_type"])
             if event["type"] == "execution_interrupted":
                 raise WorkflowError("interrupted", data.get("node_id", ""), data.get("node_type", ""))
             if event["type"] == "execution_cached":

@@ -177,11 +177,11 @@ def make_results(parts: Parts, reference: Path, real_clip: bool, prompt: str, no
     write_enlarged(frames, rate, OUTPUT / "video.mp4")
     shutil.copy(parts.video, OUTPUT / "video_as_sampled.mp4")
     overlay, face = read_frames(parts.overlay)[0], read_frames(parts.face)[0]
-    told, figures = [], {}
-    if drawn:  # the judges know drawings, and have nothing to say of noise
+    verdict_lines, figures = [], {}
+    if drawn:  # the judges were trained on drawings; noise means nothing to them
         verdict = judge_clip(frames, prompt, None if real_clip else read_frames(reference)[0])
-        told, figures = verdict.lines(), verdict.figures()
-    sheet_notes = [f"Reference {reference.name}, {len(face)} frames. Prompt: {prompt}", *notes, *told]
+        verdict_lines, figures = verdict.lines(), verdict.figures()
+    sheet_notes = [f"Reference {reference.name}, {len(face)} frames. Prompt: {prompt}", *notes, *verdict_lines]
     strips = [
         Strip("Reference and tracked face", overlay),
         Strip("Face clip that the encoder reads", face),
@@ -189,7 +189,7 @@ def make_results(parts: Parts, reference: Path, real_clip: bool, prompt: str, no
         Strip(f"Result, {len(frames)} frames of {frames.shape[2]} x {frames.shape[1]}", frames),
     ]
     contact_sheet("Slot-ID demo", sheet_notes, strips).save(OUTPUT / "contact_sheet.png")
-    print("\n" + "\n".join([sheet_notes[0], *told]))
+    print("\n" + "\n".join([sheet_notes[0], *verdict_lines]))
     return {
         "frames": len(frames),
         "width": frames.shape[2],

@@ -1,9 +1,9 @@
-"""What the toy world's video model is worth through a real ComfyUI: clips for many prompts, judged.
+"""How well the toy world's video model follows prompts through a real ComfyUI: clips for many prompts, judged.
 
     python -m tools.judge_toy_world [--prompts 128] [--json figures.json] [--sheet clips.png]
 
-The same judges look at drawings of the same scenes and at drawings that went through the VAE: the most that a video
-model could reach.
+The same judges score the ground truth: drawings of the same scenes, and drawings that went through the VAE. No video
+model can score higher.
 """
 
 import argparse
@@ -42,17 +42,17 @@ def main() -> int:
     prompts = [caption(scene, HELD_OUT_FROM + number) for number, scene in enumerate(scenes)]
     clips = generate(prompts)
     save_sheet(rearrange(clips[:16, ::4], "(rows n) t h w c -> rows (n t) h w c", n=2), arguments.sheet)
-    told = load_clip_judge()(clips)
+    predictions = load_clip_judge()(clips)
     figures = {
-        f"generated_{key}": (told[key].argmax(1) == torch.tensor([getattr(scene, key) for scene in scenes]))
+        f"generated_{key}": (predictions[key].argmax(1) == torch.tensor([getattr(scene, key) for scene in scenes]))
         .float()
         .mean()
         .item()
         for key in JUDGED
     }
     for vae in (None, load_vae()):
-        ceiling = evaluate_clip_judge(load_clip_judge(), vae, num_clips=arguments.prompts)
-        figures |= {key: value for key, value in ceiling.items() if key.endswith(JUDGED)}
+        ground_truth = evaluate_clip_judge(load_clip_judge(), vae, num_clips=arguments.prompts)
+        figures |= {key: value for key, value in ground_truth.items() if key.endswith(JUDGED)}
     for name, value in figures.items():
         print(f"toy world  {name:<36} {value:.4f}")
     print(f"clips      {arguments.sheet}")

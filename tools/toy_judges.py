@@ -1,4 +1,4 @@
-"""What the toy world's judges say of a clip, in words: what it shows of what was asked for, and whether it is she."""
+"""Predictions of the toy world's judges for a clip, in words: the scene against the prompt, and the likeness."""
 
 from dataclasses import dataclass
 
@@ -18,23 +18,29 @@ SIZE = 64
 
 @dataclass(frozen=True)
 class Verdict:
-    """`scene`: of each of `NAMES`, what the judge sees, how sure it is, and what the prompt asks for, if anything."""
+    """Predictions for one clip.
+
+    Attributes:
+        scene: of each of `NAMES`, the predicted class, its probability, and what the prompt asks for, if anything.
+        similarity: cosine of the face embeddings of clip and reference; None without a reference.
+        threshold: the similarity that 1% of mismatched pairs exceed.
+    """
 
     scene: dict[str, tuple[str, float, str | None]]
     similarity: float | None
     threshold: float
 
     def lines(self) -> list[str]:
-        told = []
+        predictions = []
         for what, (seen, sure, wanted) in self.scene.items():
             agrees = "" if wanted is None else ", as asked" if seen == wanted else f", but asked was {wanted}"
-            told.append(f"{what} {seen} ({sure:.0%} sure{agrees})")
-        lines = ["Toy-world judges: " + "; ".join(told) + "."]
+            predictions.append(f"{what} {seen} ({sure:.0%} sure{agrees})")
+        lines = ["Toy-world judges: " + "; ".join(predictions) + "."]
         if self.similarity is not None:
             same = "the same person" if self.similarity > self.threshold else "not the person of the reference"
             lines.append(
-                f"Toy-world face judge: {same}; similarity {self.similarity:.2f}, and only 1% of strangers are above "
-                f"{self.threshold:.2f}."
+                f"Toy-world face judge: {same}; similarity {self.similarity:.2f}; only 1% of mismatched pairs are "
+                f"above {self.threshold:.2f}."
             )
         return lines
 
@@ -51,10 +57,10 @@ def judge_clip(frames: np.ndarray, prompt: str, reference: np.ndarray | None = N
     """
     clip = as_judged(frames)
     kept = clip[torch.arange(CLIP_FRAMES).clamp(max=len(clip) - 1)]
-    told, wanted = load_clip_judge()(kept[None]), asked_for(prompt)
+    predictions, wanted = load_clip_judge()(kept[None]), asked_for(prompt)
     scene = {}
     for what, names in NAMES.items():
-        sure, index = told[what][0].softmax(0).max(0)
+        sure, index = predictions[what][0].softmax(0).max(0)
         scene[what] = (names[index], sure.item(), names[wanted[what]] if what in wanted else None)
     similarity = None
     if reference is not None:

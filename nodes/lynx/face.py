@@ -9,11 +9,11 @@ from comfy_api.latest import io
 
 from ...slotid_core.reference.faces.alignment import ON_MISSING, align_face
 from ...slotid_core.reference.faces.face_encoder import FILE_NAME, load_face_encoder
-from ..reference.faces import as_json, detector_input, face_detector
-from ..shared import paths
-from ..shared.types import LynxFace
-from . import paths as lynx_paths
-from .adapter import CATEGORY
+from ..reference.detector import detector_input, face_detector
+from ..reference.faces import as_json
+from ..shared.paths import file_state
+from . import paths
+from .types import CATEGORY, Face
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LynxFaceEmbedding(io.ComfyNode):
                 io.Image.Input("image", tooltip="One picture of the person, best frontal, sharp and evenly lit."),
                 io.Combo.Input(
                     "face_encoder",
-                    options=lynx_paths.face_encoder_names(),
+                    options=paths.face_encoder_names(),
                     tooltip=f"facexlib's {FILE_NAME} in models/facexlib: the only one whose embeddings the published "
                     "Lynx understands. The toy world's is random and fits its toy adapter only.",
                 ),
@@ -50,7 +50,7 @@ class LynxFaceEmbedding(io.ComfyNode):
                 ),
             ],
             outputs=[
-                LynxFace.Output(display_name="face", tooltip="For Apply Lynx."),
+                Face.Output(display_name="face", tooltip="For Apply Lynx."),
                 io.Image.Output(
                     display_name="reference_crop",
                     tooltip="The face with some room, 256 x 256, for Encode Lynx Reference.",
@@ -64,7 +64,7 @@ class LynxFaceEmbedding(io.ComfyNode):
     def execute(cls, image, face_encoder, detector, on_missing) -> io.NodeOutput:
         aligned = align_face(image, face_detector(detector), on_missing)
         encoder = ModelPatcher(
-            load_face_encoder(lynx_paths.face_encoder_path(face_encoder)),
+            load_face_encoder(paths.face_encoder_path(face_encoder)),
             load_device=comfy.model_management.get_torch_device(),
             offload_device=comfy.model_management.unet_offload_device(),
         )
@@ -78,7 +78,7 @@ class LynxFaceEmbedding(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, face_encoder, **others):
-        return paths.file_state(lynx_paths.face_encoder_path(face_encoder))
+        return file_state(paths.face_encoder_path(face_encoder))
 
 
 NODES = [LynxFaceEmbedding]

@@ -1,5 +1,5 @@
-"""How Lynx gets onto a ComfyUI MODEL: through the same wrappers as a Slot-ID identity, with keys and values that
-ComfyUI counts and moves as it does a model's weights."""
+"""How Lynx gets onto a ComfyUI MODEL: attention branches whose keys and values ComfyUI counts and moves as it
+does a model's weights."""
 
 import uuid
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 from ...slotid_core.systems.lynx import AttentionBranch, LynxCondition, install_lynx
-from ..shared import patching
+from ..shared.patching import Call, add_to_calls
 
 
 class HeldBranch(nn.Module):
@@ -69,10 +69,10 @@ def apply_lynx(
     """
     blocks = tuple(blocks)
 
-    def draw_person(transformer, options, context, sigma, rows):
-        condition = held.model.condition(rows.long(), id_scale, ref_scale)
-        return install_lynx(options, transformer, condition, blocks)
+    def draw_person(call: Call) -> dict:
+        condition = held.model.condition(call.rows.long(), id_scale, ref_scale)
+        return install_lynx(call.transformer_options, call.transformer, condition, blocks)
 
-    patched = patching.add_to_calls(model, start_percent, end_percent, cond_names, draw_person)
+    patched = add_to_calls(model, start_percent, end_percent, cond_names, draw_person)
     patched.set_additional_models(f"lynx_{uuid.uuid4().hex}", [held])
     return patched

@@ -3,7 +3,6 @@
 """
 
 import os
-import re
 
 import folder_paths
 
@@ -28,20 +27,12 @@ def register_folders() -> None:
 
 def layer_names() -> list[str]:
     """Files of layers and resamplers. Those that another pack's users already have count as well."""
-    names = [
-        name
-        for name in folder_paths.get_filename_list(LAYERS)
-        if re.split(r"[/\\]", name)[0] not in ("references", paths.TOY_FOLDER)
-    ]
+    names = paths.names_outside(LAYERS, ("references", paths.TOY_FOLDER))
     return names + [name for name in folder_paths.get_filename_list("diffusion_models") if "lynx" in name.lower()]
 
 
 def layer_path(name: str) -> str:
     return folder_paths.get_full_path("diffusion_models", name) or paths.model_path(LAYERS, name)
-
-
-def reference_names() -> list[str]:
-    return folder_paths.get_filename_list(REFERENCES)
 
 
 def toy(name: str, full: str, lite: str) -> str | None:

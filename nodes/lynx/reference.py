@@ -1,21 +1,20 @@
 """The face as the video model itself sees it: one pass at noise level 0, kept in memory or in a file."""
 
-import os
-
 import comfy.ldm.wan.model
 import comfy.model_management
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.reference.faces.alignment import CROP_SIZE
 from ...slotid_core.systems.lynx.reference import PROMPT, ReferenceFeatures, read_features
 from ..reference.latents import check_sides, encode_frames
-from ..shared import patching, paths
-from ..shared.types import LynxReference
-from . import paths as lynx_paths
-from .adapter import CATEGORY
+from ..shared.files import FileKind, save_inputs, save_outputs
+from ..shared.models import wan_shape
+from .paths import REFERENCES
+from .types import CATEGORY, Reference
 
+FILES = FileKind(REFERENCES, "a reference")
 GREY = 0.5
 
 
@@ -40,7 +39,7 @@ class LynxEncodeReference(io.ComfyNode):
                     tooltip=f"The aligned face from Lynx Face Embedding, {CROP_SIZE} x {CROP_SIZE} as in training.",
                 ),
             ],
-            outputs=[LynxReference.Output(display_name="reference", tooltip="For Apply Lynx and Save Lynx Reference.")],
+            outputs=[Reference.Output(display_name="reference", tooltip="For Apply Lynx and Save Lynx Reference.")],
         )
 
     @classmethod
@@ -71,7 +70,7 @@ class LynxEncodeReference(io.ComfyNode):
 
 def check_base(model) -> None:
     """Only a plain text-to-video model can see a single picture without further inputs."""
-    patching.wan_shape(model)
+    wan_shape(model)
     transformer = model.model.diffusion_model
     if type(transformer) is not comfy.ldm.wan.model.WanModel or transformer.in_dim != 16:
         raise SlotIDError(
@@ -90,27 +89,15 @@ class LynxSaveReference(io.ComfyNode):
             description="Writes the reference to models/lynx/references; about 210 MB for Wan 14B.",
             is_output_node=True,
             inputs=[
-                LynxReference.Input("reference", tooltip="From Encode Lynx Reference."),
-                io.String.Input(
-                    "name",
-                    default="person",
-                    tooltip="File name without folder or ending: letters, digits, spaces, dots, '-' and '_'.",
-                ),
-                io.Boolean.Input(
-                    "replace",
-                    default=False,
-                    tooltip="Off: a file of this name is kept and the new one numbered. On: it is replaced.",
-                ),
+                Reference.Input("reference", tooltip="From Encode Lynx Reference."),
+                *save_inputs(),
             ],
-            outputs=[io.String.Output(display_name="file_name", tooltip="The name it was saved under.")],
+            outputs=save_outputs(),
         )
 
     @classmethod
     def execute(cls, reference, name, replace) -> io.NodeOutput:
-        path = paths.new_path(lynx_paths.REFERENCES, "a reference", name, replace)
-        reference.save(path)
-        file_name = os.path.basename(path)
-        return io.NodeOutput(file_name, ui=ui.PreviewText(f"Saved as {file_name}"))
+        return FILES.save(reference, name, replace)
 
 
 class LynxLoadReference(io.ComfyNode):
@@ -122,22 +109,21 @@ class LynxLoadReference(io.ComfyNode):
             category=CATEGORY,
             description="Reads a saved reference: no picture, VAE or extra pass is needed any more.",
             inputs=[
-                io.Combo.Input(
+                FILES.input(
                     "reference_name",
-                    options=lynx_paths.reference_names(),
-                    tooltip="A file in models/lynx/references, by Save Lynx Reference and a model of this size.",
+                    "A file in models/lynx/references, by Save Lynx Reference and a model of this size.",
                 )
             ],
-            outputs=[LynxReference.Output(display_name="reference", tooltip="For Apply Lynx.")],
+            outputs=[Reference.Output(display_name="reference", tooltip="For Apply Lynx.")],
         )
 
     @classmethod
     def execute(cls, reference_name) -> io.NodeOutput:
-        return io.NodeOutput(ReferenceFeatures.load(paths.model_path(lynx_paths.REFERENCES, reference_name)))
+        return io.NodeOutput(ReferenceFeatures.load(FILES.path(reference_name)))
 
     @classmethod
     def fingerprint_inputs(cls, reference_name):
-        return paths.file_state(paths.model_path(lynx_paths.REFERENCES, reference_name))
+        return FILES.state(reference_name)
 
 
 NODES = [LynxEncodeReference, LynxSaveReference, LynxLoadReference]

@@ -1,4 +1,4 @@
-"""The face in a reference clip, its portrait, and both as latents."""
+"""The face in a reference clip, and its portrait."""
 
 import json
 
@@ -7,11 +7,8 @@ from comfy_api.latest import io
 from ...slotid_core.reference.faces.face_clip import ON_MISSING, make_face_clip
 from ...slotid_core.reference.portrait.select import select_portrait
 from ..shared.progress import progress_bar
-from ..shared.types import Adapter
 from .detector import detector_input, face_detector, model_folders
-from .latents import encode_reference, scaled_to
-from .report import SlotIDReferenceReport
-from .video import CATEGORY, SlotIDLoadReferenceVideo
+from .video import CATEGORY
 
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "grey": (0.5, 0.5, 0.5), "black": (0.0, 0.0, 0.0)}
 BoundingBox = io.Custom("BOUNDING_BOX")  # core's type since 0.23; older versions have no class for it
@@ -175,43 +172,6 @@ class SlotIDSelectPortrait(io.ComfyNode):
         return io.NodeOutput(chosen.image, chosen.mask, chosen.candidates, as_json(chosen.report))
 
 
-class SlotIDEncodeReference(io.ComfyNode):
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="SlotIDEncodeReference",
-            display_name="Encode Reference",
-            category=CATEGORY,
-            description="Face clip and portrait to latents, through Wan 2.1's VAE.",
-            inputs=[
-                io.Vae.Input(
-                    "vae", tooltip="Wan 2.1's VAE (16 channels); Wan 2.2 14B uses it too, the 5B's does not fit."
-                ),
-                io.Image.Input("face_clip", tooltip="4n+1 square frames from Track Face; a remainder is cut off."),
-                io.Image.Input("portrait", tooltip="One picture from Select Portrait; of several, the first is used."),
-                Adapter.Input(
-                    "adapter",
-                    optional=True,
-                    tooltip="Scales both to the sizes in pixels that this adapter was trained on. Connect it unless "
-                    "Track Face already cuts at that size.",
-                ),
-            ],
-            outputs=[
-                io.Latent.Output(display_name="clip_latent", tooltip="(1, 16, n+1, height/8, width/8)"),
-                io.Latent.Output(display_name="portrait_latent", tooltip="(1, 16, 1, height/8, width/8)"),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, vae, face_clip, portrait, adapter=None) -> io.NodeOutput:
-        if adapter is not None:
-            sizes = adapter.module.config
-            face_clip = scaled_to("face_clip", face_clip, sizes.reference_size)
-            portrait = scaled_to("portrait", portrait, sizes.portrait_size)
-        clip_latent, portrait_latent = encode_reference(vae, face_clip, portrait, progress_bar())
-        return io.NodeOutput({"samples": clip_latent}, {"samples": portrait_latent})
-
-
 def core_boxes(boxes, num_frames: int) -> list[list[dict]]:
     """(T, 4) corners -> core's BOUNDING_BOX per frame."""
     if boxes is None:
@@ -226,10 +186,4 @@ def as_json(report: dict) -> str:
     return json.dumps(report, indent=2)
 
 
-NODES: list[type[io.ComfyNode]] = [
-    SlotIDLoadReferenceVideo,
-    SlotIDFaceTrack,
-    SlotIDSelectPortrait,
-    SlotIDEncodeReference,
-    SlotIDReferenceReport,
-]
+NODES = [SlotIDFaceTrack, SlotIDSelectPortrait]

@@ -69,3 +69,6 @@ def read_report(name: str, text: str | None) -> dict:
     if not isinstance(found, dict):
         raise SlotIDError(f"{name} is {type(found).__name__}, not a report. Connect the output its tooltip names.")
     return found
+
+
+NODES = [SlotIDReferenceReport]

@@ -230,3 +230,6 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
         path = input_video_path(file)
         with_pictures = sorted(entry.path for entry in os.scandir(path)) if os.path.isdir(path) else []
         return "\n".join(map(paths.file_state, [path, *with_pictures]))
+
+
+NODES = [SlotIDLoadReferenceVideo]

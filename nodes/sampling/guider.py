@@ -10,6 +10,7 @@ from ...slotid_core.wan.guidance import ORDERS, GuidanceOrder, scales_in_order
 from ..shared import patching
 
 CATEGORY = "Slot-ID/sampling"
+POST_CFG = "sampler_post_cfg_function"  # core's name in model_options for what acts on the result of all guidance
 
 GUIDANCE_INPUTS = [
     io.Float.Input(
@@ -40,7 +41,7 @@ GUIDANCE_INPUTS = [
 
 
 class IdentityGuider(comfy.samplers.CFGGuider):
-    """Classifier-free guidance over (∅,∅), one of (c,∅) or (∅,id), and (c,id); see `slot_id.guidance`.
+    """Classifier-free guidance over (∅,∅), one of (c,∅) or (∅,id), and (c,id); see `wan.guidance`.
 
     Rows get the identity by the names under which conditionings are registered here.
     """
@@ -67,11 +68,21 @@ class IdentityGuider(comfy.samplers.CFGGuider):
         negative_out, middle_out, positive_out = comfy.samplers.calc_cond_batch(
             self.inner_model, [None if skip_negative else negative, middle, positive], x, timestep, model_options
         )
+        before_post = {name: value for name, value in model_options.items() if name != POST_CFG}
         guided = comfy.samplers.cfg_function(
             self.inner_model, middle_out, negative_out, first_scale, x, timestep,
-            model_options=model_options, cond=middle, uncond=negative,
+            model_options=before_post, cond=middle, uncond=negative,
         )  # fmt: skip
-        return guided + second_scale * (positive_out - middle_out)
+        guided = guided + second_scale * (positive_out - middle_out)
+        for change in model_options.get(POST_CFG, []):
+            guided = change(
+                {
+                    "denoised": guided, "cond": positive, "uncond": negative, "cond_scale": first_scale,
+                    "model": self.inner_model, "uncond_denoised": negative_out, "cond_denoised": positive_out,
+                    "sigma": timestep, "model_options": model_options, "input": x,
+                }
+            )  # fmt: skip
+        return guided
 
 
 def make_guider(model, positive, negative, text_scale, identity_scale, order) -> IdentityGuider:

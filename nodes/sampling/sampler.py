@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
+from ..shared.inputs import fraction_input
 from .guider import CATEGORY, GUIDANCE_INPUTS, make_guider
 
 
@@ -54,13 +55,10 @@ class SlotIDSampler(io.ComfyNode):
                     default="simple",
                     tooltip="Spacing of noise levels. 'simple' is usual for Wan.",
                 ),
-                io.Float.Input(
+                fraction_input(
                     "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of the noise range to sample, 0 to 1. 1 for a new video; less keeps the latent.",
+                    1.0,
+                    "Share of the noise range to sample, 0 to 1. 1 for a new video; less keeps the latent.",
                 ),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="For VAE Decode.")],

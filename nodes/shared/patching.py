@@ -1,27 +1,24 @@
-"""How a person gets onto a ComfyUI MODEL, whatever draws them: a Slot-ID identity, or what another system adds.
+"""How a person gets onto a ComfyUI MODEL, whichever system draws them.
 
-Everything is closures on a clone. Per sampling run, a SAMPLER_SAMPLE wrapper notes which conditioning is called
-what; per model call, a DIFFUSION_MODEL wrapper installs what they need on a copy of `transformer_options`. Nothing
-is left on the model when a call returns, raises or is interrupted.
+Everything is closures on a clone. In each sampling run, a SAMPLER_SAMPLE wrapper notes the conditionings by name, the
+range of noise levels and the run. In each model call, a DIFFUSION_MODEL wrapper installs what the system needs on a
+copy of `transformer_options`. Nothing is left on the model when a call returns, raises or is interrupted.
 """
 
-import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import comfy.ldm.wan.model
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
+from torch import Tensor, nn
 
-from ...slotid_core.errors import SlotIDError
-from ...slotid_core.systems.slot_id import Identity, SlotIDAdapter
-from ...slotid_core.systems.slot_id.injection import install_identity
 from ...slotid_core.wan.hooks.rows import SHARED_KEY
-from ...slotid_core.wan.hooks.text_rows import count_padding
 
 WRAPPER_KEY = "slotid_identity"
-ADAPTER_KEY = "slotid_adapter"
+COND_NAMES, RUN = "cond_names", "run"
 NEGATIVE_WITH_IDENTITY = "negative with identity"
 # Choice of an Apply node -> the guiders' names of the conditionings that get the person.
 CONDITIONINGS = {
@@ -30,111 +27,146 @@ CONDITIONINGS = {
 }
 
 
-def wan_shape(model: ModelPatcher) -> tuple[int, int]:
-    """Width and number of blocks of a Wan MODEL; an error for any other kind of model."""
-    transformer = model.model.diffusion_model
-    speech_model = getattr(comfy.ldm.wan.model, "WanModel_S2V", ())
-    if isinstance(transformer, speech_model):
-        raise SlotIDError(
-            "Wan 2.2 S2V runs its blocks in a way of its own, into which no person can be put. Use a Wan 2.1 or 2.2 "
-            "text-to-video or image-to-video MODEL."
-        )
-    if not isinstance(transformer, comfy.ldm.wan.model.WanModel):
-        raise SlotIDError(
-            f"This node needs a Wan 2.1 or 2.2 MODEL; it got {type(model.model).__name__}. "
-            "Load a Wan diffusion model and connect it here."
-        )
-    return transformer.dim, len(transformer.blocks)
+@dataclass(frozen=True)
+class ForwardArguments:
+    """Arguments of one forward pass of a Wan transformer, as ComfyUI passes them."""
+
+    x: Tensor
+    timestep: Tensor
+    context: Tensor
+    clip_fea: Tensor | None = None
+    time_dim_concat: Tensor | None = None
+    transformer_options: dict = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, executor: WrapperExecutor) -> Tensor:
+        """The forward pass itself, and whatever else wraps it."""
+        inputs = (self.x, self.timestep, self.context, self.clip_fea, self.time_dim_concat, self.transformer_options)
+        return executor(*inputs, **self.others)
 
 
-def check_size(model: ModelPatcher, made: str, width: int, depth: int) -> None:
-    """An error unless the MODEL has this width and depth; `made` is what has them, and the verb."""
-    found = wan_shape(model)
-    if (width, depth) != found:
-        raise SlotIDError(
-            f"This {made} for a video model of width {width} with {depth} blocks, but the MODEL has width {found[0]} "
-            f"and {found[1]} blocks. Use the adapter of this model (Wan 1.3B: 1536 × 30, 14B: 5120 × 40)."
-        )
+@dataclass(frozen=True)
+class Call:
+    """One forward pass, as a system sees it.
+
+    Attributes:
+        transformer: the network that is called.
+        transformer_options: of this pass; shared with others, so to be copied and not changed.
+        context: (B, M, text width), before `text_embedding`.
+        sigma: the noise level, a float32 scalar on the device of the latents.
+        rows: (B,) of 0 and 1, on the CPU; 1 where the row shows the person.
+        grid: latent tokens of the video by time, height and width; tokens that others append do not count.
+        run: the same value in all calls of one sampling run, and another in the next. A call outside of any run has
+            a value of its own.
+    """
+
+    transformer: nn.Module
+    transformer_options: dict
+    context: Tensor
+    sigma: Tensor
+    rows: Tensor
+    grid: tuple[int, int, int]
+    run: Hashable
+
+
+# The options of this one pass.
+Install = Callable[[Call], dict]
+# Wraps the whole pass: changes inputs, calls `arguments.run(executor)`, changes outputs.
+WrapCall = Callable[[Call, WrapperExecutor, ForwardArguments], Tensor]
 
 
 def has_identity(model: ModelPatcher) -> bool:
+    """Whether any system has been added to this MODEL."""
     return bool(model.wrappers.get(WrappersMP.DIFFUSION_MODEL, {}).get(WRAPPER_KEY))
 
 
-def apply_identity(
+def add_to_calls(
     model: ModelPatcher,
-    identity: Identity,
-    strength: float,
     start_percent: float,
     end_percent: float,
-    blocks: Iterable[int],
     cond_names: frozenset[str],
+    install: Install,
+    wrap_call: WrapCall | None = None,
 ) -> ModelPatcher:
-    """A clone of `model` that draws this identity in the conditionings named `cond_names`.
-
-    Args:
-        strength: 0 leaves the model bit-identical, 1 is as trained.
-        start_percent, end_percent: the part of sampling in which the identity acts, as core's timestep ranges.
-        blocks: indices of the transformer blocks that see it.
-    """
-    check_size(model, "identity was made", identity.model_width, identity.model_depth)
-    warn_about_lora(model, identity)
-    blocks = tuple(blocks)
-    on_device: dict[torch.device, Identity] = {}
-
-    def draw_identity(transformer, options, context, sigma, rows):
-        row_strength = (strength * rows).to(context.device)
-        if not row_strength.any():
-            return options
-        if context.device not in on_device:
-            on_device[context.device] = identity.to(context.device, torch.float32)
-        condition = on_device[context.device].condition(sigma.expand(len(rows)), row_strength)
-
-        def padding_vector():
-            return transformer.text_embedding(context.new_zeros(1, 1, context.shape[2]))
-
-        return install_identity(options, condition, blocks, count_padding(context), padding_vector)
-
-    return add_to_calls(model, start_percent, end_percent, cond_names, draw_identity)
-
-
-def add_to_calls(
-    model: ModelPatcher, start_percent: float, end_percent: float, cond_names: frozenset[str], install: Callable
-) -> ModelPatcher:
-    """A clone of `model` that calls `install` before each forward pass between start and end.
+    """A clone of `model` on which a system acts in each forward pass between start and end.
 
     Args:
         cond_names: the conditionings that show the person, by their names in the guider.
-        install: (transformer, transformer_options, context, sigma, rows) -> transformer_options for this one pass;
-            context (B, M, text width), sigma a float32 scalar on its device, rows (B,) 1 where the person belongs.
+        install: gives the `transformer_options` for this one pass.
+        wrap_call: runs the pass, with these options; for systems that add inputs or strip outputs.
     """
     range_key = f"range_{uuid.uuid4().hex}"
+    patched = model.clone()
+    patched.add_wrapper_with_key(
+        WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, _note_run(range_key, start_percent, end_percent)
+    )
+    patched.add_wrapper_with_key(
+        WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY, _act_in_range(range_key, cond_names, install, wrap_call)
+    )
+    return patched
 
-    def note_conditionings(executor, guider, sigmas, extra_args, *args, **kwargs):
+
+def install_nothing(call: Call) -> dict:
+    """A person at strength 0: the sampler nodes still find one, and the video is the base model's."""
+    return call.transformer_options
+
+
+def _note_run(range_key: str, start_percent: float, end_percent: float) -> Callable:
+    def note_run(executor, guider, sigmas, extra_args, *args, **kwargs):
         options = extra_args["model_options"].setdefault("transformer_options", {})
         sampling = guider.inner_model.model_sampling
         options[SHARED_KEY] = {
+            RUN: uuid.uuid4().hex,
             **options.get(SHARED_KEY, {}),
-            "cond_names": name_conditionings(guider.conds),
+            COND_NAMES: name_conditionings(guider.conds),
             range_key: (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent)),
         }
         return executor(guider, sigmas, extra_args, *args, **kwargs)
 
-    def install_for_this_call(
-        executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options=None, **kwargs
-    ):
-        options = transformer_options or {}
-        sigma = options["sigmas"].max() if "sigmas" in options else timestep.max() / 1000
-        start, end = options.get(SHARED_KEY, {}).get(range_key, (1.0, 0.0))
-        if end <= sigma <= start:
-            rows = rows_with_identity(options, cond_names, x.shape[0])
-            options = install(executor.class_obj, options, context, sigma.float().to(x.device), rows)
-        return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+    return note_run
 
-    patched = model.clone()
-    patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, note_conditionings)
-    patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY, install_for_this_call)
-    return patched
+
+def _act_in_range(range_key: str, cond_names: frozenset[str], install: Install, wrap_call: WrapCall | None) -> Callable:
+    def act_in_range(
+        executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options=None, **others
+    ):
+        arguments = ForwardArguments(x, timestep, context, clip_fea, time_dim_concat, transformer_options or {}, others)
+        sigma = noise_level(arguments)
+        start, end = arguments.transformer_options.get(SHARED_KEY, {}).get(range_key, (1.0, 0.0))
+        if not end <= sigma <= start:
+            return arguments.run(executor)
+        call = describe_call(executor.class_obj, arguments, sigma, cond_names)
+        call = replace(call, transformer_options=install(call))
+        arguments = replace(arguments, transformer_options=call.transformer_options)
+        return arguments.run(executor) if wrap_call is None else wrap_call(call, executor, arguments)
+
+    return act_in_range
+
+
+def noise_level(arguments: ForwardArguments) -> Tensor:
+    sigmas = arguments.transformer_options.get("sigmas")
+    return arguments.timestep.max() / 1000 if sigmas is None else sigmas.max()
+
+
+def describe_call(
+    transformer: nn.Module, arguments: ForwardArguments, sigma: Tensor, cond_names: frozenset[str]
+) -> Call:
+    options, x = arguments.transformer_options, arguments.x
+    return Call(
+        transformer,
+        options,
+        arguments.context,
+        sigma.float().to(x.device),
+        rows_with_identity(options, cond_names, x.shape[0]),
+        token_grid(x, transformer.patch_size),
+        options.get(SHARED_KEY, {}).get(RUN) or uuid.uuid4().hex,
+    )
+
+
+def token_grid(x: Tensor, patch_size: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Tokens of latents (B, C, T, H, W) by time, height and width; a side that does not divide is padded."""
+    time, height, width = (-(-side // patch) for side, patch in zip(x.shape[2:], patch_size, strict=True))
+    return time, height, width
 
 
 def name_conditionings(conds: dict[str, list[dict]]) -> dict:
@@ -152,59 +184,11 @@ def name_conditionings(conds: dict[str, list[dict]]) -> dict:
     return names
 
 
-def rows_with_identity(options: dict, cond_names: frozenset[str], batch: int) -> torch.Tensor:
+def rows_with_identity(options: dict, cond_names: frozenset[str], batch: int) -> Tensor:
     """(B,) of 0 and 1. Without a note of the run, index 0 counts as the positive, as in core's CFG guider."""
-    known = options.get(SHARED_KEY, {}).get("cond_names")
+    known = options.get(SHARED_KEY, {}).get(COND_NAMES)
     if known is not None and "uuids" in options:
         chosen = [known.get(key) in cond_names for key in options["uuids"]]
     else:
         chosen = [index == 0 for index in options.get("cond_or_uncond", [0])]
     return torch.tensor(chosen, dtype=torch.float32).repeat_interleave(batch // len(chosen))
-
-
-def apply_lora(model: ModelPatcher, adapter: SlotIDAdapter, strength: float) -> ModelPatcher:
-    """A clone with an adapter's LoRA; every one of its modules must find its place."""
-    import comfy.lora
-
-    # Core matches a LoRA by name, and leaves out what then has another shape.
-    check_size(model, "adapter was trained", adapter.config.model_width, adapter.config.model_depth)
-    tensors, fingerprint = adapter.lora, adapter.fingerprint
-    expected = sum(name.endswith(".lora_A.weight") for name in tensors)
-    patches = comfy.lora.load_lora(tensors, comfy.lora.model_lora_keys_unet(model.model, {}), log_missing=False)
-    patched = model.clone()
-    matched = len(patched.add_patches(patches, strength))
-    if matched != expected:
-        raise SlotIDError(
-            f"Only {matched} of the adapter's {expected} LoRA modules fit this MODEL. "
-            "The adapter was trained for another video model; choose the one that matches."
-        )
-    logging.info("Slot-ID: LoRA of adapter %s on %d modules, strength %g", fingerprint, matched, strength)
-    patched.set_attachments(ADAPTER_KEY, fingerprint)
-    return patched
-
-
-def warn_about_lora(model: ModelPatcher, identity: Identity) -> None:
-    applied = model.get_attachment(ADAPTER_KEY)
-    if applied != identity.adapter_fingerprint:
-        state = f"carries the LoRA of adapter {applied}" if applied else "carries no adapter's LoRA"
-        logging.warning(
-            "Slot-ID: the identity comes from adapter %s, but the MODEL %s. Likeness will suffer; "
-            "apply that adapter's LoRA first.",
-            identity.adapter_fingerprint,
-            state,
-        )
-
-
-def parse_blocks(text: str, depth: int) -> list[int]:
-    """ "all", or indices and ranges such as "0-9, 20" -> sorted indices below `depth`."""
-    if text.strip().lower() in ("all", ""):
-        return list(range(depth))
-    chosen: set[int] = set()
-    for part in text.split(","):
-        ends = part.strip().split("-")
-        if not all(end.strip().isdigit() for end in ends) or len(ends) > 2:
-            raise SlotIDError(f"{part.strip()!r} is no block or range. Write 'all', or such as '0-9, 20'.")
-        chosen.update(range(int(ends[0]), int(ends[-1]) + 1))
-    if not chosen or max(chosen) >= depth:
-        raise SlotIDError(f"Blocks {text!r} do not lie in this model's 0 to {depth - 1}.")
-    return sorted(chosen)

@@ -1,5 +1,4 @@
-"""Where the pack's files live: `models/slotid` and `models/slotid/identities`, and whatever
-`extra_model_paths.yaml` adds under the names `slotid` and `slotid_identities`."""
+"""Folders of models: the pack's own, `models/slotid`, and what all systems do with theirs."""
 
 import os
 import re
@@ -7,51 +6,33 @@ import re
 import folder_paths
 
 from ...slotid_core.errors import SlotIDError
-from ...slotid_core.systems.slot_id.random_checkpoints import random_adapter_file
-from ...slotid_core.toy_world.family import has_part, part_path
-from ...slotid_core.toy_world.random_checkpoints import DEPTH, WIDTH
 
-ADAPTERS = "slotid"
-IDENTITIES = "slotid_identities"
+PACK_MODELS = "slotid"
 EXTENSIONS = frozenset({".safetensors"})
 NAME = re.compile(r"[\w][\w .-]*")
 TOY_FOLDER = "toy_world"
-TOY_ADAPTER, RANDOM_TOY_ADAPTER = "toy_world", "toy_world_random"
 
 
 def register_folders() -> None:
-    root = os.path.join(folder_paths.models_dir, "slotid")
-    for category, folder in ((ADAPTERS, root), (IDENTITIES, os.path.join(root, "identities"))):
-        register_folder(category, folder)
+    register_folder(PACK_MODELS, os.path.join(folder_paths.models_dir, "slotid"))
 
 
 def register_folder(category: str, folder: str, extensions: frozenset[str] = EXTENSIONS) -> None:
+    """Files of `category` lie in `folder`, and where `extra_model_paths.yaml` says."""
     folder_paths.add_model_folder_path(category, folder)
     paths, known = folder_paths.folder_names_and_paths[category]
     folder_paths.folder_names_and_paths[category] = (paths, set(known) | extensions)
 
 
-def adapter_names() -> list[str]:
-    """Adapter files, and the toy world's: the shipped one, and a random one that is made when it is first asked for."""
-    names = folder_paths.get_filename_list(ADAPTERS)
-    files = [name for name in names if re.split(r"[/\\]", name)[0] not in ("identities", TOY_FOLDER)]
-    return [*files, *([TOY_ADAPTER] if has_part("adapter") else []), RANDOM_TOY_ADAPTER]
-
-
-def adapter_path(name: str) -> str:
-    if name == TOY_ADAPTER:
-        return str(part_path("adapter"))
-    if name == RANDOM_TOY_ADAPTER:
-        return str(random_adapter_file(toy_world_folder(), WIDTH, DEPTH))
-    return model_path(ADAPTERS, name)
-
-
 def toy_world_folder() -> str:
-    return os.path.join(folder_paths.get_folder_paths(ADAPTERS)[0], TOY_FOLDER)
+    """Where files of the toy world go that are made when they are first asked for."""
+    return os.path.join(folder_paths.get_folder_paths(PACK_MODELS)[0], TOY_FOLDER)
 
 
-def identity_names() -> list[str]:
-    return folder_paths.get_filename_list(IDENTITIES)
+def names_outside(category: str, folders: tuple[str, ...]) -> list[str]:
+    """Files of a category, without those in the folders of these names."""
+    names = folder_paths.get_filename_list(category)
+    return [name for name in names if re.split(r"[/\\]", name)[0] not in folders]
 
 
 def model_path(category: str, name: str) -> str:

@@ -5,8 +5,11 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..shared import patching
-from ..shared.types import Adapter, Identity
+from ..shared.inputs import blocks_input, conditionings_input, parse_blocks, range_inputs, strength_input
+from ..shared.models import wan_shape
+from ..shared.patching import CONDITIONINGS
+from . import patching
+from .types import Adapter, Identity
 
 CATEGORY = "Slot-ID/model"
 WEIGHT_DTYPES = {
@@ -16,13 +19,13 @@ WEIGHT_DTYPES = {
     "fp8_e5m2": {"dtype": torch.float8_e5m2},
 }
 
-LORA_STRENGTH = dict(
-    default=1.0,
-    min=0.0,
-    max=2.0,
-    step=0.05,
-    tooltip="Strength of the adapter's LoRA, 0 to 2. 1 is as trained; 0 leaves the base model exactly as it is.",
-)
+
+def lora_strength_input(optional: bool = False) -> io.Float.Input:
+    return strength_input(
+        "lora_strength",
+        "Strength of the adapter's LoRA, 0 to 2. 1 is as trained; 0 leaves the base model exactly as it is.",
+        optional,
+    )
 
 
 class SlotIDLoadWanModel(io.ComfyNode):
@@ -47,7 +50,7 @@ class SlotIDLoadWanModel(io.ComfyNode):
                     tooltip="Precision of the base weights in memory. fp8 halves 14B to about 14 GB at a small loss.",
                 ),
                 Adapter.Input("adapter", optional=True, tooltip="Its LoRA is applied. Leave out for the bare model."),
-                io.Float.Input("lora_strength", optional=True, **LORA_STRENGTH),
+                lora_strength_input(optional=True),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="For Apply Identity, or any sampler.")],
         )
@@ -56,7 +59,7 @@ class SlotIDLoadWanModel(io.ComfyNode):
     def execute(cls, model_name, weight_dtype, adapter=None, lora_strength=1.0) -> io.NodeOutput:
         path = folder_paths.get_full_path_or_raise("diffusion_models", model_name)
         model = comfy.sd.load_diffusion_model(path, model_options=dict(WEIGHT_DTYPES[weight_dtype]))
-        patching.wan_shape(model)
+        wan_shape(model)
         return io.NodeOutput(with_lora(model, adapter, lora_strength))
 
 
@@ -72,7 +75,7 @@ class SlotIDApplyLoRA(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="A Wan 2.1 or 2.2 MODEL of the adapter's size."),
                 Adapter.Input("adapter", tooltip="The loaded Slot-ID adapter."),
-                io.Float.Input("lora_strength", **LORA_STRENGTH),
+                lora_strength_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="For Apply Identity.")],
         )
@@ -100,62 +103,25 @@ class SlotIDApplyIdentity(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="A Wan MODEL, best with the adapter's LoRA."),
                 Identity.Input("identity", tooltip="From Blend or Load Identity."),
-                io.Float.Input(
+                strength_input(
                     "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    tooltip="0 to 2. 1 is as trained, 0 is exactly the incoming MODEL. Lower it if the face is stiff "
+                    "0 to 2. 1 is as trained, 0 is exactly the incoming MODEL. Lower it if the face is stiff "
                     "or the prompt is ignored; raise it a little if the likeness is weak.",
                 ),
-                io.Float.Input(
-                    "start_percent",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Part of sampling at which the identity begins, 0 to 1. Raise it to let the prompt lay out "
-                    "the scene first.",
-                ),
-                io.Float.Input(
-                    "end_percent",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Part of sampling at which the identity ends, 0 to 1. Lower it if texture looks pasted.",
-                ),
-                io.String.Input(
-                    "blocks",
-                    default="all",
-                    tooltip="Transformer blocks that see the identity: 'all', or indices such as '0-9, 20'. "
-                    "Wan 1.3B has 30, 14B has 40. For experiments.",
-                ),
-                io.Combo.Input(
-                    "conditionings",
-                    options=list(patching.CONDITIONINGS),
-                    default="positive",
-                    tooltip="Which conditionings get the person. 'positive and middle' is for DualCFGGuider only, "
-                    "whose second conditioning is the middle one.",
-                ),
+                *range_inputs("the identity", "Lower it if texture looks pasted."),
+                blocks_input("see the identity", "Wan 1.3B has 30, 14B has 40."),
+                conditionings_input(dual_guider=", whose second conditioning is the middle one"),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="For any sampler, or Slot-ID Guider.")],
         )
 
     @classmethod
     def execute(cls, model, identity, strength, start_percent, end_percent, blocks, conditionings) -> io.NodeOutput:
-        _, depth = patching.wan_shape(model)
-        patched = patching.apply_identity(
-            model,
-            identity,
-            strength,
-            start_percent,
-            end_percent,
-            patching.parse_blocks(blocks, depth),
-            patching.CONDITIONINGS[conditionings],
+        _, depth = wan_shape(model)
+        chosen, names = parse_blocks(blocks, depth), CONDITIONINGS[conditionings]
+        return io.NodeOutput(
+            patching.apply_identity(model, identity, strength, start_percent, end_percent, chosen, names)
         )
-        return io.NodeOutput(patched)
 
 
 NODES = [SlotIDLoadWanModel, SlotIDApplyLoRA, SlotIDApplyIdentity]

@@ -2,45 +2,50 @@
 
 from types import SimpleNamespace
 
-import comfy.sample
-import comfy.samplers
 import comfy.sd
 import pytest
 import torch
-from comfy.ldm.wan.model import WanModel as CoreWanModel
-from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_custom_sampler import Guider_DualCFG
+from wan_models import (
+    NEGATIVE,
+    PROMPT,
+    WIDTH,
+    cfg_guider,
+    image_conditionings,
+    load_wan,
+    names_with_identity,
+    run_guider,
+    sample,
+    separate_passes,
+    spy_on_rows,
+    text,
+)
 
-import nodes as core_nodes
-
-WIDTH, DEPTH = 256, 4
+DEPTH = 4
+MODULES = (
+    "nodes.shared.patching", "nodes.slot_id.patching", "nodes.sampling.guider", "slotid_core.wan",
+    "slotid_core.systems.slot_id",
+)  # fmt: skip
 POSITIVE = frozenset({"positive"})
 
 
 @pytest.fixture(scope="module")
 def core(pack_module):
     """The pack's modules that these tests drive."""
-    return {
-        name: pack_module(name)
-        for name in ("nodes.patching", "nodes.guider", "slotid_core.wan", "slotid_core.systems.slot_id")
-    }
-
-
-def wan_config(core, **settings):
-    return core["slotid_core.wan"].WanConfig(
-        **{**dict(dim=WIDTH, ffn_dim=512, num_layers=DEPTH, num_heads=WIDTH // 128), **settings}
-    )
-
-
-def load_wan(core, seed=0, model_options=None, **settings):
-    torch.manual_seed(seed)
-    state_dict = core["slotid_core.wan"].WanModel(wan_config(core, **settings)).state_dict()
-    return comfy.sd.load_diffusion_model_state_dict(state_dict, model_options=model_options or {})
+    return {name: pack_module(name) for name in MODULES}
 
 
 @pytest.fixture(scope="module")
-def model(core):
-    return load_wan(core)
+def load(core):
+    def load(**settings):
+        return load_wan(core["slotid_core.wan"], DEPTH, **settings)
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def model(load):
+    return load()
 
 
 def make_identity(core, seed=1, width=WIDTH, depth=DEPTH):
@@ -57,37 +62,13 @@ def make_identity(core, seed=1, width=WIDTH, depth=DEPTH):
     )  # fmt: skip
 
 
-def text(seed, rows=10):
-    context = torch.zeros(1, 512, 4096)
-    context[:, :rows] = torch.randn(1, rows, 4096, generator=torch.Generator().manual_seed(seed))
-    return [[context, {}]]
-
-
-PROMPT, NEGATIVE = text(1), text(2, rows=3)
-LATENT = {"samples": torch.zeros(1, 16, 3, 8, 8)}
-
-
 @pytest.fixture
 def apply(core):
     def apply(model, identity=None, strength=1.0, start=0.0, end=1.0, blocks=range(DEPTH), names=POSITIVE):
         identity = identity or make_identity(core)
-        return core["nodes.patching"].apply_identity(model, identity, strength, start, end, blocks, names)
+        return core["nodes.slot_id.patching"].apply_identity(model, identity, strength, start, end, blocks, names)
 
     return apply
-
-
-@torch.inference_mode()
-def sample(model, positive=PROMPT, negative=NEGATIVE, cfg=5.0, latent=LATENT, seed=3):
-    return core_nodes.common_ksampler(model, seed, 3, cfg, "euler", "simple", positive, negative, latent)[0]["samples"]
-
-
-def run_guider(guider, latent=LATENT, callback=None):
-    noise = comfy.sample.prepare_noise(latent["samples"], 3, None)
-    steps = comfy.samplers.KSampler(guider.model_patcher, 3, torch.device("cpu"), "euler", "simple")
-    with torch.inference_mode():
-        return guider.sample(
-            noise, latent["samples"], comfy.samplers.sampler_object("euler"), steps.sigmas, callback=callback, seed=3
-        )
 
 
 def lora_for(model, seed):
@@ -101,73 +82,6 @@ def lora_for(model, seed):
             tensors[f"{key}.lora_A.weight"] = 0.1 * torch.randn(4, fan_in, generator=generator)
             tensors[f"{key}.lora_B.weight"] = 0.1 * torch.randn(out, 4, generator=generator)
     return comfy.sd.load_lora_for_models(model, None, tensors, 1.0, 0.0)[0]
-
-
-def spy_on_rows(model, seen):
-    """Record, after every other wrapper, the context that each block gets, beside the one without identity."""
-
-    def wrapper(
-        executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options=None, **kwargs
-    ):
-        plain = executor.class_obj.text_embedding(context)
-        options = dict(transformer_options)
-        blocks = dict(options.get("patches_replace", {}).get("dit", {}))
-
-        def original(args, extra):
-            seen.append((list(options["uuids"]), (args["txt"] != plain).flatten(1).any(1)))
-            return extra["original_block"](args)
-
-        # The spy goes under whatever is installed: what counts is what the block itself receives.
-        previous = blocks.get(("double_block", 0))
-        if previous is None:
-            blocks[("double_block", 0)] = original
-        else:
-            blocks[("double_block", 0)] = lambda args, extra: previous(
-                args, {"original_block": lambda inner: original(inner, extra)}
-            )
-        options["patches_replace"] = {"dit": blocks}
-        return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
-
-    spied = model.clone()
-    spied.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "spy", wrapper)
-    return spied
-
-
-def names_with_identity(guider, seen):
-    """Names of the conditionings whose rows the spy saw changed, and of those it saw unchanged."""
-    changed, unchanged = set(), set()
-    uuid_names = {entry["uuid"]: name for name, entries in guider.original_conds.items() for entry in entries}
-    for uuids, rows in seen:
-        for key, row in zip(uuids, rows.tolist(), strict=True):
-            (changed if row else unchanged).add(uuid_names[key])
-    return changed, unchanged
-
-
-@pytest.mark.parametrize("i2v", [False, True], ids=["t2v", "i2v"])
-@pytest.mark.parametrize("width", [256, 1536])
-def test_our_wan_equals_cores(core, width, i2v):
-    import comfy.ops
-
-    config = wan_config(
-        core, dim=width, num_heads=width // 128, num_layers=2, in_dim=36 if i2v else 16, has_image_tokens=i2v
-    )
-    torch.manual_seed(0)
-    ours = core["slotid_core.wan"].WanModel(config).eval()
-    theirs = CoreWanModel(
-        "i2v" if i2v else "t2v", in_dim=config.in_dim, dim=width, ffn_dim=512, num_heads=width // 128, num_layers=2,
-        operations=comfy.ops.disable_weight_init, dtype=torch.float32,
-    ).eval()  # fmt: skip
-    theirs.load_state_dict(ours.state_dict(), strict=True)
-    assert core["slotid_core.wan"].WanConfig.from_state_dict(theirs.state_dict()) == config
-    context = torch.randn(2, 20, 4096)
-    clip = torch.randn(2, 257, 1280) if i2v else None
-    timesteps = [torch.tensor([500.0, 30.0])] + ([] if i2v else [1000 * torch.rand(2, 3)])
-    for height, width in ((6, 8), (5, 7)):
-        x = torch.randn(2, config.in_dim, 3, height, width)
-        for timestep in timesteps:
-            with torch.no_grad():
-                difference = ours(x, timestep, context, clip) - theirs(x, timestep, context, clip)
-            assert difference.shape[3:] == (height, width) and difference.abs().max() <= 1e-5
 
 
 def test_strength_zero_is_the_incoming_model_and_strength_is_continuous(model, apply):
@@ -190,10 +104,8 @@ def test_model_is_untouched_after_a_run_an_error_and_an_interrupt(model, apply):
     def stop(*args):
         raise KeyboardInterrupt
 
-    guider = comfy.samplers.CFGGuider(patched)
-    guider.set_conds(PROMPT, NEGATIVE)
     with pytest.raises(KeyboardInterrupt):
-        run_guider(guider, callback=stop)
+        run_guider(cfg_guider(patched), callback=stop)
     with pytest.raises(RuntimeError):
         sample(patched, positive=[[torch.zeros(1, 512, 7), {}]])
     assert torch.equal(sample(model), base)
@@ -203,11 +115,9 @@ def test_model_is_untouched_after_a_run_an_error_and_an_interrupt(model, apply):
 @pytest.mark.parametrize("batched", [True, False])
 def test_only_positive_rows_get_the_identity(model, apply, monkeypatch, batched):
     if not batched:
-        monkeypatch.setattr(model.model, "memory_required", lambda *args, **kwargs: 1e30)
+        separate_passes(model, monkeypatch)
     seen = []
-    guider = comfy.samplers.CFGGuider(spy_on_rows(apply(model), seen))
-    guider.set_conds(PROMPT, NEGATIVE)
-    guider.set_cfg(5.0)
+    guider = cfg_guider(spy_on_rows(apply(model), seen))
     run_guider(guider)
     assert {len(uuids) for uuids, _ in seen} == ({2} if batched else {1})
     assert names_with_identity(guider, seen) == ({"positive"}, {"negative"})
@@ -216,7 +126,7 @@ def test_only_positive_rows_get_the_identity(model, apply, monkeypatch, batched)
 def test_batched_and_separate_passes_agree(model, apply, monkeypatch):
     patched = apply(model)
     batched = sample(patched)
-    monkeypatch.setattr(model.model, "memory_required", lambda *args, **kwargs: 1e30)
+    separate_passes(model, monkeypatch)
     assert torch.allclose(sample(patched), batched, atol=2e-4)
 
 
@@ -225,7 +135,7 @@ def test_batched_and_separate_passes_agree(model, apply, monkeypatch):
 def test_dual_cfg_rows_are_those_meant(model, apply, monkeypatch, batched, names):
     """In DualCFG, index 0 is the negative: choosing rows by index would put the person into it."""
     if not batched:
-        monkeypatch.setattr(model.model, "memory_required", lambda *args, **kwargs: 1e30)
+        separate_passes(model, monkeypatch)
     seen = []
     guider = Guider_DualCFG(spy_on_rows(apply(model, names=frozenset(names)), seen))
     guider.set_conds(PROMPT, text(5), NEGATIVE)
@@ -233,13 +143,6 @@ def test_dual_cfg_rows_are_those_meant(model, apply, monkeypatch, batched, names
     run_guider(guider)
     changed, unchanged = names_with_identity(guider, seen)
     assert changed == names and unchanged == {"positive", "middle", "negative"} - names
-
-
-def test_area_conditionings_keep_their_sides(core):
-    """ComfyUI copies an area conditioning to the other side with its uuid; the copy must not count as positive."""
-    conds = {"positive": [{"uuid": "a"}], "negative": [{"uuid": "b"}, {"uuid": "a"}]}
-    names = core["nodes.patching"].name_conditionings(conds)
-    assert names["a"] == "positive" and names[conds["negative"][1]["uuid"]] == "negative"
 
 
 def test_start_and_end_bound_the_identity_in_time(model, apply):
@@ -289,15 +192,15 @@ def test_prompt_without_padding_appends_and_spares_the_negative(model, apply):
     assert torch.equal(swapped, sample(model, positive=long))
 
 
-def test_fp8_base_works(core, apply):
-    fp8 = load_wan(core, model_options={"dtype": torch.float8_e4m3fn})
+def test_fp8_base_works(load, apply):
+    fp8 = load(model_options={"dtype": torch.float8_e4m3fn})
     base = sample(fp8)
     assert torch.equal(sample(apply(fp8, strength=0.0)), base)
     assert torch.isfinite(sample(apply(fp8))).all() and (sample(apply(fp8)) - base).abs().max() > 0.1
 
 
-def test_wan_22_5b_with_a_noise_level_per_frame(core, apply):
-    model = load_wan(core, in_dim=48, out_dim=48)
+def test_wan_22_5b_with_a_noise_level_per_frame(load, apply):
+    model = load(in_dim=48, out_dim=48)
     mask = torch.ones(1, 1, 3, 8, 8)
     mask[:, :, 0] = 0
     latent = {"samples": torch.randn(1, 48, 3, 8, 8), "noise_mask": mask}
@@ -306,14 +209,9 @@ def test_wan_22_5b_with_a_noise_level_per_frame(core, apply):
     assert (sample(apply(model), latent=latent) - base).abs().max() > 0.1
 
 
-def test_i2v_with_clip_image_tokens(core, apply):
-    model = load_wan(core, in_dim=36, has_image_tokens=True)
-    extra = {"concat_latent_image": torch.randn(1, 16, 3, 8, 8), "concat_mask": torch.ones(1, 1, 3, 8, 8)}
-
-    class Vision:
-        penultimate_hidden_states = torch.randn(1, 257, 1280)
-
-    conds = [[[c[0][0], {**extra, "clip_vision_output": Vision()}]] for c in (PROMPT, NEGATIVE)]
+def test_i2v_with_clip_image_tokens(load, apply):
+    model = load(in_dim=36, has_image_tokens=True)
+    conds = image_conditionings(PROMPT, NEGATIVE)
     base = sample(model, *conds)
     assert torch.equal(sample(apply(model, strength=0.0), *conds), base)
     assert (sample(apply(model), *conds) - base).abs().max() > 0.1
@@ -321,9 +219,9 @@ def test_i2v_with_clip_image_tokens(core, apply):
 
 @pytest.mark.parametrize("order", ["text first", "identity first"])
 def test_guider_reduces_to_cfg_at_equal_scales_and_names_its_rows(core, model, apply, order):
-    names = frozenset({"positive", core["nodes.patching"].NEGATIVE_WITH_IDENTITY})
+    names = frozenset({"positive", core["nodes.shared.patching"].NEGATIVE_WITH_IDENTITY})
     patched = apply(model, names=names)
-    make = core["nodes.guider"].make_guider
+    make = core["nodes.sampling.guider"].make_guider
     ordinary = sample(patched)
     assert torch.equal(run_guider(make(patched, PROMPT, NEGATIVE, 5.0, 5.0, order)), ordinary)
     almost = run_guider(make(patched, PROMPT, NEGATIVE, 5.0, 5.0001, order))
@@ -333,7 +231,7 @@ def test_guider_reduces_to_cfg_at_equal_scales_and_names_its_rows(core, model, a
     guider = make(spy_on_rows(patched, seen), PROMPT, NEGATIVE, 5.0, 2.0, order)
     run_guider(guider)
     middle = {"text first": ({"positive"}, {"text", "negative"})}.get(
-        order, ({"positive", core["nodes.patching"].NEGATIVE_WITH_IDENTITY}, {"negative"})
+        order, ({"positive", core["nodes.shared.patching"].NEGATIVE_WITH_IDENTITY}, {"negative"})
     )
     assert names_with_identity(guider, seen) == middle
 
@@ -341,21 +239,12 @@ def test_guider_reduces_to_cfg_at_equal_scales_and_names_its_rows(core, model, a
 @pytest.mark.parametrize("order", ["text first", "identity first"])
 def test_guider_follows_its_formula(core, model, apply, order, monkeypatch):
     """One Euler step from pure noise is linear in the prediction, so the formula shows in the result."""
-    names = frozenset({"positive", core["nodes.patching"].NEGATIVE_WITH_IDENTITY})
-    patched, make = apply(model, names=names), core["nodes.guider"].make_guider
+    names = frozenset({"positive", core["nodes.shared.patching"].NEGATIVE_WITH_IDENTITY})
+    patched, make = apply(model, names=names), core["nodes.sampling.guider"].make_guider
 
     def one_step(model, positive, negative, scales=None):
-        if scales:
-            guider = make(model, positive, negative, *scales, order)
-        else:
-            guider = comfy.samplers.CFGGuider(model)
-            guider.set_conds(positive, negative)
-            guider.set_cfg(1.0)
-        noise = comfy.sample.prepare_noise(LATENT["samples"], 3, None)
-        with torch.inference_mode():
-            return guider.sample(
-                noise, LATENT["samples"], comfy.samplers.sampler_object("euler"), torch.tensor([1.0, 0.0]), seed=3
-            )
+        guider = make(model, positive, negative, *scales, order) if scales else cfg_guider(model, positive, negative, 1)
+        return run_guider(guider, sigmas=torch.tensor([1.0, 0.0]))
 
     nothing, both = one_step(model, NEGATIVE, NEGATIVE), one_step(patched, PROMPT, NEGATIVE)
     if order == "text first":
@@ -368,7 +257,7 @@ def test_guider_follows_its_formula(core, model, apply, order, monkeypatch):
 
 def test_guider_refuses_a_model_without_identity(core, model):
     with pytest.raises(ValueError, match="Apply Slot-ID Identity"):
-        core["nodes.guider"].make_guider(model, PROMPT, NEGATIVE, 5.0, 5.0, "text first")
+        core["nodes.sampling.guider"].make_guider(model, PROMPT, NEGATIVE, 5.0, 5.0, "text first")
 
 
 def test_wrong_model_size_and_wrong_kind_are_explained(core, model, apply):
@@ -383,23 +272,4 @@ def test_wrong_model_size_and_wrong_kind_are_explained(core, model, apply):
     # Core matches a LoRA by names, which a shorter model's all find in a longer one.
     shorter = SimpleNamespace(config=SimpleNamespace(model_width=WIDTH, model_depth=2), lora={}, fingerprint="")
     with pytest.raises(ValueError, match="with 2 blocks, but the MODEL has width 256 and 4"):
-        core["nodes.patching"].apply_lora(model, shorter, 1.0)
-
-
-def test_a_model_whose_blocks_cannot_be_reached_is_refused(core):
-    from comfy.ldm.wan.model import WanModel_S2V
-
-    speech = SimpleNamespace(model=SimpleNamespace(diffusion_model=object.__new__(WanModel_S2V)))
-    with pytest.raises(ValueError, match="S2V"):
-        core["nodes.patching"].wan_shape(speech)
-
-
-@pytest.mark.parametrize(("written", "expected"), [("all", range(8)), ("0-2, 5", [0, 1, 2, 5]), (" 7 ", [7])])
-def test_blocks_are_parsed(core, written, expected):
-    assert core["nodes.patching"].parse_blocks(written, 8) == list(expected)
-
-
-@pytest.mark.parametrize("written", ["8", "0-8", "x", "3-", "5-2", "-1"])
-def test_impossible_blocks_are_refused(core, written):
-    with pytest.raises(ValueError, match="[Bb]lock"):
-        core["nodes.patching"].parse_blocks(written, 8)
+        core["nodes.slot_id.patching"].apply_lora(model, shorter, 1.0)

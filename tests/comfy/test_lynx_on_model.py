@@ -2,55 +2,57 @@
 
 from types import SimpleNamespace
 
-import comfy.sample
-import comfy.samplers
-import comfy.sd
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import Guider_DualCFG
+from wan_models import (
+    NEGATIVE,
+    PROMPT,
+    WIDTH,
+    cfg_guider,
+    image_conditionings,
+    load_wan,
+    run_guider,
+    sample,
+    separate_passes,
+    text,
+)
 
-import nodes as core_nodes
-
-WIDTH, DEPTH = 256, 5
-LATENT = {"samples": torch.zeros(1, 16, 3, 8, 8)}
+DEPTH = 5
 MODULES = (
-    "nodes.patching", "nodes.lynx", "nodes.lynx_patching", "nodes.lynx_reference", "nodes.guider", "slotid_core.systems.lynx",
-    "slotid_core.systems.lynx.random_checkpoints", "slotid_core.systems.slot_id", "slotid_core.wan", "slotid_core.weights",
+    "nodes.shared.models", "nodes.shared.patching", "nodes.slot_id.patching", "nodes.lynx.apply", "nodes.lynx.load",
+    "nodes.lynx.patching", "nodes.sampling.guider", "slotid_core.systems.lynx",
+    "slotid_core.systems.lynx.random_checkpoints", "slotid_core.systems.slot_id", "slotid_core.wan",
+    "slotid_core.weights",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def pack(pack_module):
-    return {name.split(".", 1)[1] if name.startswith("nodes") else name: pack_module(name) for name in MODULES}
-
-
-def load_wan(pack, seed=0, model_options=None, **settings):
-    wan = pack["slotid_core.wan"]
-    torch.manual_seed(seed)
-    config = wan.WanConfig(**{**dict(dim=WIDTH, ffn_dim=512, num_layers=DEPTH, num_heads=2), **settings})
-    return comfy.sd.load_diffusion_model_state_dict(
-        wan.WanModel(config).state_dict(), model_options=model_options or {}
-    )
+    return {name.removeprefix("nodes."): pack_module(name) for name in MODULES}
 
 
 @pytest.fixture(scope="module")
-def model(pack):
-    return load_wan(pack)
+def load(pack):
+    def load(**settings):
+        return load_wan(pack["slotid_core.wan"], DEPTH, **settings)
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def model(load):
+    return load()
 
 
 @pytest.fixture(scope="module")
 def adapters(pack, tmp_path_factory):
-    files = pack["slotid_core.systems.lynx.random_checkpoints"].random_lynx(tmp_path_factory.mktemp("lynx"))
-    read, build = pack["slotid_core.weights"].read_tensors, pack["slotid_core.systems.lynx"].build_adapter
+    folder = tmp_path_factory.mktemp("lynx")
+    files = pack["slotid_core.systems.lynx.random_checkpoints"].random_lynx(folder, WIDTH, DEPTH)
+    build = pack["slotid_core.systems.lynx"].build_adapter
+    names = ("full_id_layers", "full_resampler", "ref_layers", "lite_id_layers", "lite_resampler")
     full, full_resampler, ref, lite, lite_resampler = (
-        read(path)[0]
-        for path in (
-            files.full_id_layers,
-            files.full_resampler,
-            files.ref_layers,
-            files.lite_id_layers,
-            files.lite_resampler,
-        )
+        pack["slotid_core.weights"].read_tensors(getattr(files, name))[0] for name in names
     )
     return {
         "lite": build(lite_resampler, lite, None),
@@ -70,15 +72,6 @@ def features(seed=2):
     return torch.randn(2, DEPTH, 16, WIDTH, generator=torch.Generator().manual_seed(seed))
 
 
-def text(seed, rows=10):
-    context = torch.zeros(1, 512, 4096)
-    context[:, :rows] = torch.randn(1, rows, 4096, generator=torch.Generator().manual_seed(seed))
-    return [[context, {}]]
-
-
-PROMPT, NEGATIVE = text(1), text(2, rows=3)
-
-
 @pytest.fixture
 def apply(pack, adapters):
     def apply(model, variant="full + ref", id_scale=1.0, ref_scale=1.0, start=0.0, end=1.0, blocks=range(DEPTH),
@@ -86,44 +79,17 @@ def apply(pack, adapters):
         adapter = adapters[variant]
         branches = adapter.face_branches(torch.cat([torch.zeros(1, 512), face(seed)]))
         reference = adapter.reference_branches(features()) if "ref" in variant else {}
-        held = pack["lynx_patching"].hold(model, branches, reference)
-        names = pack["patching"].CONDITIONINGS[conditionings]
-        return pack["lynx_patching"].apply_lynx(model, held, id_scale, ref_scale, start, end, blocks, names)
+        held = pack["lynx.patching"].hold(model, branches, reference)
+        names = pack["shared.patching"].CONDITIONINGS[conditionings]
+        return pack["lynx.patching"].apply_lynx(model, held, id_scale, ref_scale, start, end, blocks, names)
 
     return apply
 
 
-@torch.inference_mode()
-def sample(model, positive=PROMPT, negative=NEGATIVE, cfg=5.0, latent=LATENT, seed=3):
-    return core_nodes.common_ksampler(model, seed, 3, cfg, "euler", "simple", positive, negative, latent)[0]["samples"]
-
-
-def run_guider(guider, callback=None, sigmas=None):
-    noise = comfy.sample.prepare_noise(LATENT["samples"], 3, None)
-    if sigmas is None:
-        sigmas = comfy.samplers.KSampler(guider.model_patcher, 3, torch.device("cpu"), "euler", "simple").sigmas
-    with torch.inference_mode():
-        return guider.sample(
-            noise, LATENT["samples"], comfy.samplers.sampler_object("euler"), sigmas, callback=callback, seed=3
-        )
-
-
-def separate_passes(model, monkeypatch):
-    monkeypatch.setattr(model.model, "memory_required", lambda *args, **kwargs: 1e30)
-
-
-def direct(model, options, context, rows=2):
-    """One forward pass of the network itself."""
-    x = torch.randn(rows, 16, 3, 8, 8, generator=torch.Generator().manual_seed(9))
-    transformer = model.model.diffusion_model
-    with torch.inference_mode():
-        return transformer(x, torch.full((rows,), 600.0), context.expand(rows, -1, -1), transformer_options=options)
-
-
-def test_core_and_our_own_wan_do_the_same_with_lynx(pack, adapters):
+def test_core_and_our_own_wan_do_the_same_with_lynx(pack, load, adapters):
     """The injection is one code for both; parity with the official modules is tested on ours."""
     lynx, wan = pack["slotid_core.systems.lynx"], pack["slotid_core.wan"]
-    core_model = load_wan(pack)
+    core_model = load()
     torch.manual_seed(0)
     ours = wan.WanModel(wan.WanConfig(dim=WIDTH, ffn_dim=512, num_layers=DEPTH, num_heads=2)).eval()
     adapter = adapters["full + ref"]
@@ -196,10 +162,8 @@ def test_model_is_untouched_after_a_run_an_error_and_an_interrupt(model, apply):
     def stop(*args):
         raise KeyboardInterrupt
 
-    guider = comfy.samplers.CFGGuider(patched)
-    guider.set_conds(PROMPT, NEGATIVE)
     with pytest.raises(KeyboardInterrupt):
-        run_guider(guider, callback=stop)
+        run_guider(cfg_guider(patched), callback=stop)
     with pytest.raises(RuntimeError):
         sample(patched, positive=[[torch.zeros(1, 512, 7), {}]])
     hooks = [module for module in model.model.diffusion_model.modules() if module._forward_pre_hooks]
@@ -219,10 +183,10 @@ def test_slot_id_and_lynx_on_one_model_in_either_order(pack, model, apply, order
         normal(1, 2, WIDTH), normal(1, 6, WIDTH), 0.3 * normal(1, 2, 2, WIDTH), 0.3 * normal(1, 2, 2, WIDTH), WIDTH,
         DEPTH, slot_id.GateSchedule("linear"),
     )  # fmt: skip
-    names = pack["patching"].CONDITIONINGS["positive"]
+    names = pack["shared.patching"].CONDITIONINGS["positive"]
 
     def slot(model, strength=1.0):
-        return pack["patching"].apply_identity(model, identity, strength, 0.0, 1.0, range(DEPTH), names)
+        return pack["slot_id.patching"].apply_identity(model, identity, strength, 0.0, 1.0, range(DEPTH), names)
 
     def stack(strength=1.0, scale=1.0):
         if order == "lynx first":
@@ -259,8 +223,8 @@ def test_chains_onto_an_attention_override_and_a_block_replacement(model, apply)
     assert seen.count("block") == 3 and seen.count("attention") == 3 * DEPTH * 2
 
 
-def test_fp8_base_works(pack, apply):
-    fp8 = load_wan(pack, model_options={"dtype": torch.float8_e4m3fn})
+def test_fp8_base_works(load, apply):
+    fp8 = load(model_options={"dtype": torch.float8_e4m3fn})
     assert fp8.model.diffusion_model.blocks[0].self_attn.q.weight.dtype == torch.float8_e4m3fn
     base = sample(fp8)
     assert torch.equal(sample(apply(fp8, id_scale=0.0, ref_scale=0.0)), base)
@@ -268,14 +232,9 @@ def test_fp8_base_works(pack, apply):
     assert torch.isfinite(out).all() and (out - base).abs().max() > 1e-2
 
 
-def test_i2v_with_clip_image_tokens(pack, apply):
-    model = load_wan(pack, in_dim=36, has_image_tokens=True)
-    extra = {"concat_latent_image": torch.randn(1, 16, 3, 8, 8), "concat_mask": torch.ones(1, 1, 3, 8, 8)}
-
-    class Vision:
-        penultimate_hidden_states = torch.randn(1, 257, 1280)
-
-    conds = [[[c[0][0], {**extra, "clip_vision_output": Vision()}]] for c in (PROMPT, NEGATIVE)]
+def test_i2v_with_clip_image_tokens(load, apply):
+    model = load(in_dim=36, has_image_tokens=True)
+    conds = image_conditionings(PROMPT, NEGATIVE)
     base = sample(model, *conds)
     assert torch.equal(sample(apply(model, id_scale=0.0, ref_scale=0.0), *conds), base)
     assert (sample(apply(model), *conds) - base).abs().max() > 1e-2
@@ -295,62 +254,37 @@ def test_the_guider_gives_lynxs_own_three_way_guidance(pack, model, apply, monke
     sigmas = torch.tensor([1.0, 0.0])
 
     def one(model, positive):
-        guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(positive, NEGATIVE)
-        guider.set_cfg(1.0)
-        return run_guider(guider, sigmas=sigmas)
+        return run_guider(cfg_guider(model, positive, cfg=1.0), sigmas=sigmas)
 
     i, c = one(patched, NEGATIVE), one(patched, PROMPT)
     with monkeypatch.context() as patch:
-        patch.setattr(pack["patching"], "rows_with_identity", lambda options, names, batch: torch.zeros(batch))
+        patch.setattr(pack["shared.patching"], "rows_with_identity", lambda options, names, batch: torch.zeros(batch))
         u = one(nobody, NEGATIVE)
-    guider = pack["guider"].make_guider(patched, PROMPT, NEGATIVE, 5.0, 2.0, "identity first")
+    guider = pack["sampling.guider"].make_guider(patched, PROMPT, NEGATIVE, 5.0, 2.0, "identity first")
     assert torch.allclose(run_guider(guider, sigmas=sigmas), u + 2.0 * (i - u) + 5.0 * (c - i), atol=2e-3)
     assert (i - u).abs().max() > 1e-3
 
 
 def test_guider_wants_an_identity(pack, model):
     with pytest.raises(ValueError, match="Apply Lynx"):
-        pack["guider"].make_guider(model, PROMPT, NEGATIVE, 5.0, 2.0, "identity first")
+        pack["sampling.guider"].make_guider(model, PROMPT, NEGATIVE, 5.0, 2.0, "identity first")
 
 
 def test_scale_zero_is_the_base_model_also_through_the_guider(pack, model, adapters):
-    loaded = pack["lynx"].LoadedLynx("full", adapters["full"])
+    loaded = pack["lynx.load"].LoadedLynx("full", adapters["full"])
     person = SimpleNamespace(embedding=face())
-    (patched,) = pack["lynx"].LynxApply.execute(model, loaded, 0.0, 1.0, 0.0, 1.0, "all", "positive", face=person).args
-    guider = pack["guider"].make_guider(patched, PROMPT, NEGATIVE, 5.0, 2.0, "text first")
-    plain = comfy.samplers.CFGGuider(model)
-    plain.set_conds(PROMPT, NEGATIVE)
-    plain.set_cfg(5.0)
-    assert torch.equal(run_guider(guider), run_guider(plain))
+    apply = pack["lynx.apply"].LynxApply.execute
+    (patched,) = apply(model, loaded, 0.0, 1.0, 0.0, 1.0, "all", "positive", face=person).args
+    guider = pack["sampling.guider"].make_guider(patched, PROMPT, NEGATIVE, 5.0, 2.0, "text first")
+    assert torch.equal(run_guider(guider), run_guider(cfg_guider(model)))
 
 
-def test_reference_features_through_core_equal_the_direct_pass(pack, model):
-    read = pack["slotid_core.systems.lynx"].read_features
-    x = torch.randn(2, 16, 1, 8, 8, generator=torch.Generator().manual_seed(6))
-    base, context = model.model, PROMPT[0][0].expand(2, -1, -1)
-    with torch.inference_mode():
-        through_core = read(
-            base.diffusion_model,
-            lambda: base.apply_model(x, torch.zeros(2), c_crossattn=context, transformer_options={}),
-        )
-        direct = read(base.diffusion_model, lambda: base.diffusion_model(x, torch.zeros(2), context))
-    assert through_core.shape == (2, DEPTH, 16, WIDTH)
-    assert torch.equal(through_core, direct)
-    with pytest.raises(ZeroDivisionError):
-        read(base.diffusion_model, lambda: 1 / 0)
-    assert not any(module._forward_pre_hooks for module in base.diffusion_model.modules())
-
-
-def test_a_model_of_another_size_and_missing_parts_are_explained(pack, model, adapters):
-    wide = load_wan(pack, dim=384, num_heads=3)
+def test_a_model_of_another_size_and_missing_parts_are_explained(pack, load, adapters):
+    wide = load(dim=384, num_heads=3)
     with pytest.raises(ValueError, match="width 256.*width 384"):
-        adapters["full"].check_model(*pack["patching"].wan_shape(wide))
-    needed = pack["lynx"].needed
+        adapters["full"].check_model(*pack["shared.models"].wan_shape(wide))
+    needed = pack["lynx.apply"].needed
     with pytest.raises(ValueError, match="no Ref layers"):
         needed(object(), {}, 1.0, "reference", "Ref layers")
     with pytest.raises(ValueError, match="need a face"):
         needed(None, {"0": 1}, 1.0, "face", "ID layers")
-    i2v = load_wan(pack, in_dim=36, has_image_tokens=True)
-    with pytest.raises(ValueError, match="text-to-video"):
-        pack["lynx_reference"].check_base(i2v)

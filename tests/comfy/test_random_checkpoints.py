@@ -5,7 +5,8 @@ import hashlib
 import pytest
 import torch
 
-from slotid_core.toy_world.random_checkpoints import CheckpointPaths, random_checkpoints
+from slotid_core.systems.slot_id.random_checkpoints import random_adapter_file
+from slotid_core.toy_world.random_checkpoints import DEPTH, WIDTH, CheckpointPaths, random_checkpoints
 
 LATENT = (1, 16, 2, 8, 8)
 
@@ -76,15 +77,22 @@ def test_vae_is_recognised_with_wans_shapes(checkpoints):
     assert decoded.isfinite().all()
 
 
-def test_they_are_made_once_and_are_the_same_for_everybody(checkpoints, tmp_path):
+def make_all(folder) -> dict:
+    made = random_checkpoints(folder)
+    files = {name: getattr(made, name) for name in ("t2v", "i2v", "vae", "text_encoder")}
+    return files | {"adapter": random_adapter_file(folder, WIDTH, DEPTH)}
+
+
+def test_they_are_made_once_and_are_the_same_for_everybody(tmp_path_factory):
+    folder, other = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
+    first = make_all(folder)
     torch.manual_seed(123)
     before = torch.random.get_rng_state()
-    again = random_checkpoints(tmp_path)
+    again = make_all(other)
     assert torch.equal(torch.random.get_rng_state(), before)
-    for name in ("t2v", "i2v", "vae", "text_encoder", "adapter"):
-        first, second = getattr(checkpoints, name), getattr(again, name)
-        assert digest(first) == digest(second), name
-    stamps = [path.stat().st_mtime_ns for path in tmp_path.iterdir()]
-    random_checkpoints(tmp_path)
-    assert [path.stat().st_mtime_ns for path in tmp_path.iterdir()] == stamps
+    for name in first:
+        assert digest(first[name]) == digest(again[name]), name
+    stamps = [path.stat().st_mtime_ns for path in other.iterdir()]
+    make_all(other)
+    assert [path.stat().st_mtime_ns for path in other.iterdir()] == stamps
     assert len(stamps) == 5  # nothing half-written lies beside them

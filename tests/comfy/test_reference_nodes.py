@@ -16,7 +16,9 @@ from tools.comfy_client import WorkflowError
 
 @pytest.fixture(scope="module")
 def reference(pack_module):
-    return pack_module("nodes.reference.faces")
+    """The reference nodes by name."""
+    found = [*pack_module("nodes.reference").NODES, *pack_module("nodes.slot_id.encode").NODES]
+    return SimpleNamespace(**{node.__name__: node for node in found})
 
 
 @pytest.fixture

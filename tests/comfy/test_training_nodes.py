@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from graphs import node
@@ -85,33 +86,43 @@ def training(pack_module, tmp_path, monkeypatch):
     """The nodes with a child process that only writes down what it was asked for."""
     import folder_paths
 
-    module = pack_module("nodes.training.nodes")
+    prepare, train = (pack_module(f"nodes.training.{name}") for name in ("prepare", "train"))
     (tmp_path / "input" / "people").mkdir(parents=True)
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
-    module.asked = []
+    asked = []
 
     def run_module(name, arguments, on_event):
         config = Path(arguments[arguments.index("--config") + 1]).read_text()
-        module.asked.append((config, arguments))
+        asked.append((config, arguments))
         raise InterruptedError
 
-    monkeypatch.setattr(module, "run_module", run_module)
-    monkeypatch.setattr(module, "model_file", lambda category, name: name)
-    return module
+    for module in (prepare, train):
+        monkeypatch.setattr(module, "run_module", run_module)
+        monkeypatch.setattr(module, "model_file", lambda category, name: name)
+    return SimpleNamespace(prepare=prepare, train=train, asked=asked)
 
 
 def test_preparing_looks_for_detectors_where_track_face_does_and_halves_the_text_encoder(training):
     with pytest.raises(InterruptedError):
-        training.SlotIDPrepareDataset.execute("folder", "people", "set", "vae", "umt5", 65, 832, 480, False, 1)
+        training.prepare.SlotIDPrepareDataset.execute("folder", "people", "set", "vae", "umt5", 65, 832, 480, False, 1)
     config = json.loads(training.asked[0][0])
     assert config["text_encoder_dtype"] == "bfloat16"
     assert [Path(folder).name for folder in config["detector_models"]] == ["insightface", "face_detection"]
+    assert config["systems"] == ["slot_id"] and "face_encoder" not in config
+
+
+def test_preparing_for_another_system_names_it_and_its_face_encoder(training):
+    inputs = ("toy world", "", "set", "vae", "toy_world", 65, 832, 480, False, 1)
+    with pytest.raises(InterruptedError):
+        training.prepare.SlotIDPrepareDataset.execute(*inputs, system="lynx", face_encoder="toy_world_random")
+    config = json.loads(training.asked[0][0])
+    assert config["systems"] == ["lynx"] and Path(config["face_encoder"]).is_file()
 
 
 def test_preparing_notices_new_clips(training, tmp_path):
     def fingerprint(source):
-        return training.SlotIDPrepareDataset.fingerprint_inputs(source=source, path="people", name="set")
+        return training.prepare.SlotIDPrepareDataset.fingerprint_inputs(source=source, path="people", name="set")
 
     before, drawn = fingerprint("folder"), fingerprint("toy world")
     assert fingerprint("folder") == before
@@ -120,15 +131,15 @@ def test_preparing_notices_new_clips(training, tmp_path):
 
 
 def test_the_presets_sizes_and_rates_hold_unless_others_are_given(training):
-    schema = training.SlotIDTrainEncoder.define_schema()
+    schema = training.train.SlotIDTrainEncoder.define_schema()
     defaults = {i.id: i.default for i in schema.inputs if i.id in ("steps", "learning_rate", "batch", "micro_batch")}
     given = {"dataset": "data", "preset": "wan_1_3b_24gb", "model_name": "wan", "name": "mine"}
     for changes, expected in (({}, (8, 1, 1e-4)), ({"batch": 4, "learning_rate": 2e-4}, (4, 1, 2e-4))):
         with pytest.raises(InterruptedError):
-            training.SlotIDTrainEncoder.execute(**given, **(defaults | changes))
+            training.train.SlotIDTrainEncoder.execute(**given, **(defaults | changes))
         arguments = training.asked.pop()[1]
         changed = [arguments[place + 1] for place, name in enumerate(arguments) if name == "--set"]
-        config = read_config(training.PRESETS / "wan_1_3b_24gb.yaml", changed)
+        config = read_config(training.train.PRESETS / "wan_1_3b_24gb.yaml", changed)
         assert (config.run.batch, config.run.micro_batch, config.optimizer.learning_rate) == expected
 
 
@@ -139,9 +150,25 @@ def test_the_child_is_found_where_neither_the_folder_nor_the_environment_says_wh
 
 
 def test_missing_packages_are_named_before_anything_runs(training, monkeypatch):
-    monkeypatch.setattr(training, "NEEDED", ("json", "no_such_package"))
+    monkeypatch.setattr(training.train, "NEEDED", ("json", "no_such_package"))
     with pytest.raises(ValueError, match="pip install no_such_package"):
-        training.check_packages()
+        training.train.check_packages()
+
+
+@pytest.mark.parametrize(("system", "category"), [("slot_id", "slotid"), ("lynx", "lynx")])
+def test_the_trainer_is_told_its_system_and_a_trained_adapter_goes_to_that_systems_folder(
+    training, pack_module, tmp_path, system, category
+):
+    import folder_paths
+
+    with pytest.raises(InterruptedError):
+        training.train.SlotIDTrainEncoder.execute("data", "toy_world", "wan", "mine", 3, 0.0, 0, 0, system=system)
+    assert f'system="{system}"' in training.asked[0][1]
+    adapter = pack_module("nodes.slot_id.paths").adapter_path("toy_world_random")
+    loaded = training.train.install_trained(system, Path(adapter), f"trained_{system}")
+    folder = Path(folder_paths.get_folder_paths(category)[0])
+    assert (folder / f"trained_{system}.safetensors").read_bytes() == Path(adapter).read_bytes()
+    assert type(loaded).__name__ == {"slot_id": "LoadedAdapter"}.get(system, "ExecutionBlocker")
 
 
 def processes_of(folder) -> list[str]:

@@ -1,0 +1,63 @@
+"""Which video model a MODEL holds, and LoRA tensors on it."""
+
+import logging
+from collections.abc import Mapping
+
+import comfy.ldm.wan.model
+import torch
+from comfy.model_patcher import ModelPatcher
+
+from ...slotid_core.errors import SlotIDError
+
+
+def wan_shape(model: ModelPatcher) -> tuple[int, int]:
+    """Width and number of blocks of a Wan MODEL; an error for any other kind of model."""
+    transformer = model.model.diffusion_model
+    speech_model = getattr(comfy.ldm.wan.model, "WanModel_S2V", ())
+    if isinstance(transformer, speech_model):
+        raise SlotIDError(
+            "Wan 2.2 S2V runs its blocks in a way of its own, into which no person can be put. Use a Wan 2.1 or 2.2 "
+            "text-to-video or image-to-video MODEL."
+        )
+    if not isinstance(transformer, comfy.ldm.wan.model.WanModel):
+        raise SlotIDError(
+            f"This node needs a Wan 2.1 or 2.2 MODEL; it got {type(model.model).__name__}. "
+            "Load a Wan diffusion model and connect it here."
+        )
+    return transformer.dim, len(transformer.blocks)
+
+
+def check_size(model: ModelPatcher, made: str, width: int, depth: int) -> None:
+    """An error unless the MODEL has this width and depth; `made` is what has them, and the verb."""
+    found = wan_shape(model)
+    if (width, depth) != found:
+        raise SlotIDError(
+            f"This {made} for a video model of width {width} with {depth} blocks, but the MODEL has width {found[0]} "
+            f"and {found[1]} blocks. Use the adapter of this model (Wan 1.3B: 1536 × 30, 14B: 5120 × 40)."
+        )
+
+
+def apply_lora(
+    model: ModelPatcher, system: str, tensors: Mapping[str, torch.Tensor], strength: float, fingerprint: str, key: str
+) -> ModelPatcher:
+    """A clone with an adapter's LoRA, every module of which must match a layer.
+
+    Args:
+        system: title of the system, for the log.
+        tensors: by the keys that ComfyUI's own LoRA loader reads.
+        fingerprint: of the adapter. It is attached to the clone under `key`.
+    """
+    import comfy.lora
+
+    expected = sum(name.endswith(".lora_A.weight") for name in tensors)
+    patches = comfy.lora.load_lora(dict(tensors), comfy.lora.model_lora_keys_unet(model.model, {}), log_missing=False)
+    patched = model.clone()
+    matched = len(patched.add_patches(patches, strength))
+    if matched != expected:
+        raise SlotIDError(
+            f"Only {matched} of the adapter's {expected} LoRA modules fit this MODEL. "
+            "The adapter was trained for another video model; choose the one that matches."
+        )
+    logging.info("%s: LoRA of adapter %s on %d modules, strength %g", system, fingerprint, matched, strength)
+    patched.set_attachments(key, fingerprint)
+    return patched

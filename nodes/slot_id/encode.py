@@ -1,0 +1,161 @@
+"""Encode a reference: pictures to latents through the VAE, and latents to streams through the adapter's encoders."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from comfy_api.latest import io
+
+from ...slotid_core.errors import SlotIDError
+from ...slotid_core.systems.slot_id.pictures import slot_heat_map
+from ...slotid_core.systems.slot_id.stream import IdentityStream
+from ...slotid_core.wan.vae import normalize_latents
+from ..reference.latents import encode_reference, scaled_to
+from ..reference.video import CATEGORY as REFERENCE_CATEGORY
+from ..shared.progress import progress_bar
+from .load import LoadedAdapter
+from .types import CATEGORY, Adapter, Stream
+
+
+class SlotIDEncodeReference(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SlotIDEncodeReference",
+            display_name="Encode Reference",
+            category=REFERENCE_CATEGORY,
+            description="Face clip and portrait to latents, through Wan 2.1's VAE.",
+            inputs=[
+                io.Vae.Input(
+                    "vae", tooltip="Wan 2.1's VAE (16 channels); Wan 2.2 14B uses it too, the 5B's does not fit."
+                ),
+                io.Image.Input("face_clip", tooltip="4n+1 square frames from Track Face; a remainder is cut off."),
+                io.Image.Input("portrait", tooltip="One picture from Select Portrait; of several, the first is used."),
+                Adapter.Input(
+                    "adapter",
+                    optional=True,
+                    tooltip="Scales both to the sizes in pixels that this adapter was trained on. Connect it unless "
+                    "Track Face already cuts at that size.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="clip_latent", tooltip="(1, 16, n+1, height/8, width/8)"),
+                io.Latent.Output(display_name="portrait_latent", tooltip="(1, 16, 1, height/8, width/8)"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, vae, face_clip, portrait, adapter=None) -> io.NodeOutput:
+        if adapter is not None:
+            sizes = adapter.module.config
+            face_clip = scaled_to("face_clip", face_clip, sizes.reference_size)
+            portrait = scaled_to("portrait", portrait, sizes.portrait_size)
+        clip_latent, portrait_latent = encode_reference(vae, face_clip, portrait, progress_bar())
+        return io.NodeOutput({"samples": clip_latent}, {"samples": portrait_latent})
+
+
+@dataclass(frozen=True)
+class EncodedStream:
+    """What travels on a SLOTID_STREAM socket: a stream, which of the two it is, and whose it is."""
+
+    kind: str  # "slots" or "anchors"
+    adapter_fingerprint: str
+    stream: IdentityStream
+
+    def checked(self, kind: str, adapter: LoadedAdapter) -> IdentityStream:
+        """The stream, if it is of this kind and was made by this adapter."""
+        if self.kind != kind:
+            raise SlotIDError(
+                f"Blend's socket {kind!r} got {self.kind}. Connect the Temporal Encoder to 'slots' and the Image "
+                "Anchor to 'anchors'."
+            )
+        if self.adapter_fingerprint != adapter.module.fingerprint:
+            raise SlotIDError(
+                f"The {kind} were made by another adapter ({self.adapter_fingerprint}) than the one at Blend, "
+                f"{adapter.name} ({adapter.module.fingerprint}). Connect the same adapter to all nodes."
+            )
+        return self.stream
+
+
+def to_wan_latents(samples: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """VAE output -> latents with Wan's per-channel mean and std taken out, as the video model sees them."""
+    if samples.dim() != 5 or samples.shape[1] != 16:
+        raise SlotIDError(
+            f"The reference latent has shape {tuple(samples.shape)}; needed is (1, 16, T, H, W), as the Wan 2.1 VAE "
+            "gives it. Encode the reference with that VAE (Wan 2.2 14B uses it too; the 5B's VAE does not fit)."
+        )
+    if samples.shape[0] != 1:
+        raise SlotIDError(f"One reference at a time: the latent holds a batch of {samples.shape[0]}.")
+    return normalize_latents(samples.float()).to(device)
+
+
+class SlotIDTemporalEncoder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SlotIDTemporalEncoder",
+            display_name="Slot-ID Temporal Encoder",
+            category=CATEGORY,
+            description="Reads how the person looks and moves: reference-clip latents to identity slots.",
+            inputs=[
+                Adapter.Input("adapter", tooltip="The loaded Slot-ID adapter."),
+                io.Latent.Input(
+                    "clip_latent",
+                    tooltip="The face clip, encoded with the Wan 2.1 VAE: (1, 16, T, H, W). "
+                    "Best at the size and length that the adapter was trained on.",
+                ),
+            ],
+            outputs=[
+                Stream.Output(display_name="slots", tooltip="Identity slots, for Blend."),
+                io.Image.Output(
+                    display_name="assignment",
+                    tooltip="Heat map, one picture per latent frame: which part of the clip each slot reads.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, adapter, clip_latent) -> io.NodeOutput:
+        module, device = adapter.on_device()
+        if module.encoder is None:
+            raise SlotIDError(f"Adapter {adapter.name!r} has no temporal encoder. Use the Image Anchor node alone.")
+        latents = to_wan_latents(clip_latent["samples"], device)
+        if latents.shape[2] == 1 and module.config.reference_frames > 1:
+            logging.warning("Slot-ID: the clip is a single frame, which does not show how the person moves.")
+        stream = module.encoder(latents)
+        return io.NodeOutput(EncodedStream("slots", module.fingerprint, stream), slot_heat_map(stream.assignment))
+
+
+class SlotIDImageAnchor(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SlotIDImageAnchor",
+            display_name="Slot-ID Image Anchor",
+            category=CATEGORY,
+            description="Reads the portrait: a clean, scene-free anchor that speaks early in sampling.",
+            inputs=[
+                Adapter.Input("adapter", tooltip="The loaded Slot-ID adapter."),
+                io.Latent.Input(
+                    "portrait_latent",
+                    tooltip="The portrait on a neutral background, encoded with the Wan 2.1 VAE: (1, 16, 1, H, W).",
+                ),
+            ],
+            outputs=[Stream.Output(display_name="anchors", tooltip="Image-anchor tokens, for Blend.")],
+        )
+
+    @classmethod
+    def execute(cls, adapter, portrait_latent) -> io.NodeOutput:
+        module, device = adapter.on_device()
+        if module.anchor is None:
+            raise SlotIDError(f"Adapter {adapter.name!r} has no image anchor. Use the Temporal Encoder node alone.")
+        latents = to_wan_latents(portrait_latent["samples"], device)
+        if latents.shape[2] != 1:
+            raise SlotIDError(
+                f"The portrait is one picture, but this latent has {latents.shape[2]} frames. Connect portrait_latent "
+                "of Encode Reference here, and clip_latent to the Temporal Encoder."
+            )
+        return io.NodeOutput(EncodedStream("anchors", module.fingerprint, module.anchor(latents)))
+
+
+NODES = [SlotIDEncodeReference, SlotIDTemporalEncoder, SlotIDImageAnchor]

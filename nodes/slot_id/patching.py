@@ -1,0 +1,74 @@
+"""A Slot-ID adapter's LoRA, and an identity, on a ComfyUI MODEL."""
+
+import logging
+from collections.abc import Iterable
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...slotid_core.systems.slot_id import Identity, SlotIDAdapter
+from ...slotid_core.systems.slot_id.injection import install_identity
+from ...slotid_core.wan.hooks.text_rows import count_padding
+from ..shared import models
+from ..shared.patching import Call, add_to_calls
+
+ADAPTER_KEY = "slotid_adapter"
+
+
+def apply_identity(
+    model: ModelPatcher,
+    identity: Identity,
+    strength: float,
+    start_percent: float,
+    end_percent: float,
+    blocks: Iterable[int],
+    cond_names: frozenset[str],
+) -> ModelPatcher:
+    """A clone of `model` that draws this identity in the conditionings named `cond_names`.
+
+    Args:
+        strength: 0 leaves the model bit-identical, 1 is as trained.
+        start_percent, end_percent: the part of sampling in which the identity acts, as core's timestep ranges.
+        blocks: indices of the transformer blocks that see it.
+    """
+    models.check_size(model, "identity was made", identity.model_width, identity.model_depth)
+    warn_about_lora(model, identity)
+    blocks = tuple(blocks)
+    on_device: dict[torch.device, Identity] = {}
+
+    def draw_identity(call: Call) -> dict:
+        device = call.context.device
+        row_strength = (strength * call.rows).to(device)
+        if not row_strength.any():
+            return call.transformer_options
+        if device not in on_device:
+            on_device[device] = identity.to(device, torch.float32)
+        condition = on_device[device].condition(call.sigma.expand(len(call.rows)), row_strength)
+
+        def padding_vector() -> Tensor:
+            return call.transformer.text_embedding(call.context.new_zeros(1, 1, call.context.shape[2]))
+
+        padding = count_padding(call.context)
+        return install_identity(call.transformer_options, condition, blocks, padding, padding_vector)
+
+    return add_to_calls(model, start_percent, end_percent, cond_names, draw_identity)
+
+
+def apply_lora(model: ModelPatcher, adapter: SlotIDAdapter, strength: float) -> ModelPatcher:
+    """A clone with an adapter's LoRA."""
+    # Core matches a LoRA by name, and leaves out what then has another shape.
+    models.check_size(model, "adapter was trained", adapter.config.model_width, adapter.config.model_depth)
+    return models.apply_lora(model, "Slot-ID", adapter.lora, strength, adapter.fingerprint, ADAPTER_KEY)
+
+
+def warn_about_lora(model: ModelPatcher, identity: Identity) -> None:
+    applied = model.get_attachment(ADAPTER_KEY)
+    if applied != identity.adapter_fingerprint:
+        state = f"carries the LoRA of adapter {applied}" if applied else "carries no adapter's LoRA"
+        logging.warning(
+            "Slot-ID: the identity comes from adapter %s, but the MODEL %s. Likeness will suffer; "
+            "apply that adapter's LoRA first.",
+            identity.adapter_fingerprint,
+            state,
+        )
