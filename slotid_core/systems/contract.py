@@ -86,13 +86,16 @@ class SharedObjective:
         if self.change_weight < 0:
             raise SlotIDError(f"change_weight must not be negative; got {self.change_weight}.")
 
-    def loss(self, error: Tensor, is_training: bool) -> Tensor:
-        """Loss (B,) of a velocity's error (B, C, T, H, W); the change counts in training only."""
-        loss = error.square().mean((1, 2, 3, 4))
-        if is_training and self.change_weight and error.shape[2] > 1:  # pictures do not move
-            # Half, as the difference of two independent errors is twice as large.
-            loss = loss + self.change_weight * 0.5 * error.diff(dim=2).square().mean((1, 2, 3, 4))
-        return loss
+    def loss(self, error: Tensor) -> Tensor:
+        """Flow matching's loss (B,) of a velocity's error (B, C, T, H, W)."""
+        return error.square().mean((1, 2, 3, 4))
+
+    def auxiliary_loss(self, error: Tensor) -> Tensor:
+        """What training adds to it (B,)."""
+        if not self.change_weight or error.shape[2] == 1:  # pictures do not move
+            return error.new_zeros(len(error))
+        # Half, as the difference of two independent errors is twice as large.
+        return self.change_weight * 0.5 * error.diff(dim=2).square().mean((1, 2, 3, 4))
 
 
 @dataclass(frozen=True)

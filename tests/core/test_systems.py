@@ -76,7 +76,7 @@ class Strategy(nn.Module):
         noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
         predict = predictor(self.model, self.shift, batch.conditions["portrait"])
         error = predict(noisy, batch.noise_level, batch.context, batch.has_identity) - (batch.noise - batch.video)
-        return self.settings.objective.loss(error, self.training)
+        return self.settings.objective.loss(error)
 
     def predictor(self, batch):
         return predictor(self.model, self.shift, batch.conditions["portrait"])

@@ -99,7 +99,9 @@ class Strategy(nn.Module):
         condition = branches_of(self.adapter, self.model, batch.conditions, rows)
         velocity = predict_velocity(self.model, noisy, batch.noise_level, batch.context, condition)
         error = velocity.float() - (batch.noise - batch.video)
-        return self.settings.objective.loss(error, self.training)
+        objective = self.settings.objective
+        loss = objective.loss(error)
+        return loss + objective.auxiliary_loss(error) if self.training else loss
 
     def predictor(self, batch: Batch) -> Predict:
         return predictor(self.model, self.adapter, batch.conditions)

@@ -175,12 +175,12 @@ class Strategy(nn.Module):
             conditions[TOKEN_MASK],
         )  # fmt: skip
         error = velocity.float() - (batch.noise - batch.video)
-        loss = self.settings.objective.loss(error, self.training)
-        return loss + self.auxiliary_loss(streams, batch) if self.training else loss
+        loss = self.settings.objective.loss(error)
+        return loss + self.auxiliary_loss(streams, batch, error) if self.training else loss
 
-    def auxiliary_loss(self, streams: Sequence[IdentityStream | None], batch: Batch) -> Tensor:
-        """What Slot-ID's objective adds to flow matching (B,)."""
-        loss = batch.video.new_zeros(len(batch))
+    def auxiliary_loss(self, streams: Sequence[IdentityStream | None], batch: Batch, error: Tensor) -> Tensor:
+        """What training adds to flow matching (B,)."""
+        loss = self.settings.objective.auxiliary_loss(error)
         if self.movement_readout is not None:
             loss = loss + self.objective.movement_weight * self.movement_loss(streams[0], batch.video)
         if self.portrait_readout is not None:
