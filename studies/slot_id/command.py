@@ -1,4 +1,8 @@
-"""The command line of the study: its parts in order, and the page of all that is finished at the end, or at a stop."""
+"""Train the adapters of the study, measure every row, and write the page.
+
+The parts run in the given order. The page is written at the end, or when a signal stops the run. All parts take days
+on a CPU, so run them one by one.
+"""
 
 import argparse
 from collections.abc import Iterator
@@ -7,32 +11,42 @@ from pathlib import Path
 from slotid_core.errors import SlotIDError
 from slotid_core.files import write_json
 
-CONFIGS = Path(__file__).parents[2]
-DATA = CONFIGS / "dataset/configs/toy_world_study.yaml"
+ROOT = Path(__file__).parents[2]  # of the repository
+TRAINING = ROOT / "slotid_core/training/configs/toy_world.yaml"
+DATA = ROOT / "slotid_core/dataset/configs/toy_world_study.yaml"
 PARTS = ("main", "ablations", "trials")
 
 
-def add_parser(commands) -> None:
-    study = commands.add_parser(
-        "study", help="train and compare everything; days on a CPU, so run it part by part", description=__doc__
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    run_study(options)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    study = argparse.ArgumentParser(
+        prog="python -m studies.slot_id", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    study.add_argument(
-        "--config", type=Path, default=CONFIGS / "training/configs/toy_world.yaml", help="that all adapters start from"
-    )
+    study.add_argument("--threads", type=int, default=0, help="CPU threads")
+    study.add_argument("--config", type=Path, default=TRAINING, help="settings that all adapters start from")
     study.add_argument("--data", type=Path, default=DATA, help="settings of the people to train on")
-    study.add_argument("--output", type=Path, default=Path("output/study"), help="folder for data and adapters")
-    study.add_argument("--page", type=Path, default=Path("docs/study"), help="folder for the page and its rows")
+    study.add_argument("--output", type=Path, default=ROOT / "output/study", help="folder for data and adapters")
+    study.add_argument("--page", type=Path, default=ROOT / "docs/study", help="folder of the page and its row files")
     study.add_argument("--parts", default=",".join(PARTS), help="main,ablations,trials or some, in the order to run")
-    study.add_argument("--rows", default="", help='only these, as "base;slots third, 1 slot"; the rest stays as it is')
-    study.add_argument("--seeds", type=int, help="of each row at most so many training seeds; default: all")
+    study.add_argument("--rows", default="", help='only these rows, such as "base;slots third, 1 slot"')
+    study.add_argument("--seeds", type=int, help="training seeds of a row, at most; default: all")
     study.add_argument("--steps", type=int, default=4000, help="the full budget; ablations have a third of it")
-    study.add_argument("--people", type=int, default=64, help="held-out people, default 64")
-    study.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
+    study.add_argument("--people", type=int, default=64, help="held-out identities, default 64")
+    study.add_argument("--seed", type=int, default=0, help="which held-out identities; disjoint for different seeds")
     study.add_argument("--weights", type=Path, help="the toy world's models; default: inside the package")
     study.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for all: run.micro_batch=4")
-    study.add_argument("--page-only", action="store_true", help="run nothing; write the page of what there is")
+    study.add_argument("--page-only", action="store_true", help="train nothing; write the page from the row files")
     study.add_argument("--json", type=Path, help="also write the figures to this file")
-    study.set_defaults(run=run_study)
+    return study
 
 
 def run_study(options: argparse.Namespace) -> None:
@@ -73,7 +87,7 @@ def run_study(options: argparse.Namespace) -> None:
 
 
 def in_order(parts: list[list]) -> Iterator[tuple]:
-    """Rows with the seed to make: part by part, and of a part everything once before anything twice."""
+    """Rows with the seed to make, part by part. In a part, every row gets its first seed before any gets a second."""
     for rows in parts:
         for seed in range(max((row.seeds for row in rows), default=0)):
             yield from ((row, seed) for row in rows if seed < row.seeds)

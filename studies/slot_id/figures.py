@@ -1,11 +1,12 @@
-"""From judged clips to the figures of the study: rows with intervals, paired differences, claims."""
+"""From metrics to the figures of the study: rows with intervals, paired differences, verdicts on claims."""
 
 from collections.abc import Iterable
 
 import numpy as np
-from slotid_core.evaluation.toy import STATISTICS, correlation, dynamics_error
 
 from slotid_core.evaluation.intervals import bootstrap, bootstrap_difference, mean
+from slotid_core.evaluation.metrics import STATISTICS, correlation, dynamics_error
+from slotid_core.evaluation.variants import BASE, GROUND_TRUTH
 from slotid_core.toy_world.person import DYNAMICS
 from studies.slot_id.plan import (
     ABLATION_GROUPS,
@@ -21,15 +22,15 @@ from studies.slot_id.plan import (
     Default,
     Row,
 )
-from studies.slot_id.row_files import Judged
+from studies.slot_id.row_files import Measured
 from studies.slot_id.runner import Study, slug
 
-FIGURES = ("similarity", "rank1", "action", "background", "clothes", "dynamics", "dynamics_error", "marks")
-LESS_IS_BETTER = ("dynamics_error",)
-WEIGHED = ("similarity", "dynamics", "action")  # what a default is judged by
+METRICS = ("similarity", "rank1", "action", "background", "clothes", "dynamics", "dynamics_error", "marks")
+LOWER_IS_BETTER = ("dynamics_error",)
+DECISIVE = ("similarity", "dynamics", "action")  # what a default is measured by
 Intervals = dict[str, tuple[float, float]]  # of differences, by figure
-# A difference whose whole interval is below this is no difference that anybody would pay for.
-WORTH = 0.02
+# The smallest effect of interest: a claim whose whole interval lies below it is not held.
+SMALLEST_EFFECT = 0.02
 
 
 def collect(study: Study) -> dict:
@@ -59,7 +60,7 @@ def collect(study: Study) -> dict:
     table.figures |= {
         "protocol.people": settings.people, "protocol.prompts": settings.prompts, "protocol.seed": settings.seed,
         "protocol.steps": run.steps, "protocol.third": study.third, "protocol.batch": run.batch,
-        "protocol.reference": study.base.adapter["reference_frames"], "protocol.worth": WORTH,
+        "protocol.reference": study.base.adapter["reference_frames"], "protocol.smallest_effect": SMALLEST_EFFECT,
         "protocol.trained_on": study.people.toy_world.people, "protocol.models": study.models + study.judges,
     }  # fmt: skip
     return table.figures
@@ -77,51 +78,51 @@ class Table:
             self.figures |= {key: value, f"{key}.low": interval[0], f"{key}.high": interval[1]}
 
     def add(self, part: str, row: Row, against: Row | None = None) -> None:
-        judged = self.study.judged(row)
-        if judged is None:
+        measured = self.study.measured(row)
+        if measured is None:
             return
         if row.seeds > 1:
             self.figures[f"{part}.{slug(row.name)}.seeds"] = len(self.study.finished(row))
             self.figures[f"{part}.{slug(row.name)}.trained_on"] = self.study.people.toy_world.people
-        for figure in FIGURES:
-            values, statistic = named(judged, figure)
+        for metric in METRICS:
+            values, statistic = named(measured, metric)
             if values is not None:
-                self.put(f"{part}.{slug(row.name)}.{figure}", statistic(values), bootstrap(values, statistic))
+                self.put(f"{part}.{slug(row.name)}.{metric}", statistic(values), bootstrap(values, statistic))
         if against is not None and against != row:
-            for figure in FIGURES:
-                self.add_difference(f"{part}.{slug(row.name)}.{figure}.difference", row, against, figure)
+            for metric in METRICS:
+                self.add_difference(f"{part}.{slug(row.name)}.{metric}.difference", row, against, metric)
 
     def add_factors(self, part: str, row: Row) -> None:
-        judged = self.study.judged(row)
-        for place, factor in enumerate(DYNAMICS if judged is not None else ()):
-            pairs = judged["dynamics"][:, :, place : place + 1]
+        measured = self.study.measured(row)
+        for place, factor in enumerate(DYNAMICS if measured is not None else ()):
+            pairs = measured["dynamics"][:, :, place : place + 1]
             self.put(f"{part}.{slug(row.name)}.{factor}", correlation(pairs), bootstrap(pairs, correlation))
 
     def add_slots(self, row: Row) -> None:
-        judged = self.study.judged(row) or {}
+        measured = self.study.measured(row) or {}
         for name in ("entropy", "cosine", "change"):
-            if f"slots.{name}" in judged:
-                values = judged[f"slots.{name}"]
+            if f"slots.{name}" in measured:
+                values = measured[f"slots.{name}"]
                 self.put(f"slots.{slug(row.name)}.{name}", mean(values), bootstrap(values, mean))
 
     def add_gap(self) -> None:
-        """Share of the similarity between base and ceiling that each main row closes."""
-        names = ["base", "ceiling", *(row.name for row in MAIN_ROWS if row.adapter)]
-        judged = {row.name: self.study.judged(row) for row in MAIN_ROWS}
-        if judged["base"] is None or judged["ceiling"] is None:
+        """Share of the similarity between the base and the ground truth that each main row closes."""
+        names = [BASE, GROUND_TRUTH, *(row.name for row in MAIN_ROWS if row.adapter)]
+        measured = {row.name: self.study.measured(row) for row in MAIN_ROWS}
+        if measured[BASE] is None or measured[GROUND_TRUTH] is None:
             return
-        per_person = {n: judged[n]["similarity"].mean(axis=1) for n in names if judged[n] is not None}
+        per_person = {n: measured[n]["similarity"].mean(axis=1) for n in names if measured[n] is not None}
         for name in names[2:]:
             if name in per_person:
-                stacked = np.stack([per_person[name], per_person["base"], per_person["ceiling"]], axis=1)
+                stacked = np.stack([per_person[name], per_person[BASE], per_person[GROUND_TRUTH]], axis=1)
                 self.put(f"main.{slug(name)}.gap_closed", gap(stacked), bootstrap(stacked, gap))
 
-    def add_difference(self, key: str, first: Row, second: Row, figure: str) -> tuple[float, float] | None:
+    def add_difference(self, key: str, first: Row, second: Row, metric: str) -> tuple[float, float] | None:
         """Paired over people; returns the interval."""
-        judged = [self.study.judged(row) for row in (first, second)]
-        if None in judged:
+        measured = [self.study.measured(row) for row in (first, second)]
+        if None in measured:
             return None
-        (ours, statistic), (theirs, _) = (named(values, figure) for values in judged)
+        (ours, statistic), (theirs, _) = (named(values, metric) for values in measured)
         if ours is None or theirs is None:
             return None
         interval = bootstrap_difference(ours, theirs, statistic)
@@ -129,23 +130,28 @@ class Table:
         return interval
 
     def add_claim(self, claim: Claim, better: Row, worse: Row) -> None:
-        key = f"claim.{slug(claim.says)}"
-        told = joint([verdict(self.add_difference(f"{key}.{name}", better, worse, name)) for name in claim.figures])
-        self.figures |= {key: told, f"{key}.rows": f"{better.name} less {worse.name}"}
-        if better.adapter in ADAPTERS and told != "not run":
+        key = f"claim.{slug(claim.statement)}"
+        intervals = [self.add_difference(f"{key}.{name}", better, worse, name) for name in claim.metrics]
+        said = joint(verdict(interval) for interval in intervals)
+        self.figures |= {key: said, f"{key}.rows": difference_of(better.name, worse.name)}
+        if better.adapter in ADAPTERS and said != "not run":
             self.figures[f"{key}.trained_on"] = self.study.people.toy_world.people
 
     def add_default(self, default: Default, rows: dict[str, Row]) -> None:
         """Whether the default stays: see `gives_way`."""
-        told: dict[str, list[Intervals]] = {}
+        measured: dict[str, list[Intervals]] = {}
         for value, other, row in default.instead:
             key = default_key(default, other)
-            intervals = {name: self.add_difference(f"{key}.{name}", rows[other], rows[row], name) for name in WEIGHED}
+            intervals = {name: self.add_difference(f"{key}.{name}", rows[other], rows[row], name) for name in DECISIVE}
             if all(intervals.values()):
-                told.setdefault(value, []).append(intervals)
-        better = [value for value, measured in told.items() if gives_way(measured)]
-        stays = "stays" if told else "not run"
+                measured.setdefault(value, []).append(intervals)
+        better = [value for value, rows_of_it in measured.items() if gives_way(rows_of_it)]
+        stays = "stays" if measured else "not run"
         self.figures[default_key(default)] = f"gives way to {' or '.join(better)}" if better else stays
+
+
+def difference_of(first: str, second: str) -> str:
+    return f"{first} − {second}"
 
 
 def default_key(default: Default, other: str = "") -> str:
@@ -154,41 +160,43 @@ def default_key(default: Default, other: str = "") -> str:
 
 
 def gives_way(measured: list[Intervals]) -> bool:
-    """Whether a default does, for a value whose rows differ from it by these: if with confidence one is more like the
-    person, or moves more like them, and none is less so, or shows the action less often."""
-    better = any(told[name][0] > 0 for told in measured for name in ("similarity", "dynamics"))
-    return better and not any(told[name][1] < 0 for told in measured for name in WEIGHED)
+    """Whether a default gives way to a value whose rows differ from it by these intervals.
+
+    It does if with confidence one row is better in similarity or dynamics, and no row is worse in these or in action.
+    """
+    better = any(intervals[name][0] > 0 for intervals in measured for name in ("similarity", "dynamics"))
+    return better and not any(intervals[name][1] < 0 for intervals in measured for name in DECISIVE)
 
 
-def named(judged: Judged, figure: str):
-    """Values and statistic of a figure; (None, None) where no judge told it."""
-    source = "dynamics" if figure == "dynamics_error" else figure
-    if source not in judged:
+def named(measured: Measured, metric: str):
+    """Values and statistic of a metric; (None, None) where it was not measured."""
+    source = "dynamics" if metric == "dynamics_error" else metric
+    if source not in measured:
         return None, None
-    statistic = dynamics_error if figure == "dynamics_error" else STATISTICS.get(figure, mean)
-    return judged[source], statistic
+    statistic = dynamics_error if metric == "dynamics_error" else STATISTICS.get(metric, mean)
+    return measured[source], statistic
 
 
 def gap(values: np.ndarray) -> float:
-    row, base, ceiling = values.mean(axis=0)
-    return float((row - base) / (ceiling - base))
+    row, base, ground_truth = values.mean(axis=0)
+    return float((row - base) / (ground_truth - base))
 
 
 def verdict(interval: tuple[float, float] | None) -> str:
-    """held: the whole interval is above 0; not held: all of it is below `WORTH`; undecided: neither, or not run."""
+    """held: the whole interval is above 0; not held: all of it is below `SMALLEST_EFFECT`; undecided: neither."""
     if interval is None or not np.isfinite(interval).all():
         return "not run"
     low, high = interval
     if low > 0:
         return "held"
-    return "not held" if high < WORTH else "undecided"
+    return "not held" if high < SMALLEST_EFFECT else "undecided"
 
 
 def joint(verdicts: Iterable[str]) -> str:
-    """A claim about several figures holds if it does for each."""
-    told = list(verdicts)
+    """A claim about several metrics holds if it does for each."""
+    given = list(verdicts)
     for word in ("not run", "not held", "undecided"):
-        if word in told:
+        if word in given:
             return word
     return "held"
 

@@ -1,7 +1,7 @@
-"""The study as a page. Every number in it is read from the figures; what is not run says so."""
+"""The page of the study. Every number in it is read from the figures; a row without figures is marked as not run."""
 
 from slotid_core.toy_world.person import DYNAMICS
-from studies.slot_id.figures import FIGURES, LESS_IS_BETTER, WEIGHED, default_key
+from studies.slot_id.figures import DECISIVE, LOWER_IS_BETTER, METRICS, default_key, difference_of
 from studies.slot_id.plan import (
     ABLATION_GROUPS,
     ABLATION_ROWS,
@@ -20,53 +20,62 @@ Figures = dict[str, float | str]
 OPEN = "not run"
 
 HEADINGS = {
-    "similarity": "similarity", "rank1": "first of all", "action": "action", "background": "place",
+    "similarity": "similarity", "rank1": "rank-1", "action": "action", "background": "background",
     "clothes": "clothes", "dynamics": "dynamics r", "dynamics_error": "dynamics error", "marks": "marks AUC",
 }  # fmt: skip
 
-INTRODUCTION = """# Does it work, and which parts make it work?
+INTRODUCTION = """# Slot-ID in the toy world: does it work, and which of its parts matter?
 
-**Every figure on this page is of the toy world**: drawn people, tiny models, judges trained on drawings. It runs the
-code that a 14B model runs, and it says nothing about how large an effect is on real people. This page is written by
-`python -m slotid_core.evaluation study` from [figures.json](figures.json); no number in it is typed.
+**Every figure on this page is a toy-world figure**: rendered people, tiny models, and judge networks trained on
+renderings. The code is the code that a 14B model runs. The figures do not say how large an effect is on real people.
+`python -m studies.slot_id` writes this page from [figures.json](figures.json). No number on it is typed by hand.
 
 ## Protocol
 
-- {people} held-out people, whom no training has seen, in {prompts} scenes each; in the last one they look around. All
-  rows start from the same noise.
-- The reference never comes from the clip to draw: it is {reference} frames in a scene of its own, with a portrait from
-  the front on white.
-- Adapters are trained on {trained_on} other people, where a row does not name another number. Full budget: {steps}
-  steps of {batch} samples, main rows with {seeds} seeds, their clips pooled. Ablations have a third of it, {third}
-  steps and one seed, and are compared with a row that has the same.
-- Intervals are 95% bootstrap intervals over people; differences are paired, the same people resampled in both rows.
-  They cover who is drawn, not what another training seed would have given.
-- **similarity**: cosine between the clip's and the person's direction, by a face judge that no adapter was conditioned
-  on. **first of all**: the right person is the nearest among all {people}. **action, place, clothes**: the share of
-  clips that show what the prompt asks for. **dynamics r**: correlation of the person's own way of moving, as a judge
-  estimates it from the clip, with the truth, over the factors that the action shows. **dynamics error**: their mean
-  distance as a share of the factor's range; less is better. **marks AUC**: how surely marks that the portrait hides can
-  be told from the clip; 0.5 is chance.
-- A claim is *held* if the whole interval of the difference is above 0, *not held* if all of it is below {worth}, which
-  is less than anybody would pay for, and else *undecided*.
-- What is *not run* is open until somebody has the time or a GPU for it: `--rows` and its name make one row, and the
-  page anew.
+- There are {people} held-out identities with {prompts} scenes each. In the last scene the person looks around.
+- All rows start from the same noise.
+- The reference is never the clip to generate. It has {reference} frames of another scene, and a frontal portrait on
+  white.
+- Adapters are trained on {trained_on} other people, unless a row states another number.
+- The full budget is {steps} steps of {batch} samples. Main rows have {seeds} training seeds, and their clips are
+  pooled. Ablations have a third of the budget, {third} steps, and one seed. They are compared with a row of the same
+  budget.
+- Intervals are 95% bootstrap intervals over identities. Differences are paired: both rows are resampled with the same
+  identities. Intervals cover the choice of identities. They do not cover the choice of the training seed.
+- A claim is *held* if the whole interval of the difference is above 0. It is *not held* if the whole interval is below
+  {smallest_effect}, the smallest effect of interest. Otherwise it is *undecided*.
+- A row that is *not run* has not been trained. `--rows` with its name makes that row and rewrites the page.
+
+## Metrics
+
+- **similarity**: cosine between the face embedding of the clip and that of the person. The face judge is a network that
+  no adapter was conditioned on.
+- **rank-1**: share of clips whose nearest identity among all {people} is the right one.
+- **action, background, clothes**: share of clips that show what the prompt asks for.
+- **dynamics r**: correlation between the person's movement factors and those that a judge estimates from the clip, over
+  the factors that the action shows.
+- **dynamics error**: mean absolute error of these estimates, as a share of the factor's range. Lower is better.
+- **marks AUC**: area under the ROC curve for marks that the portrait hides, detected in the clip. Chance is 0.5.
 
 ## Limits
 
-- A portrait tells more here than one of a real person: it comes from the front, in even light on white, and shows
-  every factor of appearance but the marks. What is found about clips against portraits is the least sure to carry over.
-- Nobody's way of moving goes with their face, so that a model cannot guess it.
-- Adapters of the rows have learnt for minutes. A part that needs longer to be of use looks useless here. The adapter
-  that comes with the pack, of the trials at test time, has learnt for longer.
-- Ablations have one training seed; another one might change more than some of these intervals span.
+- A portrait carries more information here than a portrait of a real person. It is frontal and evenly lit on white, and
+  it shows every factor of appearance except the marks. Results about clips against portraits may not transfer.
+- Movement is independent of appearance. A model cannot infer it from the face.
+- The adapters of the rows are trained for minutes. A part that needs more training shows no effect here. The shipped
+  adapter, which the trials at test time use, is trained for longer.
+- Ablations have one training seed. Another seed may change a result by more than its interval.
 """
 
 ABOUT_ABLATIONS = """## Ablations
 
-A third of the budget. What is inside the encoder is changed in an adapter that has no portrait, `slots third`: beside
-one, which says the same sooner, the clip hardly counts yet. What is about movement is changed where movement is asked
-for, and learnt: `movement third`. The first line of a table is that row itself, the others are differences from it.
+All ablations have a third of the budget. In each table the first line gives the metrics of the baseline, and the other
+lines give differences from it. There are three baselines:
+
+- `full third` has a clip and a portrait.
+- `slots third` has no portrait. Changes inside the clip's encoder are made here, because the portrait is learnt faster
+  and hides the effect of the clip at this budget.
+- `movement third` is trained with the movement objective. Changes that concern movement are made here.
 """
 
 
@@ -89,57 +98,65 @@ def page(figures: Figures, pictures: set[str]) -> str:
 
 
 def claims(figures: Figures) -> str:
-    lines = ["## The paper's claims", "", "| claim | verdict | because |", "|---|---|---|"]
+    lines = ["## The paper's claims", "", "| claim | verdict | evidence |", "|---|---|---|"]
     for claim in CLAIMS:
-        key = f"claim.{slug(claim.says)}"
+        key = f"claim.{slug(claim.statement)}"
         others = other_people(figures, key, ", ")
-        because = [
+        evidence = [
             f"{HEADINGS[name]} {signed(figures, f'{key}.{name}')} ({figures[f'{key}.rows']}{others})"
-            for name in claim.figures
+            for name in claim.metrics
             if f"{key}.{name}" in figures
         ]
-        lines.append(f"| {claim.says} | **{figures.get(key, OPEN)}** | {'; '.join(because) or OPEN} |")
+        lines.append(f"| {claim.statement} | **{figures.get(key, OPEN)}** | {'; '.join(evidence) or OPEN} |")
     return "\n".join([*lines, ""])
 
 
 def defaults(figures: Figures) -> str:
     lines = [
-        "## What follows for the defaults", "",
-        "A default gives way to a value that with confidence is better in similarity or in dynamics r, and worse in",
-        "neither, nor in action, in all rows that have it.", "",
-        f"| setting | default | instead | {' | '.join(HEADINGS[name] for name in WEIGHED)} | the default |",
-        f"|---|---|---|{'---|' * len(WEIGHED)}---|",
+        "## Consequences for the defaults", "",
+        "A default gives way to another value under two conditions. One row with that value is better in similarity",
+        "or dynamics r, with confidence. No row with that value is worse in similarity, dynamics r or action, with",
+        "confidence.",
+        "",
+        f"| setting | default | alternative | {' | '.join(HEADINGS[name] for name in DECISIVE)} | verdict |",
+        f"|---|---|---|{'---|' * len(DECISIVE)}---|",
     ]  # fmt: skip
     for default in DEFAULTS:
-        told = figures.get(default_key(default), OPEN)
+        verdict = figures.get(default_key(default), OPEN)
         for value, other, row in default.instead:
-            cells = [signed(figures, f"{default_key(default, other)}.{name}") for name in WEIGHED]
+            cells = [signed(figures, f"{default_key(default, other)}.{name}") for name in DECISIVE]
             if any(cells):
                 tried = "" if value == other else f"{value}: "
-                pair = f"{tried}`{other}` less `{row}`"
-                lines.append(f"| {default.setting} | {default.value} | {pair} | {' | '.join(cells)} | **{told}** |")
-        if told == OPEN:
-            lines.append(f"| {default.setting} | {default.value} | {OPEN} |{' |' * (len(WEIGHED) + 1)}")
+                pair = tried + difference_of(f"`{other}`", f"`{row}`")
+                lines.append(f"| {default.setting} | {default.value} | {pair} | {' | '.join(cells)} | **{verdict}** |")
+        if verdict == OPEN:
+            lines.append(f"| {default.setting} | {default.value} | {OPEN} |{' |' * (len(DECISIVE) + 1)}")
     return "\n".join([*lines, ""])
 
 
 def main_rows(figures: Figures) -> str:
-    told = table(figures, "main", MAIN_ROWS)
+    rows = table(figures, "main", MAIN_ROWS)
     gaps = [
-        f"`{row.name}` closes {share(figures, f'main.{slug(row.name)}.gap_closed')}"
+        f"`{row.name}` {share(figures, f'main.{slug(row.name)}.gap_closed')}"
         for row in MAIN_ROWS
         if f"main.{slug(row.name)}.gap_closed" in figures
     ]
-    sentence = f"Of the similarity between `base` and `ceiling`, {', '.join(gaps)}.\n" if gaps else ""
+    closed = "Share of the gap in similarity between `base` and `ground_truth` that a row closes:"
+    sentence = f"{closed} {', '.join(gaps)}.\n" if gaps else ""
     return f"""## Rows
 
-`base` is the video model alone, `null` has the LoRA of `full` and no person, `mean_latent` the mean of the reference's
-latents instead of slots, `anchor` the portrait only, `slots` the clip only, `ceiling` is a drawing of the person
-through the VAE. `movement asked for` is `full` whose training also weighs the error's change from frame to frame, and
-reads off the clip's global vector where another clip of the person moves (`objective.change_weight`,
-`objective.movement_weight`).
+- `base` is the video model alone.
+- `null` has the LoRA of `full` and no identity.
+- `full` has the clip and the portrait.
+- `anchor` has the portrait only.
+- `mean_latent` has the clip only, as the mean of its latents instead of slots.
+- `slots` has the clip only.
+- `movement objective` is `full` with two more terms in the loss. One is the error's change from frame to frame
+  (`objective.change_weight`). The other predicts from the clip's global vector where another clip of the person moves
+  (`objective.own.movement_weight`).
+- `ground_truth` is a rendering of the person, encoded and decoded by the VAE.
 
-{told}
+{rows}
 {sentence}"""
 
 
@@ -152,9 +169,10 @@ def movements(figures: Figures) -> str:
     if not factors:
         return ""
     lines = [
-        "## How somebody moves", "",
-        "Correlation of each factor of a person's way of moving, over the clips whose action shows it. The last rows",
-        "are of the adapter that comes with the pack, given all of the face clip, less of it, or all of it shuffled.",
+        "## Dynamics by factor", "",
+        "Each cell is the correlation of one movement factor, over the clips whose action shows it. The last rows use",
+        "the shipped adapter. Its reference is the whole face clip, its first frames, or the whole clip with",
+        "shuffled frames.",
         "",
         f"| row | {' | '.join(name.replace('_', ' ') for name in factors)} |", f"|---{'|---' * len(factors)}|",
     ]  # fmt: skip
@@ -168,10 +186,10 @@ def movements(figures: Figures) -> str:
 def ablations(figures: Figures, pictures: set[str]) -> str:
     lines = [ABOUT_ABLATIONS]
     for first, *others in ABLATION_GROUPS:
-        lines += [heading("row"), f"|---{'|---' * len(FIGURES)}|"]
-        lines.append(line(first.name, [figure(figures, f"ablation.{slug(first.name)}.{name}") for name in FIGURES]))
+        lines += [heading("row"), f"|---{'|---' * len(METRICS)}|"]
+        lines.append(line(first.name, [figure(figures, f"ablation.{slug(first.name)}.{name}") for name in METRICS]))
         for row in others:
-            cells = [signed(figures, f"ablation.{slug(row.name)}.{name}.difference") for name in FIGURES]
+            cells = [signed(figures, f"ablation.{slug(row.name)}.{name}.difference") for name in METRICS]
             lines.append(line(row.name, cells))
         plot, sheet = (f"ablations_{slug(first.name)}.png", f"sheet_ablations_{slug(first.name)}.jpg")
         lines += [picture(plot, pictures), picture(sheet, pictures)]
@@ -180,24 +198,26 @@ def ablations(figures: Figures, pictures: set[str]) -> str:
 
 def trials(figures: Figures, pictures: set[str]) -> str:
     lines = [
-        "## At test time only", "",
-        "The adapter that comes with the pack, used in other ways. Nothing here was trained for it.", "",
+        "## Trials at test time", "",
+        "All rows use the shipped adapter. They differ in how it is used. No row is trained for its usage.", "",
     ]  # fmt: skip
     for group, rows in TRIALS.items():
-        told = table(figures, "trial", (AS_SHIPPED, *rows))
+        text = table(figures, "trial", (AS_SHIPPED, *rows))
         plot, sheet = (picture(name, pictures) for name in (f"trial_{slug(group)}.png", f"sheet_{slug(group)}.jpg"))
-        lines += [f"### {group.capitalize()}", "", told + plot + sheet]
+        lines += [f"### {group.capitalize()}", "", text + plot + sheet]
     return "\n".join(lines)
 
 
 def slots(figures: Figures) -> str:
     names = ("entropy", "cosine", "change")
     lines = [
-        "## What slots do", "",
-        "*entropy* of the slot given the patch, as a share of the most there can be; *cosine* between two slots'",
-        "tokens; *change*, how much of a patch's assignment goes to other slots from one latent frame to the next.",
-        "Mass per slot says nothing: Sinkhorn fixes it. The picture is of the adapter that comes with the pack: a",
-        "reference in four latent frames, and in a column a slot where each reads.", "",
+        "## Behaviour of the slots", "",
+        "- **entropy** of the slot given the patch, as a share of its maximum.",
+        "- **cosine** between the tokens of two slots.",
+        "- **change**: the share of a patch's assignment that moves to other slots from one latent frame to the next.",
+        "",
+        "The mass of a slot is not reported, as Sinkhorn routing fixes it. The picture shows the shipped adapter. Each",
+        "row is a latent frame of one reference. Each column after the first is the assignment of one slot.", "",
         "| row | entropy | cosine | change |", "|---|---|---|---|",
     ]  # fmt: skip
     for row in (*MAIN_ROWS, *ABLATION_ROWS):
@@ -208,15 +228,15 @@ def slots(figures: Figures) -> str:
 
 
 def table(figures: Figures, part: str, rows: tuple[Row, ...]) -> str:
-    lines = [heading("row"), f"|---{'|---' * len(FIGURES)}|"]
+    lines = [heading("row"), f"|---{'|---' * len(METRICS)}|"]
     for row in rows:
-        cells = [figure(figures, f"{part}.{slug(row.name)}.{name}") for name in FIGURES]
+        cells = [figure(figures, f"{part}.{slug(row.name)}.{name}") for name in METRICS]
         lines.append(line(row.name + apart(figures, f"{part}.{slug(row.name)}", row), cells))
     return "\n".join([*lines, ""])
 
 
 def apart(figures: Figures, key: str, row: Row) -> str:
-    """What is said beside the name of a row that is not as the protocol says."""
+    """Notes beside the name of a row that deviates from the protocol."""
     made, people = figures.get(f"{key}.seeds", row.seeds), other_people(figures, key)
     said = [f"{made} of {row.seeds} seeds"] if made != row.seeds else []
     said += [people] if people else []
@@ -229,7 +249,7 @@ def other_people(figures: Figures, key: str, separator: str = "") -> str:
 
 
 def heading(first: str) -> str:
-    names = [f"{HEADINGS[name]}{' ↓' if name in LESS_IS_BETTER else ''}" for name in FIGURES]
+    names = [f"{HEADINGS[name]}{' ↓' if name in LOWER_IS_BETTER else ''}" for name in METRICS]
     return f"| {first} | {' | '.join(names)} |"
 
 

@@ -1,19 +1,20 @@
-"""What the study trains, tries and claims: nothing but data, in the order in which it is worked through."""
+"""What the study trains, compares and claims: data alone, in the order in which the rows are made."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from slotid_core.evaluation.train_rows import CHANGES
-
-from slotid_core.evaluation.usage import Reference, Usage
+from slotid_core.evaluation.usage import Reference
+from slotid_core.evaluation.variants import BASE, GROUND_TRUTH
 from slotid_core.systems.slot_id import GateSchedule
+from slotid_core.systems.slot_id.inference import INFERENCE
+from studies.slot_id.studio import StudyUsage
 
 Budget = Literal["full", "third"]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """An adapter: what it changes in the toy world's settings, for how long it is trained, and on which references."""
+    """An adapter: its changes to the toy world's settings, its budget, and the references that it is trained on."""
 
     name: str
     changes: tuple[str, ...] = ()
@@ -23,29 +24,29 @@ class Trained:
 
 @dataclass(frozen=True)
 class Row:
-    """Clips that are judged: an adapter (or none), and how it is used."""
+    """One row of a table: an adapter (or none) and how it is used. Metrics are measured on the clips of it."""
 
     name: str
     adapter: str | None
     seeds: int = 1
-    usage: Usage = field(default_factory=Usage)
+    usage: StudyUsage = field(default_factory=StudyUsage)
     with_identity: bool = True
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Held if figure(`better`) - figure(`worse`) is above 0 with confidence, for every one of `figures`."""
+    """Held if metric(`better`) - metric(`worse`) is above 0 with confidence, for each of `metrics`."""
 
-    says: str
+    statement: str
     better: str
     worse: str
-    figures: tuple[str, ...] = ("similarity",)
+    metrics: tuple[str, ...] = ("similarity",)
 
 
 @dataclass(frozen=True)
 class Default:
-    """A setting of the pack, and what was tried instead: the other value, the row that has it, and the row that differs
-    in nothing else."""
+    """A setting of the pack and its alternatives: the other value, the row that has it, and the row that differs in
+    nothing else."""
 
     setting: str
     value: str
@@ -55,13 +56,14 @@ class Default:
 MAIN_SEEDS = 2
 SHIPPED = "shipped"  # the adapter that comes with the toy world; trained longer than those of the rows
 
-# The paper's objective is flow matching alone, so that is what its claims are tried with.
-FLOW_ALONE = ("objective.movement_weight=0.0", "objective.change_weight=0.0")
-MOVEMENT = ("objective.movement_weight=1.0", "objective.change_weight=2.0")
+VARIANTS = INFERENCE.variants  # what each changes in the settings of `full`
+# The paper's objective is flow matching alone, so its claims are tested with that.
+FLOW_ALONE = ("objective.own.movement_weight=0.0", "objective.change_weight=0.0")
+MOVEMENT = ("objective.own.movement_weight=1.0", "objective.change_weight=2.0")
 # Adapters, in the order in which they are trained.
 MAIN = (
-    *(Trained(row, (*FLOW_ALONE, *CHANGES[row])) for row in ("full", "anchor", "mean_latent", "slots")),
-    Trained("movement asked for", MOVEMENT),
+    *(Trained(row, (*FLOW_ALONE, *VARIANTS[row].changes)) for row in ("full", "anchor", "mean_latent", "slots")),
+    Trained("movement objective", MOVEMENT),
 )
 
 
@@ -70,7 +72,7 @@ def _third(name: str, *changes: str, reference: str = "other clip") -> Trained:
 
 
 def _slots_third(name: str, *changes: str) -> Trained:
-    return _third(f"slots third, {name}", *CHANGES["slots"], *changes)
+    return _third(f"slots third, {name}", *VARIANTS["slots"].changes, *changes)
 
 
 def _movement_third(name: str, *changes: str, reference: str = "other clip") -> Trained:
@@ -80,9 +82,9 @@ def _movement_third(name: str, *changes: str, reference: str = "other clip") -> 
 SOFTMAX = "adapter.encoder.reader.routing=softmax"
 PAPERS_PLAN = "adapter.encoder.reader.plan_normalization=paper"
 NO_DIFFERENCES = "adapter.encoder.temporal_differences=false"
-# Groups of which each is compared with its first. What is inside the encoder is changed where the clip is all there is:
-# beside a portrait that says the same sooner, the clip hardly counts after a third of the budget. What is about
-# movement is changed where movement is learnt.
+# Each row of a group is compared with the first one. Changes inside the encoder are made to an adapter without a
+# portrait, as a portrait is learnt faster and hides the clip's effect after a third of the budget. Changes that concern
+# movement are made to an adapter that is trained with the movement objective.
 ABLATIONS = (
     (
         _third("full third"),
@@ -97,7 +99,7 @@ ABLATIONS = (
         _third("reference is the clip", reference="same clip"),
     ),
     (
-        _third("slots third", *CHANGES["slots"]),
+        _third("slots third", *VARIANTS["slots"].changes),
         _slots_third("softmax routing", SOFTMAX),
         _slots_third("plan as in the paper", PAPERS_PLAN),
         _slots_third("no temporal differences", NO_DIFFERENCES),
@@ -114,24 +116,26 @@ ABLATIONS = (
 ADAPTERS = {adapter.name: adapter for adapter in (*MAIN, *(adapter for group in ABLATIONS for adapter in group))}
 
 MAIN_ROWS = (
-    Row("base", None),
+    Row(BASE, None),
     Row("null", "full", MAIN_SEEDS, with_identity=False),
     *(Row(adapter.name, adapter.name, MAIN_SEEDS) for adapter in MAIN),
-    Row("ceiling", None),
+    Row(GROUND_TRUTH, None),
 )
 
 
-def _judged(adapter: Trained) -> Row:
-    """An adapter that learnt from shuffled frames is also judged with shuffled frames."""
-    return Row(adapter.name, adapter.name, usage=Usage(reference=Reference(shuffled=adapter.reference == "shuffled")))
+def _row_of(adapter: Trained) -> Row:
+    """An adapter that is trained on shuffled frames is also tested with shuffled frames."""
+    return Row(
+        adapter.name, adapter.name, usage=StudyUsage(reference=Reference(shuffled=adapter.reference == "shuffled"))
+    )
 
 
-ABLATION_GROUPS = tuple(tuple(_judged(adapter) for adapter in group) for group in ABLATIONS)
+ABLATION_GROUPS = tuple(tuple(_row_of(adapter) for adapter in group) for group in ABLATIONS)
 ABLATION_ROWS = tuple(row for group in ABLATION_GROUPS for row in group)
 
 
-def _tried(name: str, **usage) -> Row:
-    return Row(name, SHIPPED, usage=Usage(**usage))
+def _trial(name: str, **usage) -> Row:
+    return Row(name, SHIPPED, usage=StudyUsage(**usage))
 
 
 AS_TRAINED = "cosine over the steps, as trained"
@@ -144,25 +148,25 @@ GATES = (
     ("sigmoid, late at t = 0.3", GateSchedule("sigmoid", midpoint=0.3)),
     ("sigmoid, sudden", GateSchedule("sigmoid", steepness=40.0)),
 )
-AS_SHIPPED = Row("as shipped", SHIPPED)  # what every trial is compared with
+AS_SHIPPED = Row("as shipped", SHIPPED)  # every trial is compared with it
 TRIALS: dict[str, tuple[Row, ...]] = {
-    "gate": tuple(_tried(name, gate=gate) for name, gate in GATES),
-    "reference length": tuple(_tried(f"{n} frames", reference=Reference(frames=n)) for n in (1, 5, 17, 33)),
-    "order of frames": (_tried("shuffled", reference=Reference(shuffled=True)),),
-    "reference blur": tuple(_tried(f"blur {sigma:g} px", reference=Reference(blur=sigma)) for sigma in (0.5, 1.0, 2.0)),
-    "reference noise": tuple(_tried(f"noise {s:g}", reference=Reference(noise=s)) for s in (0.02, 0.05, 0.1)),
+    "gate": tuple(_trial(name, gate=gate) for name, gate in GATES),
+    "reference length": tuple(_trial(f"{n} frames", reference=Reference(frames=n)) for n in (1, 5, 17, 33)),
+    "order of frames": (_trial("shuffled", reference=Reference(shuffled=True)),),
+    "reference blur": tuple(_trial(f"blur {sigma:g} px", reference=Reference(blur=sigma)) for sigma in (0.5, 1.0, 2.0)),
+    "reference noise": tuple(_trial(f"noise {s:g}", reference=Reference(noise=s)) for s in (0.02, 0.05, 0.1)),
     "scales": tuple(
-        _tried(f"identity {identity:g}, text {text:g}", identity_scale=identity, text_scale=text)
+        _trial(f"identity {identity:g}, text {text:g}", identity_scale=identity, text_scale=text)
         for text in (1.5, 2.5, 4.0)
         for identity in (1.0, 2.0, 3.0, 4.0)
-        if (text, identity) != (Usage().text_scale, Usage().identity_scale)
+        if (text, identity) != (StudyUsage.text_scale, StudyUsage.identity_scale)
     ),
     "part of sampling": tuple(
-        _tried(f"{start:g} to {end:g}", start=start, end=end)
+        _trial(f"{start:g} to {end:g}", start=start, end=end)
         for start, end in ((0.0, 0.25), (0.0, 0.5), (0.25, 1.0), (0.5, 1.0))
     ),
 }
-# Trials in which it is told how somebody moves, factor by factor.
+# Trials whose dynamics are reported factor by factor.
 MOVING = (AS_SHIPPED, *TRIALS["reference length"], *TRIALS["order of frames"])
 
 CLAIMS = (
@@ -172,32 +176,43 @@ CLAIMS = (
         "slots third, softmax routing",
         ("similarity", "rank1"),
     ),
-    Claim("Temporal differences say who it is", "slots third", "slots third, no temporal differences"),
+    Claim("Temporal differences improve similarity", "slots third", "slots third, no temporal differences"),
     Claim(
-        "Temporal differences say how somebody moves",
+        "Temporal differences improve dynamics",
         "movement third",
         "movement third, no temporal differences",
         ("dynamics",),
     ),  # fmt: skip
-    Claim("Both sources are better than the clip alone", "full", "slots", ("similarity",)),
-    Claim("Both sources are better than the portrait alone", "full", "anchor", ("similarity",)),
-    Claim("A gate by noise level is better than a constant one", "full third", "gate constant", ("similarity",)),
-    Claim("A gate that hands over is better than a constant one, when used", AS_TRAINED, "as shipped"),
-    Claim("A clip says who it is better than a portrait", "slots", "anchor", ("similarity", "rank1")),
-    Claim("A clip says how somebody moves, a portrait does not", "full", "anchor", ("dynamics",)),
-    Claim("A clip says how somebody moves, asked for it in training", "movement asked for", "anchor", ("dynamics",)),
-    Claim("A clip shows marks that a portrait hides", "full", "anchor", ("marks",)),
+    Claim("Clip and portrait together are better than the clip alone", "full", "slots", ("similarity",)),
+    Claim("Clip and portrait together are better than the portrait alone", "full", "anchor", ("similarity",)),
+    Claim(
+        "A gate that depends on the noise level is better than a constant gate",
+        "full third",
+        "gate constant",
+        ("similarity",),
+    ),
+    Claim("At test time, the gate used in training is better than a constant gate", AS_TRAINED, "as shipped"),
+    Claim("A clip conveys identity better than a portrait", "slots", "anchor", ("similarity", "rank1")),
+    Claim("A clip improves dynamics over a portrait alone", "full", "anchor", ("dynamics",)),
+    Claim(
+        "With the movement objective, a clip improves dynamics over a portrait alone",
+        "movement objective",
+        "anchor",
+        ("dynamics",),
+    ),
+    Claim("A clip conveys marks that the portrait hides", "full", "anchor", ("marks",)),
     Claim("Slots are better than the mean of the latents", "slots", "mean_latent", ("similarity", "rank1")),
     Claim(
-        "The order of frames matters in training", "movement third", "movement third, frames shuffled", ("dynamics",)
+        "Training on frames in order improves dynamics",
+        "movement third",
+        "movement third, frames shuffled",
+        ("dynamics",),
     ),
-    Claim(
-        "A clip says more of how somebody moves than a frame of it, when used", "as shipped", "1 frames", ("dynamics",)
-    ),
-    Claim("The order of frames matters when used", "as shipped", "shuffled", ("dynamics",)),
+    Claim("At test time, a clip improves dynamics over a single frame", "as shipped", "1 frames", ("dynamics",)),
+    Claim("At test time, frames in order improve dynamics", "as shipped", "shuffled", ("dynamics",)),
 )
 
-USAGE = Usage()
+USAGE = StudyUsage()
 DEFAULTS = (
     Default("routing", "sinkhorn", (("softmax", "slots third, softmax routing", "slots third"),)),
     Default(
@@ -225,7 +240,7 @@ DEFAULTS = (
     Default(
         "movement_weight, change_weight",
         "1, 2",
-        (("0, 0", "full third", "movement third"), ("0, 0", "full", "movement asked for")),
+        (("0, 0", "full third", "movement third"), ("0, 0", "full", "movement objective")),
     ),
     Default(
         "gate of the adapter that ships",

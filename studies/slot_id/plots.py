@@ -1,4 +1,4 @@
-"""The study in pictures: rows, ablations and trials, each with its 95% interval."""
+"""Plots of rows, ablations and trials with their 95% intervals."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,8 @@ def save_plots(figures: Figures, folder: Path) -> list[Path]:
     for group, rows in TRIALS.items():
         pictures[f"trial_{slug(group)}.png"] = ("trial", (AS_SHIPPED, *rows), values)
     saved = [
-        _save(lambda axes, told=told: _rows(axes, figures, *told), folder / name) for name, told in pictures.items()
+        _save(lambda axes, content=content: _rows(axes, figures, *content), folder / name)
+        for name, content in pictures.items()
     ]
     return [path for path in saved if path is not None]
 

@@ -1,4 +1,4 @@
-"""Figures that were published before: a row whose file is not here keeps them, and so do verdicts that rest on it."""
+"""Figures that were published before. A row without a file here keeps them, and so do the claims that rest on it."""
 
 import json
 from pathlib import Path
@@ -14,11 +14,11 @@ def published(path: Path) -> dict:
 
 
 def with_published(figures: dict, before: dict) -> dict:
-    """`figures`, and of `before` the main rows that are not in them, with claims about these alone; nothing if the
-    protocol has changed.
+    """`figures`, and from `before` the main rows that are not in them, with the claims about main rows alone. If the
+    protocol has changed, nothing is taken from `before`.
 
-    Each main row says itself on how many people it was trained; all else must be the same. Trials are of an adapter
-    that may have been another one.
+    The number of people that a row was trained on may differ, as each main row states its own. Trials are not taken,
+    as they may be of another shipped adapter.
     """
     protocol = {key for key in figures if key.startswith(PROTOCOL)} - {f"{PROTOCOL}trained_on"}
     if any(before.get(key) != figures[key] for key in protocol):
@@ -26,7 +26,7 @@ def with_published(figures: dict, before: dict) -> dict:
     missing = [f"{part}.{slug(row.name)}." for row in MAIN_ROWS for part in ("main", "slots")]
     missing = [prefix for prefix in missing if not any(key.startswith(prefix) for key in figures)]
     main = {row.name for row in MAIN_ROWS}
-    open_claims = [f"claim.{slug(claim.says)}" for claim in CLAIMS if {claim.better, claim.worse} <= main]
+    open_claims = [f"claim.{slug(claim.statement)}" for claim in CLAIMS if {claim.better, claim.worse} <= main]
     open_claims = [
         key for key in open_claims if figures[key] == "not run" and figures[f"{key}.rows"] == before.get(f"{key}.rows")
     ]

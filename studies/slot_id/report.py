@@ -1,4 +1,4 @@
-"""Everything a reader sees of the study: figures, pictures, page. Written whole, from what is finished."""
+"""What a reader sees of the study: figures, pictures and the page, written from the rows that are finished."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from einops import rearrange
 from PIL import Image
 
 from slotid_core.evaluation.sheet import save_rows
-from slotid_core.evaluation.usage import Usage
+from slotid_core.evaluation.usage import Reference
 from slotid_core.files import write_json
 from slotid_core.systems.slot_id import load_adapter
 from slotid_core.systems.slot_id.pictures import slot_heat_map
@@ -42,16 +42,18 @@ def write_report(study: Study, folder: Path) -> dict:
 
 def save_sheet(study: Study, rows: tuple[Row, ...], path: Path, people: int = 4) -> None:
     """The first people in their first scene; of rows with two seeds, the first one's clips."""
-    judged = {row.name: study.judged(row) for row in rows}
-    shown = {name: told["frames"][:people, 0] for name, told in judged.items() if told}
+    measured = {row.name: study.measured(row) for row in rows}
+    shown = {name: values["frames"][:people, 0] for name, values in measured.items() if values}
     if len(shown) > 1:
         drawings = {name: torch.from_numpy(frames).float() / 255 for name, frames in shown.items()}
         save_rows(drawings, study.subjects[:people], path)
 
 
 def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
-    """Where each slot of the shipped adapter reads: rows are latent frames of one reference, which is the first column,
-    then comes a column a slot."""
+    """Where each slot of the shipped adapter reads.
+
+    A row is a latent frame of one reference. The first column shows the frame, each other one a slot's assignment.
+    """
     if not has_part("adapter", study.settings.weights):
         return
     encoder = load_adapter(part_path("adapter", study.settings.weights)).encoder
@@ -59,7 +61,7 @@ def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
         return
     subject = study.subjects[0]
     clip = study.studio.pictures(subject).reference  # (T, H, W, 3)
-    latents, _ = study.studio.reference(subject, Usage().reference)
+    latents = study.studio.conditions(subject, Reference(), ("reference",))["reference"]
     with torch.no_grad():
         strips = slot_heat_map(encoder(latents).assignment)  # (T', H', S H', 3)
     chosen = torch.linspace(0, len(strips) - 1, count).round().long()

@@ -1,4 +1,4 @@
-"""What the judges said of a row, as a small file beside the page: a study goes on from these on another machine."""
+"""The metrics of a row, as a small file beside the page. A study on another machine goes on from these files."""
 
 import io
 import json
@@ -12,42 +12,64 @@ from PIL import Image
 from slotid_core.config import config_from_dict
 from slotid_core.dataset.config import PrepareConfig
 from slotid_core.errors import SlotIDError
-from slotid_core.evaluation.usage import Usage
-from slotid_core.training.config import TrainingConfig
+from slotid_core.evaluation.variants import GROUND_TRUTH
+from slotid_core.training.config import config_from_settings
 from slotid_core.weights import read_header, read_tensors, save_weights
+from studies.slot_id.studio import StudyUsage
 
 KIND, VERSION = "study_row", 1
-Judged = dict[str, np.ndarray]
-# Facts that are settings, which are compared as today's code reads them: one added since counts as its default.
-SETTINGS = {"usage": Usage, "training": TrainingConfig, "data": PrepareConfig}
+DRAWN = "drawn"  # the fact that stands for an adapter in rows that have none
+Measured = dict[str, np.ndarray]
 
 
-def read_row(path: Path, facts: dict) -> Judged | None:
-    """Figures (people, clips, ...) and `frames`; None if there is no such file, or it was made from other facts."""
+def read_row(path: Path, facts: dict) -> Measured | None:
+    """Metrics (people, clips, ...) and `frames`; None if there is no such file, or it was made from other facts."""
     if not path.is_file() or _as_read_today(read_header(path, KIND, VERSION)["facts"]) != _as_read_today(facts):
         return None
-    judged = {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
-    return judged | {"frames": _unpack(judged["frames"], judged.pop("shape"))}
+    measured = {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
+    return measured | {"frames": _unpack(measured["frames"], measured.pop("shape"))}
 
 
-def write_row(path: Path, judged: Judged, facts: dict) -> None:
+def write_row(path: Path, measured: Measured, facts: dict) -> None:
     """`frames` (people, clips, T, H, W, 3) in [0, 255] are kept as a JPEG, a thirtieth of their size."""
-    kept = {name: values.astype(np.float32) for name, values in judged.items() if name != "frames"}
-    packed = {"frames": _pack(judged["frames"]), "shape": np.array(judged["frames"].shape)}
+    kept = {name: values.astype(np.float32) for name, values in measured.items() if name != "frames"}
+    packed = {"frames": _pack(measured["frames"]), "shape": np.array(measured["frames"].shape)}
     tensors = {name: torch.from_numpy(values) for name, values in (kept | packed).items()}
     save_weights(path, tensors, {"kind": KIND, "version": VERSION, "facts": facts})
 
 
+def _training(values: dict) -> dict:
+    """Training settings under today's names, those of the objective's own part filled in as well."""
+    config = config_from_settings(values, warn=False)
+    settings = asdict(config)
+    settings["objective"]["own"] = asdict(config.own_objective())
+    # Old files name the multiplier of every group, also where it is 1, the default.
+    multipliers = config.optimizer.lr_multipliers
+    settings["optimizer"]["lr_multipliers"] = {name: factor for name, factor in multipliers.items() if factor != 1.0}
+    return settings
+
+
+# Facts that are settings. They are compared as today's code reads them: under today's names, and with its default
+# where a setting has been added since.
+SETTINGS = {
+    "usage": lambda values: asdict(config_from_dict(StudyUsage, values)),
+    "training": _training,
+    "data": lambda values: asdict(config_from_dict(PrepareConfig, values)),
+}
+
+
 def _as_read_today(facts: dict) -> dict:
     """Facts as JSON keeps them, with settings filled in; those that today's code cannot read are left as they are."""
-    told = dict(facts)
-    for name, kind in SETTINGS.items():
-        if told.get(name) is not None:
+    read = dict(facts)
+    if read.get(DRAWN) == "ceiling":  # what files of earlier releases call the ground truth
+        read[DRAWN] = GROUND_TRUTH
+    for name, as_read in SETTINGS.items():
+        if read.get(name) is not None:
             try:
-                told[name] = asdict(config_from_dict(kind, told[name]))
+                read[name] = as_read(read[name])
             except SlotIDError:
                 pass
-    return json.loads(json.dumps(told))
+    return json.loads(json.dumps(read))
 
 
 def _pack(frames: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Makes each piece of a study once: data, adapters, and what the judges say. All of it is kept."""
+"""Makes each piece of a study once and keeps it: data, adapters, and the metrics of each row."""
 
 import hashlib
 import json
@@ -9,22 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from slotid_core.evaluation.rows import Studio, Subject
-from slotid_core.evaluation.toy import Judgement, subjects_of
 
 from slotid_core.config import config_to_dict
 from slotid_core.dataset.config import PrepareConfig
 from slotid_core.dataset.config import read_config as read_data_config
 from slotid_core.dataset.runner import prepare_dataset
 from slotid_core.errors import SlotIDError
-from slotid_core.evaluation.usage import Usage
+from slotid_core.evaluation.metrics import Metrics
+from slotid_core.evaluation.subjects import Subject, subjects_of
+from slotid_core.evaluation.variants import GROUND_TRUTH
 from slotid_core.systems.slot_id import SlotIDAdapter, load_adapter
 from slotid_core.toy_world.family import WEIGHTS, has_part, part_path
 from slotid_core.training.config import TrainingConfig, read_config
 from slotid_core.training.loop import train
 from studies.slot_id.plan import ADAPTERS, SHIPPED, Row, Trained
-from studies.slot_id.row_files import Judged, read_row, write_row
+from studies.slot_id.row_files import DRAWN, Measured, read_row, write_row
 from studies.slot_id.slot_behaviour import behaviour
+from studies.slot_id.studio import SYSTEM, GateStudio, StudyUsage
 
 MODELS, JUDGES = ("vae", "text_encoder", "dit"), ("face_judge", "clip_judge", "mark_judge")
 SHOWN = 8  # people of whom frames are kept for the contact sheet
@@ -38,8 +39,8 @@ class Stopped(Exception):
 class StudySettings:
     """What is made where, and how many held-out people are drawn, each in `prompts` scenes.
 
-    `training` are the settings that all adapters start from, `steps` the full budget; `data` are those of the people to
-    train on. `output` gets what is large: data and adapters. `rows` gets what the judges said.
+    `training` is the file of settings that all adapters start from, `steps` the full budget; `data` is the file of
+    settings of the people to train on. `output` gets what is large: data and adapters. `rows` gets the metrics.
     """
 
     training: Path
@@ -62,9 +63,9 @@ class Study:
         self.base = read_config(settings.training, [f"run.steps={settings.steps}", *settings.overrides])
         self.people = read_data_config(settings.data)
         if self.people.toy_world is None:
-            raise SlotIDError(f"{settings.data} is not of drawn people, and the judges know no others.")
+            raise SlotIDError(f"{settings.data} is not of drawn people, and the judges measure no others.")
         self.models, self.judges = self._content(MODELS), self._content(JUDGES)
-        self._rows: dict[tuple[str, int], Judged | None] = {}
+        self._rows: dict[tuple[str, int], Measured | None] = {}
 
     def _content(self, parts: tuple[str, ...]) -> str:
         return digest(*(part_path(part, self.settings.weights).read_bytes() for part in parts))
@@ -79,12 +80,12 @@ class Study:
         return subjects_of(s.seed, s.people, s.prompts, look_around=True)
 
     @cached_property
-    def studio(self) -> Studio:
-        return Studio(None, Usage(), self.settings.weights, self.base.model.compute_dtype)
+    def studio(self) -> GateStudio:
+        return GateStudio(None, StudyUsage(), self.settings.weights, self.base.model.compute_dtype)
 
     @cached_property
-    def judgement(self) -> Judgement:
-        return Judgement(self.studio, self.subjects, self.settings.seed)
+    def metrics(self) -> Metrics:
+        return Metrics(self.studio, self.subjects, self.settings.seed)
 
     def data(self, reference: str) -> PrepareConfig:
         """Settings of the people to train on, with face clips of this kind."""
@@ -128,28 +129,28 @@ class Study:
             "data": config_to_dict(self.data(adapter.reference)),
         }
 
-    def judged(self, row: Row) -> Judged | None:
-        """Figures (people, prompts x seeds, ...) of a row, of all its seeds that are finished, and `frames` of some
+    def measured(self, row: Row) -> Measured | None:
+        """Metrics (people, prompts x seeds, ...) of a row, of all its seeds that are finished, and `frames` of some
         people; None if no seed is.
 
-        All seeds are drawn from the same noise.
+        The clips of all seeds start from the same noise.
         """
         parts = self.finished(row)
         if not parts:
             return None
         return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
-    def finished(self, row: Row) -> list[Judged]:
-        """The figures of each seed of a row that there is."""
+    def finished(self, row: Row) -> list[Measured]:
+        """The metrics of each finished seed of a row."""
         return [part for part in (self._read(row, seed) for seed in range(row.seeds)) if part]
 
-    def _read(self, row: Row, seed: int) -> Judged | None:
+    def _read(self, row: Row, seed: int) -> Measured | None:
         if (row.name, seed) not in self._rows:
             self._rows[row.name, seed] = read_row(self._file(row, seed), self._facts(row, seed))
         return self._rows[row.name, seed]
 
     def make(self, row: Row, seed: int) -> None:
-        """Trains and judges what is missing of a row.
+        """Trains and measures what is missing of a row.
 
         Raises:
             Stopped: a signal came while its adapter was trained.
@@ -157,7 +158,7 @@ class Study:
         if self._read(row, seed) is None:
             self.say(f"{row.name}, seed {seed}")
             facts = self._facts(row, seed)  # before hours pass in which somebody edits the settings
-            write_row(self._file(row, seed), self._judge(row, self._adapter_of(row, seed)), facts)
+            write_row(self._file(row, seed), self._measure(row, self._adapter_of(row, seed)), facts)
             del self._rows[row.name, seed]
 
     def _file(self, row: Row, seed: int) -> Path:
@@ -174,7 +175,7 @@ class Study:
         if row.adapter == SHIPPED:
             there = has_part("adapter", s.weights)
             return facts | {"adapter": self._content(("adapter",)) if there else None}
-        return facts | (self._made_from(ADAPTERS[row.adapter], seed) if row.adapter else {"drawn": row.name})
+        return facts | (self._made_from(ADAPTERS[row.adapter], seed) if row.adapter else {DRAWN: row.name})
 
     def _adapter_of(self, row: Row, seed: int) -> Path | None:
         if row.adapter is None:
@@ -183,23 +184,23 @@ class Study:
             return part_path("adapter", self.settings.weights)
         return self.trained(ADAPTERS[row.adapter], seed)
 
-    def _judge(self, row: Row, path: Path | None) -> Judged:
-        if row.name == "ceiling":
-            clips = torch.stack([self.studio.real(subject) for subject in self.subjects])
+    def _measure(self, row: Row, path: Path | None) -> Measured:
+        if row.name == GROUND_TRUTH:
+            clips = torch.stack([self.studio.ground_truth(subject) for subject in self.subjects])
         else:
-            clips = self.studio.generated(path, self.subjects, self.settings.seed, row.usage, row.with_identity)
+            clips = self.studio.generated(SYSTEM, path, self.subjects, self.settings.seed, row.usage, row.with_identity)
         frames = clips[:SHOWN, :1, :: clips.shape[2] // 2]  # the first, the middle and the last
-        told = self.judgement.judge(clips) | {"frames": (frames * 255).round().byte().numpy()}
+        measured = self.metrics.measure(clips) | {"frames": (frames * 255).round().byte().numpy()}
         adapter = load_adapter(path) if path is not None and row.with_identity else None
-        return told | (self._slots(row, adapter) if adapter is not None else {})
+        return measured | (self._slots(row, adapter) if adapter is not None else {})
 
-    def _slots(self, row: Row, adapter: SlotIDAdapter) -> Judged:
+    def _slots(self, row: Row, adapter: SlotIDAdapter) -> Measured:
         """How the slots read the references of the row's people, (people, 1) each; nothing if there are no slots."""
         if adapter.encoder is None or adapter.encoder.config.architecture != "slots":
             return {}
-        latents = [self.studio.reference(subject, row.usage.reference)[0] for subject in self.subjects]
-        told = behaviour(adapter.encoder, torch.cat(latents))
-        return {f"slots.{name}": values[:, None] for name, values in told.items()}
+        read = [self.studio.conditions(subject, row.usage.reference, ("reference",)) for subject in self.subjects]
+        figures = behaviour(adapter.encoder, torch.cat([conditions["reference"] for conditions in read]))
+        return {f"slots.{name}": values[:, None] for name, values in figures.items()}
 
 
 def digest(*parts: bytes) -> str:

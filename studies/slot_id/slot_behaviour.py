@@ -1,4 +1,4 @@
-"""What the slots of an encoder do with a clip. Mass per slot is not asked for: Sinkhorn fixes it."""
+"""How the slots of an encoder read a clip. The mass of a slot is not measured, as Sinkhorn routing fixes it."""
 
 import math
 
@@ -17,9 +17,9 @@ def behaviour(encoder: TemporalIdentityEncoder, latents: Tensor) -> dict[str, np
     """Figures of each clip of latents (B, 16, T, H, W).
 
     Returns:
-        arrays (B,): `entropy` of the slot given the patch, as a share of log S: 0, each patch has one slot; 1, all
-        slots have all of it. `cosine`, the mean between two slots' tokens. `change`, how much of a patch's assignment
-        goes to other slots from one latent frame to the next, 0 to 1. With one slot the first two are NaN.
+        arrays (B,): `entropy` of the slot given the patch, divided by log S: 0, one slot reads the patch; 1, all slots
+        read it equally. `cosine`, the mean cosine between the tokens of two slots. `change`, the share of a patch's
+        assignment that moves to other slots from one latent frame to the next. With one slot the first two are NaN.
     """
     parts = [_behaviour(encoder, part) for part in latents.split(BATCH)]
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
