@@ -14,7 +14,7 @@ from pathlib import Path
 from slotid_core.comfy_runtime import PACK
 
 TABLE = PACK / "tools" / "type_errors.json"
-CLEAN = ("systems", "wan", "training", "dataset", "evaluation")
+CLEAN = {f"slotid_core/{name}" for name in ("systems", "wan", "training", "dataset", "evaluation")}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,7 +53,7 @@ def compare(counts: dict[str, int], allowed: dict[str, int]) -> dict[str, str]:
 
 
 def is_clean(folder: str) -> bool:
-    return folder.removeprefix("slotid_core/") in CLEAN and folder != folder.removeprefix("slotid_core/")
+    return folder in CLEAN
 
 
 def folder_of(file: str) -> str:
