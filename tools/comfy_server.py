@@ -38,18 +38,19 @@ class ComfyServer:
     """Use as a context manager; `address` is "127.0.0.1:port".
 
     Args:
-        base: ComfyUI's base directory; made if missing. The pack is linked into its `custom_nodes`.
+        base: ComfyUI's base directory; made if missing.
         extra: further command-line arguments for ComfyUI.
+        link_pack: link this pack into `custom_nodes`; False where the base holds one that was installed.
     """
 
-    def __init__(self, base: Path, extra: tuple[str, ...] = ()):
-        self.base, self.extra = Path(base).resolve(), extra
+    def __init__(self, base: Path, extra: tuple[str, ...] = (), link_pack: bool = True):
+        self.base, self.extra, self.link_pack = Path(base).resolve(), extra, link_pack
         self.log = self.base / "server.log"
         self.process: subprocess.Popen | None = None
         self.address = ""
 
     def __enter__(self) -> "ComfyServer":
-        prepare_base(self.base)
+        prepare_base(self.base, self.link_pack)
         port = free_port()
         self.address = f"127.0.0.1:{port}"
         command = self.command(port)
@@ -113,10 +114,12 @@ class ComfyServer:
         self.process.stdin.close()
 
 
-def prepare_base(base: Path) -> None:
+def prepare_base(base: Path, link_pack: bool = True) -> None:
     """ComfyUI's folders, with this pack as `custom_nodes/slotid`."""
     for folder in FOLDERS:
         (base / folder).mkdir(parents=True, exist_ok=True)
+    if not link_pack:
+        return
     link = base / "custom_nodes" / "slotid"
     if link.is_symlink() and link.resolve() != PACK:
         link.unlink()
