@@ -30,6 +30,11 @@ def sources(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.py") if not {".venv", ".comfyui"} & set(path.parts))
 
 
+def is_module(name: tuple[str, ...]) -> bool:
+    place = ROOT.joinpath(*name)
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
 def imports_of(path: Path) -> list[tuple[str, ...]]:
     """Modules of this repository that a file imports, anywhere in it, as parts of their dotted names."""
     module = path.relative_to(ROOT).with_suffix("").parts
@@ -37,9 +42,11 @@ def imports_of(path: Path) -> list[tuple[str, ...]]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             base = module[: -node.level] if node.level else ()
-            name = (*base, *(node.module or "").split(".")) if node.module else base
-            found.append(tuple(part for part in name if part))
-            found += [(*found[-1], alias.name) for alias in node.names]
+            name = tuple(part for part in (*base, *(node.module or "").split(".")) if part)
+            inside = [(*name, alias.name) for alias in node.names]
+            modules = [other for other in inside if is_module(other)]
+            # A package whose modules are named is no more than their folder.
+            found += modules if len(modules) == len(inside) else [name, *inside]
         elif isinstance(node, ast.Import):
             found += [tuple(alias.name.split(".")) for alias in node.names]
     return found
