@@ -56,6 +56,7 @@ def prepare_with_ray(
     try:
         import ray
         import ray.data
+        import ray.exceptions
     except ImportError as error:
         raise SlotIDError(
             f"Ray is not installed ({error}). Install ray[data], or prepare with one process: no --ray, --workers 1."
@@ -86,7 +87,8 @@ def prepare_with_ray(
             override_num_blocks=len(shards),
         )
         made = rows.map(
-            ShardWorker,
+            # A class is made once per worker, as Ray documents; its annotation takes functions alone.
+            ShardWorker,  # pyright: ignore[reportArgumentType]
             fn_constructor_kwargs={
                 "config": config_to_dict(config),
                 "folder": str(folder.resolve()),

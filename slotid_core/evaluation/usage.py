@@ -51,7 +51,10 @@ class Reference:
         if self.blur:
             from skimage.filters import gaussian  # takes a second to import
 
-            frames = torch.from_numpy(gaussian(frames.numpy(), (0, self.blur, self.blur, 0), mode="nearest"))
+            deviations = (0, self.blur, self.blur, 0)
+            # scikit-image takes a number for each axis, as documented; the type is inferred from the default, 1.
+            blurred = gaussian(frames.numpy(), deviations, mode="nearest")  # pyright: ignore[reportArgumentType]
+            frames = torch.from_numpy(blurred)
         if self.noise:
             generator = torch.Generator().manual_seed(seed)
             frames = frames + self.noise * torch.randn(frames.shape, generator=generator)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.nn.parallel import DistributedDataParallel
 
 from ..config import config_to_dict
 from ..dataset.cached import CachedDataset
@@ -59,8 +61,10 @@ class Trainer:
             config = replace(config, adapter=settings)
         self.config = config
         torch.manual_seed(run.seed)
-        self.strategy = system(config.strategy_settings(), load_backbone(config.model))
-        self.model = distribute(self.strategy, run.distribution, processes)
+        strategy = system(config.strategy_settings(), load_backbone(config.model))
+        assert isinstance(strategy, nn.Module)  # as `contract.Strategy` says, which a Protocol cannot express
+        self.strategy = strategy
+        self.model = distribute(self.strategy, self.strategy.shards(), run.distribution, processes)
         self.trainable = trainable(self.strategy)
         self.optimizer = new_optimizer(self.strategy, self.trainable, config.optimizer)
         self.average = {name: p.detach().clone() for name, p in self.trainable.items()} if run.ema_decay else {}
@@ -99,7 +103,7 @@ class Trainer:
                 if step % run.save_every == 0 or step == run.steps or stop:
                     self.save(step)
                 if run.sample_every and step % run.sample_every == 0 and self.held_out is not None and not stop:
-                    self.sample(step)
+                    self.sample(step, self.held_out)
                 if stop:
                     self.events.say("stopped", step=step)
                     self.events.close()
@@ -165,28 +169,27 @@ class Trainer:
         if self.held_out is None:
             return []
         run = self.config.run
-        return self.checks(run.validation_samples, run.micro_batch, self.processes)
+        return self.checks(self.held_out, run.validation_samples, run.micro_batch, self.processes)
 
-    def checks(self, count: int, size: int, processes: Processes | None = None) -> list[Check]:
-        pairing = self.config.data.pairing
-        return validation_checks(self.held_out, count, size, self.strategy, pairing, processes)
+    def checks(self, held_out: CachedDataset, count: int, size: int, processes: Processes | None = None) -> list[Check]:
+        return validation_checks(held_out, count, size, self.strategy, self.config.data.pairing, processes)
 
     def validate(self, step: int, checks: list[Check]) -> None:
         with self.averaged_weights(), self.autocast():
             figures = validate(self.model, checks, self.processes)
         self.events.validation(step, figures)
 
-    def sample(self, step: int) -> None:
-        """A sheet of held-out people, the same each time: the reference clip, and a sample with that person."""
-        batch = self.checks(SHEET_ROWS, SHEET_ROWS)[0].batch.to(self.processes.device)
+    def sample(self, step: int, held_out: CachedDataset) -> None:
+        """A sheet of held-out identities, the same at every call: the reference clip, and a generated clip."""
+        batch = self.checks(held_out, SHEET_ROWS, SHEET_ROWS)[0].batch.to(self.processes.device)
         with torch.no_grad(), self.averaged_weights(), self.autocast(), unsharded(self.strategy):
-            empty_text = self.held_out.read(0, ("empty_text",))["empty_text"]
+            empty_text = held_out.read(0, ("empty_text",))["empty_text"]
             latents = sample_guided(self.strategy.predictor(batch), batch.noise, batch.context, empty_text)
         if self.processes.is_first:
             path = self.folder / f"samples_{step:08d}.png"
             shown = batch.conditions.get(self.strategy.shown_tensor, batch.video)
             try:
-                vae = load_vae(self.config.run.vae or self.held_out.manifest["config"]["vae"])
+                vae = load_vae(self.config.run.vae or held_out.manifest["config"]["vae"])
                 sheet_of_pairs(vae.to(self.processes.device), shown, latents, path)
             except (SlotIDError, RuntimeError, OSError) as error:  # no room for the VAE beside a run of days, say
                 self.events.say("no samples", step=step, reason=str(error))
@@ -275,8 +278,8 @@ class Trainer:
 
     def synchronized(self, last: bool):
         """Average gradients over processes after the last part only."""
-        if hasattr(self.model, "set_requires_gradient_sync"):
+        if isinstance(self.model, FSDPModule):
             self.model.set_requires_gradient_sync(last)
-        elif not last and hasattr(self.model, "no_sync"):
+        elif not last and isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync()
         return nullcontext()

@@ -60,6 +60,8 @@ class WanVAEConfig:
 class CausalConv3d(nn.Conv3d):
     """3D convolution that sees the present and the past only; before the first frame there is zero."""
 
+    padding: tuple[int, int, int]  # numbers here, never the name of a mode, which `nn.Conv3d` also takes
+
     def forward(self, x: Tensor) -> Tensor:
         past = 2 * self.padding[0]
         if x.shape[2] == 1 and past == self.kernel_size[0] - 1:
