@@ -74,7 +74,7 @@ def prepare_with_ray(
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers:
                 signal.signal(number, handler)  # Ray puts its own in their place, and would exit at once
-    except Exception as error:  # noqa: BLE001  a start that takes too long is a plain Exception
+    except Exception as error:  # a start that takes too long is a plain Exception
         ray.shutdown()
         raise SlotIDError(
             f"Ray does not start, or cannot be reached at {address!r}: {' '.join(str(error).split())[:400]} "

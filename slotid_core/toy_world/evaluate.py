@@ -229,8 +229,9 @@ def evaluate_family(folder: Path, seed: int, sheets: Path) -> dict[str, float]:
     figures: dict[str, float] = {}
     vaes: list[WanVAE | None] = [None]
     if has_part("vae", folder):
-        vaes.append(load_vae(folder))
-        figures |= evaluate_vae(vaes[-1], seed, sheet=sheets / "vae.png")
+        vae = load_vae(folder)
+        vaes.append(vae)
+        figures |= evaluate_vae(vae, seed, sheet=sheets / "vae.png")
     for vae in vaes:
         if has_part("face_judge", folder):
             picture = sheets / f"face_judge_pairs{'_vae' if vae else ''}.png"

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +96,7 @@ def train(
             lines.write(json.dumps({"step": step, "loss": loss.item(), **figures}) + "\n")
             step += 1
             bar.update()
-            bar.set_postfix(loss=f"{loss.item():.4f}", **{key: f"{value:.2f}" for key, value in figures.items()})
+            bar.set_postfix({"loss": f"{loss.item():.4f}", **{key: f"{value:.2f}" for key, value in figures.items()}})
             if step % save_every == 0 or step == schedule.steps or stopping:
                 lines.flush()
                 save(checkpoint, step, module, optimizer, averaged)
@@ -105,7 +105,9 @@ def train(
         raise SystemExit(f"{name}: stopped at step {step} and saved; run it again to go on.")
 
 
-def drawn(draw: Callable[[int], Batch], step: int, steps: int, device: torch.device, ahead: int = 0) -> Iterator[Batch]:
+def drawn(
+    draw: Callable[[int], Batch], step: int, steps: int, device: torch.device, ahead: int = 0
+) -> Generator[Batch, None, None]:
     """The batches of the steps from `step` on, on `device`; `ahead` of them are drawn by as many other threads."""
     if not ahead:
         yield from (tuple(tensor.to(device) for tensor in draw(number)) for number in range(step, steps))

@@ -6,6 +6,7 @@ a causal convolution pads the past with zeros, time is halved by a strided convo
 alone, and doubled by one that does not see the first frame.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -159,7 +160,7 @@ class Encoder(nn.Module):
         widths = [config.width * multiplier for multiplier in (1, *config.multipliers)]
         self.conv1 = CausalConv3d(3, widths[0], 3, padding=1)
         layers: list[nn.Module] = []
-        for level, (width, next_width) in enumerate(zip(widths, widths[1:], strict=False)):
+        for level, (width, next_width) in enumerate(itertools.pairwise(widths)):
             for block in range(config.blocks_per_level):
                 layers.append(ResidualBlock(width if block == 0 else next_width, next_width))
             if level < len(config.halve_time):
@@ -181,7 +182,7 @@ class Decoder(nn.Module):
         self.conv1 = CausalConv3d(config.latent_channels, widths[0], 3, padding=1)
         self.middle = _middle(widths[0])
         layers: list[nn.Module] = []
-        for level, (width, next_width) in enumerate(zip(widths, widths[1:], strict=False)):
+        for level, (width, next_width) in enumerate(itertools.pairwise(widths)):
             width = width if level == 0 else width // 2  # the upsampling before has halved the channels
             for block in range(config.blocks_per_level + 1):
                 layers.append(ResidualBlock(width if block == 0 else next_width, next_width))

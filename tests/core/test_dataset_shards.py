@@ -41,7 +41,7 @@ def prepared(checkpoints, tmp_path_factory):
 
 
 def test_a_shard_is_plain_tar_with_nothing_of_this_machine_in_it(prepared):
-    config, folder = prepared
+    _config, folder = prepared
     with tarfile.open(folder / "shard-000001.tar") as tar:
         members = tar.getmembers()
         files = {member.name: tar.extractfile(member).read() for member in members}

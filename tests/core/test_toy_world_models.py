@@ -72,7 +72,7 @@ def test_judges_read_clips_of_any_batch():
 def test_held_out_people_are_nobody_trained_on_and_differ_by_seed():
     assert held_out(0, 3) == held_out(0, 3)
     assert not set(held_out(0, 50)[0]) & set(held_out(1, 50)[0])
-    people, scenes = balanced(HELD_OUT_FROM, 216)
+    _people, scenes = balanced(HELD_OUT_FROM, 216)
     assert len({(scene.action, scene.background, scene.clothes) for scene in scenes}) == 216
 
 
