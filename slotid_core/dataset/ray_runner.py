@@ -52,7 +52,7 @@ def prepare_with_ray(
     Raises:
         SlotIDError: Ray is not installed or not reachable, or the workers cannot do their work.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody unless asked for
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage is reported unless requested
     try:
         import ray
         import ray.data

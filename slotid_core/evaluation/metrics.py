@@ -1,4 +1,4 @@
-"""Metrics of clips of held-out people, by judges: networks that no adapter has seen."""
+"""Metrics of clips of held-out identities, by judges: networks that take no part in the training of adapters."""
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from .variants import BASE, GROUND_TRUTH
 
 
 class Metrics:
-    """Measures clips against the people that they should show."""
+    """Measures clips against the identities and scenes that they should show."""
 
     def __init__(self, studio: Studio, subjects: list[Subject], seed: int):
         self.subjects = subjects
@@ -61,7 +61,7 @@ class Metrics:
         return pairs.masked_fill(~shown[..., None], torch.nan).numpy()
 
     def marks_found(self, judge: MarkJudge, clips: Tensor) -> np.ndarray:
-        """(people, prompts, marks, 2): the judge's logit, and whether there is one to see, for who looks around."""
+        """(people, prompts, marks, 2): logit and ground truth where the scene's action is to look around, else NaN."""
         predictions = judge(clips.flatten(0, 1))
         turns = predictions["turn"].reshape(clips.shape[:2]).tolist()  # nothing asks for a side, so the clip says which
         seen = torch.tensor([

@@ -161,7 +161,7 @@ def test_given_sound_is_cut_to_the_window():
 
 @pytest.mark.parametrize("ending", ["ts", "flv", "avi", "mkv", "mp4"])
 def test_a_late_window_is_reached_in_every_container(tmp_path, ending):
-    """Without an index some formats seek to behind the target; the first frame must be the one asked for."""
+    """Without an index some formats seek to behind the target; the first frame must be the requested one."""
     codec = "mpeg4" if ending == "avi" else "libx264"
     path = write_video(tmp_path / f"clip.{ending}", codec, rate=25, frames=29)
     clip = read_clip(path, 5, start_seconds=22 / 25)

@@ -61,8 +61,8 @@ def test_judges_read_clips_of_any_batch():
     clips = render_clips(*held_out(0, 2))
     faces = FaceJudge().embed_clips(clips)
     assert faces.shape == (2, 128) and torch.allclose(faces.norm(dim=1), torch.ones(2))
-    told = ClipJudge()(clips)
-    assert {key: value.shape for key, value in told.items()} == {
+    predictions = ClipJudge()(clips)
+    assert {key: value.shape for key, value in predictions.items()} == {
         "action": (2, 6), "background": (2, 6), "clothes": (2, 6), "dynamics": (2, len(DYNAMICS)),
     }  # fmt: skip
     assert reveals(torch.tensor([ACTIONS.index("nod")]))[0].tolist() == [name in REVEALS["nod"] for name in DYNAMICS]

@@ -154,8 +154,8 @@ def test_drawing_ahead_for_a_gpu_keeps_the_order_and_draws_each_step_once(steps)
         seen.append(step)
         return (torch.tensor(float(step)),)
 
-    told = [int(batch) for (batch,) in drawn(draw, 1, steps, torch.device("cpu"), ahead=4)]
-    assert told == list(range(1, steps)) and sorted(seen) == told
+    steps_drawn = [int(batch) for (batch,) in drawn(draw, 1, steps, torch.device("cpu"), ahead=4)]
+    assert steps_drawn == list(range(1, steps)) and sorted(seen) == steps_drawn
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):

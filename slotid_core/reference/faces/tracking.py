@@ -106,7 +106,7 @@ def _likeness(track: dict[int, Face], index: int, face: Face) -> float:
     """1 for the same place as the track's last face, falling with distance; 0 for what cannot be the same face.
 
     A face moves further the longer it went unseen, but never much more than its side. Embeddings, where there are any,
-    veto a stranger who takes the place.
+    veto a mismatched identity who takes the place.
     """
     last = max(track)
     before = np.array(track[last].box)

@@ -120,8 +120,8 @@ def covered_frames(looks: np.ndarray) -> list[int]:
     """Examined frames on which a part of the face is hidden for a moment, from (N, D) appearances in order of time.
 
     A hand or a cup changes a few blocks at once, leaves the others as they are, and then the old pattern is back. What
-    is worn all the time (glasses, a mask) cannot be told apart from the face in this way, and a mouth that opens wide
-    and shuts again may be taken for a cover.
+    is worn all the time (glasses, a mask) cannot be distinguished from the face in this way, and a mouth that opens
+    wide and shuts again may be taken for a cover.
     """
     side = APPEARANCE // BLOCKS
     blocks = looks.reshape(len(looks), BLOCKS, side, BLOCKS, side)

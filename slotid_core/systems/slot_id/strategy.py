@@ -180,7 +180,7 @@ class Strategy(nn.Module):
         return loss + self.auxiliary_loss(streams, batch) if self.training else loss
 
     def auxiliary_loss(self, streams: Sequence[IdentityStream | None], batch: Batch) -> Tensor:
-        """What Slot-ID's objective adds to flow matching (B,)."""
+        """Slot-ID's auxiliary losses (B,), weighted and summed."""
         loss = batch.video.new_zeros(len(batch))
         clip_stream = streams[0]
         if self.movement_readout is not None and clip_stream is not None:
@@ -190,14 +190,20 @@ class Strategy(nn.Module):
         return loss
 
     def movement_loss(self, stream: IdentityStream, video: Tensor) -> Tensor:
-        """How badly it is read off the clip stream's global vector where another clip of the person moves (B,)."""
+        """Auxiliary loss (B,): error of the movement map of `video`, predicted from the clip stream's global vector.
+
+        Args:
+            stream: of another clip of the same person.
+            video: (B, C, T, H, W) latents to learn.
+        """
         assert self.movement_readout is not None  # the objective has a movement_weight
         predicted = self.movement_readout(stream.global_vector).float()
         return (predicted - movement_of(video)).square().mean(1)
 
     def portrait_loss(self, streams: Sequence[IdentityStream | None], portrait: Tensor) -> Tensor:
-        """How badly the portrait is read off each stream's global vector (B,): who it is, without the noise in which
-        flow matching says so.
+        """Auxiliary loss (B,): error of the portrait latents (B, C, 1, H, W) predicted from each global vector.
+
+        It supervises identity directly, without the noise of flow matching.
         """
         readout = self.portrait_readout
         assert readout is not None  # the objective has a portrait_weight
