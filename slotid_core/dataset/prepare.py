@@ -57,7 +57,7 @@ class Preparer:
         for number, window in enumerate(windows):
             try:
                 prepared.samples.append(self._sample(f"{clip.key}-{number:02d}", clip, window(), text))
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 which = f"window {number}: " if len(windows) > 1 else ""
                 prepared.failures.append(which + self._reason(clip, error))
         return prepared

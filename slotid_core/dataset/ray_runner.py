@@ -92,7 +92,7 @@ def prepare_with_ray(
             fn_constructor_kwargs={
                 "config": config_to_dict(config),
                 "folder": str(folder.resolve()),
-                "working_folder": os.getcwd(),
+                "working_folder": str(Path.cwd()),
             },
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
             num_cpus=1,

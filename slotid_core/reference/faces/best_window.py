@@ -105,10 +105,7 @@ def find_best_window(
         SlotIDError: the clip cannot be read, or is over before `start_seconds`.
     """
     given = isinstance(path, FrameSource)
-    if isinstance(path, FrameSource):
-        source = path
-    else:
-        source = open_source(Path(path) if isinstance(path, str) else path)
+    source = path if isinstance(path, FrameSource) else open_source(Path(path) if isinstance(path, str) else path)
     wanted = largest_window(num_frames)
     rate = frames_per_second or source.rate
     length = ((source.duration or 0.0) - start_seconds) * rate
