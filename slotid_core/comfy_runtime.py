@@ -42,7 +42,7 @@ def import_comfyui() -> Path:
         sys.path.insert(0, str(folder))
     arguments, sys.argv = sys.argv, sys.argv[:1]  # ComfyUI parses the command line when it is imported
     try:
-        from comfy.cli_args import args
+        from comfy.cli_args import args  # pyright: ignore[reportMissingImports]  found on the path that was just set
     finally:
         sys.argv = arguments
     import torch

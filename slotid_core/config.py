@@ -6,7 +6,14 @@ import typing
 
 from .errors import SlotIDError
 
-Config = typing.TypeVar("Config")
+
+class Dataclass(typing.Protocol):
+    """Any dataclass, as type checkers know them."""
+
+    __dataclass_fields__: typing.ClassVar[dict[str, dataclasses.Field]]
+
+
+Config = typing.TypeVar("Config", bound=Dataclass)
 
 
 def config_from_dict(config_class: type[Config], values: dict) -> Config:
@@ -41,7 +48,7 @@ def _convert(hint, value, name: str):
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         options = [option for option in typing.get_args(hint) if option is not type(None)]
     for option in options:
-        if dataclasses.is_dataclass(option) and isinstance(value, dict):
+        if isinstance(option, type) and dataclasses.is_dataclass(option) and isinstance(value, dict):
             return config_from_dict(option, value)
         if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
             inner = typing.get_args(option)[0]

@@ -1,10 +1,11 @@
 """Being asked to stop: the work in progress ends and is saved first."""
 
 import signal
+import sys
 from contextlib import contextmanager
 
 # On Windows a parent process can send only the last of these.
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGBREAK] if hasattr(signal, "SIGBREAK") else []))
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGBREAK] if sys.platform == "win32" else []))
 
 
 @contextmanager

@@ -15,8 +15,10 @@ TOY = "toy_world"
 NAME = re.compile(r"[\w][\w .-]*")
 
 
-def system_input(tooltip: str) -> io.Combo.Input:
-    return io.Combo.Input("system", options=list(SYSTEMS), default=DEFAULT, optional=True, tooltip=tooltip)
+def system_input(tooltip: str, first: str = "") -> io.Combo.Input:
+    """The method; `first` is a choice in front of the systems, and then the default."""
+    options = [first, *SYSTEMS] if first else list(SYSTEMS)
+    return io.Combo.Input("system", options=options, default=first or DEFAULT, optional=True, tooltip=tooltip)
 
 
 def work_folder(kind: str, name: str) -> Path:

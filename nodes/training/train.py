@@ -11,6 +11,7 @@ import comfy.utils
 import folder_paths
 import numpy as np
 import torch
+import yaml
 from comfy_api.latest import io
 from PIL import Image
 
@@ -22,6 +23,7 @@ from .settings import CATEGORY, TOY, model_file, system_input, work_folder
 
 PRESETS = PACK / "slotid_core" / "training" / "configs"
 NEEDED = ("peft", "matplotlib")
+OF_PRESET = "of the preset"
 
 
 class SlotIDTrainEncoder(io.ComfyNode):
@@ -77,8 +79,9 @@ class SlotIDTrainEncoder(io.ComfyNode):
                     tooltip="A prepared folder of other people. With it the curve shows whether the reference is read.",
                 ),
                 system_input(
-                    "The system to train, with a preset of that system. The data must have been prepared for it. The "
-                    "adapter of another system than slot_id goes to that system's folder; load it with its own node."
+                    "The system to train; the preset must be of that system, and the data prepared for it. The adapter "
+                    "of another system than slot_id goes to that system's folder; load it with its own node.",
+                    OF_PRESET,
                 ),
             ],
             outputs=[
@@ -95,12 +98,12 @@ class SlotIDTrainEncoder(io.ComfyNode):
     @classmethod
     def execute(
         cls, dataset, preset, model_name, name, steps, learning_rate, batch, micro_batch, validation=None,
-        system=DEFAULT,
+        system=OF_PRESET,
     ) -> io.NodeOutput:  # fmt: skip
         check_packages()
+        system = checked_system(preset, system)
         folder = work_folder("training", name)
         chosen = {
-            "system": system,
             "data.train": dataset,
             "data.validation": validation or "",
             "model.path": model_file("diffusion_models", model_name),
@@ -119,6 +122,21 @@ class SlotIDTrainEncoder(io.ComfyNode):
         run_module("slotid_core.training", arguments, shown)
         loaded = install_trained(system, Path(shown.adapter), name.strip())
         return io.NodeOutput(loaded, read_picture(shown.curve), read_picture(shown.samples))
+
+
+def checked_system(preset: str, system: str) -> str:
+    """The system that a preset is of.
+
+    Raises:
+        SlotIDError: it is not the one that was chosen.
+    """
+    found = (yaml.safe_load((PRESETS / f"{preset}.yaml").read_text()) or {}).get("system", DEFAULT)
+    if system not in (OF_PRESET, found):
+        raise SlotIDError(
+            f"The preset {preset} is of the system {found}, but system is {system}. Choose a preset of {system}, or "
+            f"set system to '{OF_PRESET}'."
+        )
+    return found
 
 
 def check_packages() -> None:

@@ -65,6 +65,18 @@ class ToyWorldSource:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """Frames and pixels of a sample, every one of them known; see `PrepareConfig`."""
+
+    frames: int
+    height: int
+    width: int
+    reference_frames: int
+    reference_size: int
+    portrait_size: int
+
+
+@dataclass(frozen=True)
 class PrepareConfig:
     """Exactly one of `folder`, `consisid`, `toy_world` is given. A size of None is the usual one of that source.
 
@@ -121,7 +133,21 @@ class PrepareConfig:
 
     @property
     def source(self) -> FolderSource | ConsisIDSource | ToyWorldSource:
-        return self.folder or self.consisid or self.toy_world
+        source = self.folder or self.consisid or self.toy_world
+        assert source is not None  # __post_init__ refuses settings without a source
+        return source
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes as whole numbers; `__post_init__` has filled in those that were not given."""
+        return Sizes(
+            frames=_whole(self, "frames", 1),
+            height=_whole(self, "height", 1),
+            width=_whole(self, "width", 1),
+            reference_frames=_whole(self, "reference_frames", 1),
+            reference_size=_whole(self, "reference_size", 1),
+            portrait_size=_whole(self, "portrait_size", 1),
+        )
 
 
 def read_config(path: str | Path) -> PrepareConfig:
@@ -164,9 +190,10 @@ def _check(config: PrepareConfig) -> None:
         value = _whole(config, name, 1)
         if value % 4 != 1:
             raise SlotIDError(f"{name} is {value}; it must be of the form 4n+1, such as {value // 4 * 4 + 1}.")
-    if not config.toy_world and config.reference_frames > config.frames:
+    sizes = config.sizes
+    if not config.toy_world and sizes.reference_frames > sizes.frames:
         raise SlotIDError(
-            f"reference_frames is {config.reference_frames}, more than the {config.frames} frames of the window that "
+            f"reference_frames is {sizes.reference_frames}, more than the {sizes.frames} frames of the window that "
             "it is cut from. Lower it, or leave it out."
         )
     for name in ("windows_per_clip", "clips_per_shard"):

@@ -35,7 +35,8 @@ def consisid_clips(source: ConsisIDSource) -> list[Clip]:
                 f"Line {number} of {path.name} has {len(columns)} columns; it must be "
                 "`video folder,caption file,annotation folder`."
             )
-        clips += _clips_of(*(_locate(root, column) for column in columns), source.group_by == "video")
+        videos, captions, annotations = (_locate(root, column) for column in columns)
+        clips += _clips_of(videos, captions, annotations, source.group_by == "video")
     return clips
 
 

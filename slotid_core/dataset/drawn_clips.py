@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from ..reference.faces.crop import cut_squares, square_path
+from ..reference.faces.detector import Detector
 from ..toy_world.motion import move
 from ..toy_world.person import Person, sample_person
 from ..toy_world.render import draw, head_boxes, portrait_motion, reference_motion, render_clip, render_portrait
 from ..toy_world.scene import Scene, sample_scene
 from .clip import Clip
-from .config import PrepareConfig
+from .config import PrepareConfig, ToyWorldSource
 from .pixels import Pixels
 from .source import Window
 from .toy_world_source import scene_seed
@@ -28,7 +29,7 @@ class DrawnClips:
     """See `source.Source`."""
 
     shares_faces = True
-    detector = None
+    detector: Detector | None = None
 
     def __init__(self, config: PrepareConfig):
         self.config = config
@@ -37,16 +38,22 @@ class DrawnClips:
         return [lambda: drawn_pixels(clip, self.config)]
 
 
+def _source(config: PrepareConfig) -> ToyWorldSource:
+    assert config.toy_world is not None  # `sources.open_source` draws clips for this source alone
+    return config.toy_world
+
+
 def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     """Draws the sample; the same for the same clip and settings."""
+    sizes = config.sizes
     person = sample_person(clip.person_seed)
     scene = sample_scene(scene_seed(clip.person_seed, clip.number))
-    size = max(config.height, config.width)
-    video = render_clip(person, scene, config.frames, size)  # (T, size, size, 3)
-    top, left = (size - config.height) // 2, (size - config.width) // 2
-    video = video[:, top : top + config.height, left : left + config.width]
+    size = max(sizes.height, sizes.width)
+    video = render_clip(person, scene, sizes.frames, size)  # (T, size, size, 3)
+    top, left = (size - sizes.height) // 2, (size - sizes.width) // 2
+    video = video[:, top : top + sizes.height, left : left + sizes.width]
 
-    number = config.toy_world.reference_number(clip.number)
+    number = _source(config).reference_number(clip.number)
     reference, portrait, square_pixels = _face_pictures(clip.person_seed, number, config)
     facts = {
         "window": {"start": 0.0, "frames": config.frames, "frames_per_second": config.frames_per_second},
@@ -66,24 +73,26 @@ def _face_pictures(person_seed: int, number: int, config: PrepareConfig) -> tupl
 
 
 def _reference(person: Person, scene: Scene, seed: int, config: PrepareConfig, rng) -> tuple[Tensor, np.ndarray]:
-    size, count, kind = FINER * config.reference_size, config.reference_frames, config.toy_world.reference
+    sizes, kind = config.sizes, _source(config).reference
+    size, count = FINER * sizes.reference_size, sizes.reference_frames
     if kind == "same clip":
         motion = move(person, scene, count)
     else:
         scene, motion = reference_motion(person, seed, count)
     boxes = _as_if_detected(head_boxes(scene, motion, size), rng)
     squares = square_path(boxes, size, size, config.margin, SMOOTHING)
-    frames = cut_squares(draw([person], [scene], [motion], size)[0], squares, config.reference_size)
+    frames = cut_squares(draw([person], [scene], [motion], size)[0], squares, sizes.reference_size)
     if kind == "shuffled":
         frames = frames[np.random.default_rng((seed, 71)).permutation(count)]
     return frames, squares
 
 
 def _portrait(person: Person, config: PrepareConfig, rng) -> Tensor:
-    size = FINER * config.portrait_size
+    portrait_size = config.sizes.portrait_size
+    size = FINER * portrait_size
     boxes = _as_if_detected(head_boxes(*portrait_motion(), size), rng)
     squares = square_path(boxes, size, size, config.margin, smoothing=0)
-    return cut_squares(torch.stack([render_portrait(person, size)]), squares, config.portrait_size)
+    return cut_squares(torch.stack([render_portrait(person, size)]), squares, portrait_size)
 
 
 def _as_if_detected(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

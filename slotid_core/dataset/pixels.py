@@ -38,15 +38,18 @@ def fill(frames: Tensor, height: int, width: int, keep: tuple[float, float, floa
     resized = F.interpolate(
         frames.permute(0, 3, 1, 2), size=size, mode="bicubic", antialias=True, align_corners=False
     ).clamp(0, 1)
-    left, top, right, bottom = (scale * edge for edge in keep) if keep else (None,) * 4
-    top = _cut(size[0], height, top, bottom)
-    left = _cut(size[1], width, left, right)
+    vertical, horizontal = None, None
+    if keep:
+        left, top, right, bottom = (scale * edge for edge in keep)
+        vertical, horizontal = (top, bottom), (left, right)
+    top, left = _cut(size[0], height, vertical), _cut(size[1], width, horizontal)
     return resized[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1)
 
 
-def _cut(extent: int, wanted: int, first: float | None, last: float | None) -> int:
-    """Where to begin so that `wanted` of `extent` pixels are kept, from `first` to `last` among them if they fit."""
+def _cut(extent: int, wanted: int, keep: tuple[float, float] | None) -> int:
+    """First of the `wanted` pixels that are kept of `extent`; the interval `keep` is among them if it fits."""
     start = (extent - wanted) / 2
-    if first is not None:
+    if keep is not None:
+        first, last = keep
         start = (first + last - wanted) / 2 if last - first > wanted else min(max(start, last - wanted), first)
     return round(min(max(start, 0), extent - wanted))

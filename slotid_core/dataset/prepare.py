@@ -51,13 +51,13 @@ class Preparer:
                 raise SlotIDError(clip.failed)
             text = self.encoders.text_rows(clip.caption)
             windows = self.source.windows(clip)
-        except Exception as error:  # noqa: BLE001  decoders and damaged files fail in many ways; the run goes on
+        except Exception as error:  # decoders and damaged files fail in many ways; the run goes on
             prepared.failures.append(self._reason(clip, error))
             return prepared
         for number, window in enumerate(windows):
             try:
                 prepared.samples.append(self._sample(f"{clip.key}-{number:02d}", clip, window(), text))
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 which = f"window {number}: " if len(windows) > 1 else ""
                 prepared.failures.append(which + self._reason(clip, error))
         return prepared

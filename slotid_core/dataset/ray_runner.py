@@ -52,10 +52,11 @@ def prepare_with_ray(
     Raises:
         SlotIDError: Ray is not installed or not reachable, or the workers cannot do their work.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody unless asked for
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage is reported unless requested
     try:
         import ray
         import ray.data
+        import ray.exceptions
     except ImportError as error:
         raise SlotIDError(
             f"Ray is not installed ({error}). Install ray[data], or prepare with one process: no --ray, --workers 1."
@@ -73,7 +74,7 @@ def prepare_with_ray(
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers:
                 signal.signal(number, handler)  # Ray puts its own in their place, and would exit at once
-    except Exception as error:  # noqa: BLE001  a start that takes too long is a plain Exception
+    except Exception as error:  # a start that takes too long is a plain Exception
         ray.shutdown()
         raise SlotIDError(
             f"Ray does not start, or cannot be reached at {address!r}: {' '.join(str(error).split())[:400]} "
@@ -86,11 +87,12 @@ def prepare_with_ray(
             override_num_blocks=len(shards),
         )
         made = rows.map(
-            ShardWorker,
+            # A class is made once per worker, as Ray documents; its annotation takes functions alone.
+            ShardWorker,  # pyright: ignore[reportArgumentType]
             fn_constructor_kwargs={
                 "config": config_to_dict(config),
                 "folder": str(folder.resolve()),
-                "working_folder": os.getcwd(),
+                "working_folder": str(Path.cwd()),
             },
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
             num_cpus=1,

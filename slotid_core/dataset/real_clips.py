@@ -73,7 +73,7 @@ def probe(path: str) -> VideoFacts:
 
 def window_starts(facts: VideoFacts, config: PrepareConfig) -> list[float]:
     """Seconds at which windows begin: at most `windows_per_clip`, none overlapping, spread evenly over the clip."""
-    length = config.frames / (config.frames_per_second or facts.rate)
+    length = config.sizes.frames / (config.frames_per_second or facts.rate)
     if facts.duration is None:
         return [0.0]
     count = max(1, min(config.windows_per_clip, int(facts.duration / length)))
@@ -87,22 +87,21 @@ def real_pixels(clip: Clip, video: VideoFacts, start: float, config: PrepareConf
     Raises:
         SlotIDError: the window is too short, the file is damaged, or no face is to be seen.
     """
-    short_side = max(config.short_side, min(config.height, config.width))
-    read = read_clip(clip.video, config.frames, start, config.frames_per_second, short_side)
+    sizes = config.sizes
+    short_side = max(config.short_side, min(sizes.height, sizes.width))
+    read = read_clip(clip.video, sizes.frames, start, config.frames_per_second, short_side)
     frames = read.frames
-    if len(frames) < config.frames:
+    if len(frames) < sizes.frames:
         raise SlotIDError(
-            f"it gives {len(frames)} of {config.frames} frames from {start:g} s on; lower frames, or leave it out"
+            f"it gives {len(frames)} of {sizes.frames} frames from {start:g} s on; lower frames, or leave it out"
         )
     if clip.boxes:
         squares, report, found_by = follow_boxes(clip.boxes, read, video, config)
     else:
         face = make_face_clip(frames, detector, size=16, margin=config.margin, smoothing=SMOOTHING)
         squares, report, found_by = face.squares, face.report, face.report["detector"]
-    reference = cut_squares(
-        frames[: config.reference_frames], squares[: config.reference_frames], config.reference_size
-    )
-    faces = cut_squares(frames, squares, config.portrait_size)
+    reference = cut_squares(frames[: sizes.reference_frames], squares[: sizes.reference_frames], sizes.reference_size)
+    faces = cut_squares(frames, squares, sizes.portrait_size)
     portrait = select_portrait(faces, detector, candidates=1)
     chosen = portrait.report["frame"]
     facts = {
@@ -112,7 +111,7 @@ def real_pixels(clip: Clip, video: VideoFacts, start: float, config: PrepareConf
     }
     corners = np.concatenate([squares[:, :2], squares[:, :2] + squares[:, 2:]], axis=1)  # (T, 4)
     around = (*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0))
-    video_frames = fill(frames, config.height, config.width, around)
+    video_frames = fill(frames, sizes.height, sizes.width, around)
     return Pixels(video_frames, reference, portrait.image, faces[chosen : chosen + 1], facts)
 
 
@@ -165,7 +164,8 @@ def read_boxes(path: str) -> dict[str, dict[str, dict[int, Face]]]:
         for index, parts in frames.items():
             for part, people in tracks.items():
                 for found in parts.get(part) or ():
-                    box = tuple(float(found["box"][corner]) for corner in ("x1", "y1", "x2", "y2"))
+                    left, top, right, bottom = (float(found["box"][corner]) for corner in ("x1", "y1", "x2", "y2"))
+                    box = (left, top, right, bottom)
                     who = str(found.get("new_track_id", found.get("track_id")))
                     before = people[who].get(int(index))
                     if before is None or area(box) > area(before.box):
@@ -189,4 +189,4 @@ def _plain(report: dict) -> dict:
             return int(value)
         return round(float(value), 6)
 
-    return plain(report)
+    return {str(key): plain(item) for key, item in report.items()}

@@ -15,8 +15,11 @@ class Source(Protocol):
 
     # Whether several clips in a row may have the very same face clip and portrait.
     shares_faces: bool
-    # Finds faces in its clips; None where it is known where they are.
-    detector: Detector | None
+
+    @property
+    def detector(self) -> Detector | None:
+        """Finds faces in its clips; None where their places are known."""
+        ...
 
     def windows(self, clip: Clip) -> list[Window]:
         """Functions that make the pictures of one window each, so that one is in memory at a time."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..errors import SlotIDError
 from .clip import Clip
-from .config import PrepareConfig
+from .config import ConsisIDSource, PrepareConfig, ToyWorldSource
 from .source import Source
 
 
@@ -31,20 +31,21 @@ def list_clips(config: PrepareConfig) -> list[Clip]:
     Raises:
         SlotIDError: the source cannot be read, or has none.
     """
-    if config.toy_world:
+    source = config.source
+    if isinstance(source, ToyWorldSource):
         from .toy_world_source import toy_world_clips
 
-        clips = toy_world_clips(config.toy_world)
-    elif config.consisid:
+        clips = toy_world_clips(source)
+    elif isinstance(source, ConsisIDSource):
         from .consisid_source import consisid_clips
 
-        clips = consisid_clips(config.consisid)
+        clips = consisid_clips(source)
     else:
         from .folder_source import folder_clips
 
-        clips = folder_clips(config.folder)
+        clips = folder_clips(source)
     if not clips:
-        raise SlotIDError(f"There is no clip in {config.source}. Look at its path and its layout.")
+        raise SlotIDError(f"There is no clip in {source}. Look at its path and its layout.")
     keys = {clip.key for clip in clips}
     if len(keys) < len(clips):
         raise SlotIDError(f"{len(clips) - len(keys)} clips are listed twice. Remove the repeated lines or entries.")

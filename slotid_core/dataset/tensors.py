@@ -69,7 +69,7 @@ class TensorMaker:
         return self.encoders.text_rows(FACE_PROMPT)
 
     def face_embedding(self, pixels: Pixels) -> Tensor:
-        """(512,) who it is, by the face encoder of the settings."""
+        """(512,) face embedding by the face encoder of the settings."""
         if not self.config.face_encoder:
             raise SlotIDError(
                 "This system reads face embeddings, and face_encoder is not set. Give facexlib's "

@@ -1,1 +1,1 @@
-"""What an adapter is worth, on people that no training has seen."""
+"""Evaluation of adapters on held-out identities."""

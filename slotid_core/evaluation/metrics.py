@@ -1,4 +1,4 @@
-"""Metrics of clips of held-out people, by judges: networks that no adapter has seen."""
+"""Metrics of clips of held-out identities, by judges: networks that take no part in the training of adapters."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..toy_world.evaluate import PER_SEED, through_vae
 from ..toy_world.family import has_part, load_clip_judge, load_face_judge, load_mark_judge
-from ..toy_world.judges import RANGES, marks_in_view, reveals
+from ..toy_world.judges import RANGES, MarkJudge, marks_in_view, reveals
 from ..toy_world.person import DYNAMICS, HELD_OUT_FROM
 from ..toy_world.render import render_clips
 from ..toy_world.scene import LOOK_AROUND, sample_scene
@@ -17,7 +17,7 @@ from .variants import BASE, GROUND_TRUTH
 
 
 class Metrics:
-    """Measures clips against the people that they should show."""
+    """Measures clips against the identities and scenes that they should show."""
 
     def __init__(self, studio: Studio, subjects: list[Subject], seed: int):
         self.subjects = subjects
@@ -49,7 +49,7 @@ class Metrics:
         shaped = {name: value.reshape(people, prompts).numpy() for name, value in figures.items()}
         shaped["dynamics"] = self.dynamics(predictions["dynamics"].reshape(people, prompts, -1))
         if self.marks is not None:
-            shaped["marks"] = self.marks_found(clips)
+            shaped["marks"] = self.marks_found(self.marks, clips)
         return shaped
 
     def dynamics(self, estimates: Tensor) -> np.ndarray:
@@ -60,9 +60,9 @@ class Metrics:
         pairs = torch.stack([estimates, truth[:, None].expand_as(estimates)], dim=-1).double()
         return pairs.masked_fill(~shown[..., None], torch.nan).numpy()
 
-    def marks_found(self, clips: Tensor) -> np.ndarray:
-        """(people, prompts, marks, 2): the judge's logit, and whether there is one to see, for who looks around."""
-        predictions = self.marks(clips.flatten(0, 1))
+    def marks_found(self, judge: MarkJudge, clips: Tensor) -> np.ndarray:
+        """(people, prompts, marks, 2): logit and ground truth where the scene's action is to look around, else NaN."""
+        predictions = judge(clips.flatten(0, 1))
         turns = predictions["turn"].reshape(clips.shape[:2]).tolist()  # nothing asks for a side, so the clip says which
         seen = torch.tensor([
             [marks_in_view(subject.person, turn) for turn in row]

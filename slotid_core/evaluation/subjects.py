@@ -1,4 +1,4 @@
-"""Held-out people: who they are, the scenes to draw them in, and the seed of their reference."""
+"""Held-out identities, the scenes in which they are drawn, and the seeds of their references."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How a trained adapter is used: what a person sets in the graph, and what reference they bring."""
+"""How a trained adapter is used: sampling settings, as in the graph, and degradation of the reference."""
 
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +11,7 @@ from ..errors import SlotIDError
 
 @dataclass(frozen=True)
 class Reference:
-    """What becomes of the reference before the VAE sees it.
+    """How the reference is degraded before the VAE encodes it.
 
     Attributes:
         frames: how many frames of the face clip are kept, from the first; 0 keeps all.
@@ -39,7 +39,7 @@ class Reference:
         )
 
     def of_clip(self, frames: Tensor, seed: int) -> Tensor:
-        """Face clip (T, H, W, 3) in [0, 1] -> the same of what is left of it."""
+        """Face clip (T, H, W, 3) in [0, 1], shortened, shuffled and degraded -> (T', H, W, 3)."""
         if self.frames:
             frames = frames[: self.frames]
         if self.shuffled:
@@ -47,11 +47,14 @@ class Reference:
         return self.of_portrait(frames, seed)
 
     def of_portrait(self, frames: Tensor, seed: int) -> Tensor:
-        """Frames (T, H, W, 3) in [0, 1], worsened."""
+        """Frames (T, H, W, 3) in [0, 1], blurred and with noise, same shape."""
         if self.blur:
             from skimage.filters import gaussian  # takes a second to import
 
-            frames = torch.from_numpy(gaussian(frames.numpy(), (0, self.blur, self.blur, 0), mode="nearest"))
+            deviations = (0, self.blur, self.blur, 0)
+            # scikit-image takes a number for each axis, as documented; the type is inferred from the default, 1.
+            blurred = gaussian(frames.numpy(), deviations, mode="nearest")  # pyright: ignore[reportArgumentType]
+            frames = torch.from_numpy(blurred)
         if self.noise:
             generator = torch.Generator().manual_seed(seed)
             frames = frames + self.noise * torch.randn(frames.shape, generator=generator)

@@ -29,8 +29,8 @@ class Batch:
         video: (B, 16, T, H, W) normalised latents to learn.
         context: (B, M, 4096) text rows; the last one is zero and stands for all padding.
         noise: like `video`; noise_level: (B,) in [0, 1].
-        has_identity: (B,) 0 or 1; where it is 0 the sample is learnt without the person.
-        conditions: what the system reads beside these, by the name of the prepared tensor, and what it draws itself.
+        has_identity: (B,) 0 or 1; where it is 0 the sample is trained without identity.
+        conditions: further inputs of the system: prepared tensors by name, and what `Strategy.draw` gives.
     """
 
     video: Tensor

@@ -1,5 +1,7 @@
 """Anti-aliased drawing of many frames at once, with signed distances: negative inside, in canvas units."""
 
+from typing import overload
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,10 @@ class Canvas:
         self.paint(self.cover(distance) * column(opacity), color)
 
 
+@overload
+def column(value: Tensor) -> Tensor: ...
+@overload
+def column(value: float) -> float: ...
 def column(value: Tensor | float) -> Tensor | float:
     """(N,) -> (N, 1, 1), so that it broadcasts over pictures; anything else as it is."""
     return value.reshape(-1, 1, 1) if torch.is_tensor(value) and value.dim() == 1 else value

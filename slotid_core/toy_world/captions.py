@@ -41,7 +41,7 @@ TEMPLATES = (
 
 
 def caption(scene: Scene, seed: int) -> str:
-    """One of many ways to say what is in a scene; nothing about who it is."""
+    """One of many captions of a scene, without words for the identity."""
     rng = np.random.default_rng((seed, 37))
 
     def one_of(options: tuple[str, ...]) -> str:

@@ -35,7 +35,7 @@ PER_SEED = 10_000
 
 
 def held_out(seed: int, count: int, offset: int = 0) -> tuple[list[Person], list[Scene]]:
-    """`count` people and scenes that no training has seen; the same for the same seed."""
+    """`count` held-out people and scenes; the same for the same seed."""
     first = HELD_OUT_FROM + seed * PER_SEED + offset
     return [sample_person(first + i) for i in range(count)], [sample_scene(first + i) for i in range(count)]
 
@@ -119,8 +119,10 @@ def evaluate_face_judge(
         _, scenes = held_out(seed, num_people, offset=num_people * (1 + side))
         batches = range(0, num_people, 4)
         clips = (render_clips(people[start : start + 4], scenes[start : start + 4]) for start in batches)
-        told = [judge.embed_clips(through_vae(c, vae)) for c in tqdm(clips, total=len(batches), desc="face judge")]
-        sides.append(torch.cat(told))
+        embeddings = [
+            judge.embed_clips(through_vae(c, vae)) for c in tqdm(clips, total=len(batches), desc="face judge")
+        ]
+        sides.append(torch.cat(embeddings))
     similarity = sides[0] @ sides[1].T
     same = similarity.diagonal()
     different = similarity[~torch.eye(num_people, dtype=torch.bool)]
@@ -140,18 +142,18 @@ def evaluate_face_judge(
 def evaluate_clip_judge(judge: ClipJudge, vae: WanVAE | None, seed: int = 0, num_clips: int = 240) -> dict[str, float]:
     """Accuracies, and each dynamics factor's correlation with the truth over the clips whose action shows it."""
     people, scenes = held_out(seed, num_clips)
-    told: dict[str, list[Tensor]] = {}
+    predictions: dict[str, list[Tensor]] = {}
     for start in tqdm(range(0, num_clips, 4), desc="clip judge"):
         clips = through_vae(render_clips(people[start : start + 4], scenes[start : start + 4]), vae)
         for key, value in judge(clips).items():
-            told.setdefault(key, []).append(value)
+            predictions.setdefault(key, []).append(value)
     name = "clip_judge" if vae is None else "clip_judge_vae"
     figures = {}
     for key in ("action", "background", "clothes"):
         wanted = torch.tensor([getattr(scene, key) for scene in scenes])
-        figures[f"{name}_{key}"] = (torch.cat(told[key]).argmax(1) == wanted).float().mean().item()
+        figures[f"{name}_{key}"] = (torch.cat(predictions[key]).argmax(1) == wanted).float().mean().item()
     shown = reveals(torch.tensor([scene.action for scene in scenes]))
-    estimates = torch.cat(told["dynamics"])
+    estimates = torch.cat(predictions["dynamics"])
     for index, factor in enumerate(DYNAMICS):
         rows = shown[:, index]
         truth = torch.tensor([getattr(person, factor) for person in people])[rows]
@@ -161,20 +163,20 @@ def evaluate_clip_judge(judge: ClipJudge, vae: WanVAE | None, seed: int = 0, num
 
 @torch.no_grad()
 def evaluate_mark_judge(judge: MarkJudge, vae: WanVAE | None, seed: int = 0, num_clips: int = 160) -> dict[str, float]:
-    """Shares of turns and of marks told rightly; of a mark, the mean over clips that show it and clips that do not."""
+    """Accuracy of turns, and balanced accuracy of each mark: the mean over clips with it and clips without it."""
     people, _ = held_out(seed, num_clips)
     scenes = [sample_scene(HELD_OUT_FROM + seed * PER_SEED + number, LOOK_AROUND) for number in range(num_clips)]
-    told: dict[str, list[Tensor]] = {"marks": [], "turn": []}
+    predictions: dict[str, list[Tensor]] = {"marks": [], "turn": []}
     for start in tqdm(range(0, num_clips, 4), desc="mark judge"):
         clips = through_vae(render_clips(people[start : start + 4], scenes[start : start + 4]), vae)
         for name, value in judge(clips).items():
-            told[name].append(value > 0)
+            predictions[name].append(value > 0)
     turns = torch.tensor([turn_of(scene) for scene in scenes])
     pairs = zip(people, turns.tolist(), strict=True)
     seen = torch.tensor([marks_in_view(person, turn) for person, turn in pairs])
-    marks = torch.cat(told["marks"])
+    marks = torch.cat(predictions["marks"])
     name = "mark_judge" if vae is None else "mark_judge_vae"
-    figures = {f"{name}_turn": (torch.cat(told["turn"]) == (turns > 0)).float().mean().item()}
+    figures = {f"{name}_turn": (torch.cat(predictions["turn"]) == (turns > 0)).float().mean().item()}
     for place, mark in enumerate(MARKS):
         found, really = marks[:, place], seen[:, place]
         balanced = (found[really].float().mean() + (~found[~really]).float().mean()) / 2
@@ -214,9 +216,9 @@ def evaluate_dit(
     clips = torch.cat(clips)
     if sheet is not None:
         save_sheet(rearrange(clips[:16, ::4], "(rows n) t h w c -> rows (n t) h w c", n=2), sheet)
-    told = judge(clips)
+    predictions = judge(clips)
     return {
-        f"dit_{key}": (told[key].argmax(1) == torch.tensor([getattr(scene, key) for scene in scenes]))
+        f"dit_{key}": (predictions[key].argmax(1) == torch.tensor([getattr(scene, key) for scene in scenes]))
         .float()
         .mean()
         .item()
@@ -229,8 +231,9 @@ def evaluate_family(folder: Path, seed: int, sheets: Path) -> dict[str, float]:
     figures: dict[str, float] = {}
     vaes: list[WanVAE | None] = [None]
     if has_part("vae", folder):
-        vaes.append(load_vae(folder))
-        figures |= evaluate_vae(vaes[-1], seed, sheet=sheets / "vae.png")
+        vae = load_vae(folder)
+        vaes.append(vae)
+        figures |= evaluate_vae(vae, seed, sheet=sheets / "vae.png")
     for vae in vaes:
         if has_part("face_judge", folder):
             picture = sheets / f"face_judge_pairs{'_vae' if vae else ''}.png"

@@ -4,6 +4,7 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from ..wan.vae import WanVAE, WanVAEConfig
 from ..weights import load_weights, save_weights
 from .judges import ClipJudge, FaceJudge, MarkJudge
 
+Judge = TypeVar("Judge", bound=nn.Module)
 WEIGHTS = Path(__file__).parent / "weights"
 KIND, VERSION = "toy_world", 1
 TRAIN_ADAPTER = "python -m slotid_core.training --config slotid_core/training/configs/toy_world.yaml --output FOLDER"
@@ -109,6 +111,6 @@ def load_mark_judge(folder: Path = WEIGHTS) -> MarkJudge:
     return _judge(MarkJudge(), "mark_judge", folder)
 
 
-def _judge(judge: nn.Module, part: str, folder: Path) -> nn.Module:
+def _judge(judge: Judge, part: str, folder: Path) -> Judge:
     judge.load_state_dict(read_part(part, folder)[0])
     return judge.eval().requires_grad_(False)

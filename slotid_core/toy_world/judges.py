@@ -100,7 +100,7 @@ def angular_margin_loss(embedding: Tensor, centers: Tensor, person: Tensor, scal
 class ClipJudge(nn.Module):
     """Action, background and clothes of a clip, and an estimate of each of the person's dynamics.
 
-    What moves is read from the middle of the frames, less the clip's mean: beside the differences between people and
+    What moves is read from the middle of the frames, minus the clip's mean: beside the differences between people and
     places, those between neighbouring frames are so small that a judge of whole frames never finds them.
     """
 

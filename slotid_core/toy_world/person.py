@@ -1,4 +1,4 @@
-"""Who somebody is in the toy world: looks, marks that a frontal portrait hides, and how they move."""
+"""Identities of the toy world: looks, marks that a frontal portrait hides, and dynamics of movement."""
 
 from dataclasses import dataclass, fields
 

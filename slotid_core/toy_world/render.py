@@ -5,6 +5,7 @@ away, so marks on the side of the head appear only when it turns.
 """
 
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 from . import backdrop
 from .canvas import Canvas, arc, box, color, column, ellipse, segment, union
 from .clothes import dress
+from .figure import HEAD_HEIGHT, Figure
 from .motion import CLIP_FRAMES, Motion, move
-from .person import BEARDS, EYE_COLORS, FRAME_COLORS, GLASSES, HAIR_COLORS, HAIR_STYLES, SKIN_TONES, Person
+from .person import BEARDS, EYE_COLORS, FRAME_COLORS, GLASSES, HAIR_STYLES, Person
 from .scene import ACTIONS, Scene, sample_scene
 
 FRAME_SIZE = 64
@@ -22,7 +24,7 @@ PORTRAIT_BACKGROUND = "#ffffff"
 PIXELS_AT_ONCE = 9 * 128 * 128
 CLOSE_UP = 1.2
 # The head turns about a point of the neck. Lengths are halves of a frame's side at zoom 1.
-PIVOT, NECK, HEAD_HEIGHT, DROP = 0.35, 0.12, 0.48, 0.02
+PIVOT, NECK, DROP = 0.35, 0.12, 0.02
 REVEALING = ("smile", "look around", "nod", "talk", "look around")
 
 
@@ -52,13 +54,12 @@ def reference_motion(person: Person, seed: int, num_frames: int = 65) -> tuple[S
     rng = np.random.default_rng((seed, 29))
     scene = sample_scene(seed)
     part = max(1, -(-num_frames // len(REVEALING)))
-    motion = None
+    parts = []
     for action in rng.permutation(REVEALING):
-        moved = move(person, replace(scene, action=ACTIONS.index(action)), part)
+        parts.append(move(person, replace(scene, action=ACTIONS.index(action)), part))
         if action == "look around":
             scene = replace(scene, phase=(scene.phase + 0.5) % 1)  # the next time to the other side
-        motion = moved if motion is None else motion.concatenate(moved)
-    return scene, motion.frames(0, num_frames)
+    return scene, reduce(Motion.concatenate, parts).frames(0, num_frames)
 
 
 def render_reference(person: Person, seed: int, num_frames: int = 65, size: int = FRAME_SIZE) -> Tensor:
@@ -92,32 +93,6 @@ def head_boxes(scene: Scene, motion: Motion, size: int = FRAME_SIZE) -> np.ndarr
     y = zoom * (PIVOT - (PIVOT + NECK) * np.cos(motion.roll) + motion.bob) + scene.shift_y + DROP
     half = np.full_like(x, zoom * HEAD_HEIGHT)
     return (np.stack([x - half, y - half, x + half, y + half], axis=1) + 1) * size / 2
-
-
-class Figure:
-    """Parameters of all frames as tensors (N,), one row a frame."""
-
-    def __init__(self, people: list[Person], scenes: list[Scene], motions: list[Motion]):
-        lengths = torch.tensor([len(motion.yaw) for motion in motions])
-
-        def per_frame(values) -> Tensor:
-            return torch.tensor(values).repeat_interleave(lengths)
-
-        for name in Person.__dataclass_fields__:
-            setattr(self, name, per_frame([getattr(person, name) for person in people]))
-        for name in Scene.__dataclass_fields__:
-            setattr(self, f"scene_{name}", per_frame([getattr(scene, name) for scene in scenes]))
-        for name in Motion.__dataclass_fields__:
-            values = np.concatenate([getattr(motion, name) for motion in motions])
-            setattr(self, name, torch.from_numpy(values).float())
-        tones = torch.stack([color(tone) for tone in SKIN_TONES])
-        place = self.skin * (len(SKIN_TONES) - 1)
-        lower = place.long().clamp(max=len(SKIN_TONES) - 2)
-        self.skin_color = torch.lerp(tones[lower], tones[lower + 1], (place - lower)[:, None])
-        self.skin_shade = self.skin_color * torch.tensor([0.86, 0.79, 0.77])
-        self.hair_tone = torch.stack([color(tone) for tone in HAIR_COLORS])[self.hair_color]
-        self.head_width = 0.36 + 0.07 * self.face_width
-        self.head_height = torch.full_like(self.head_width, HEAD_HEIGHT)
 
 
 def draw(

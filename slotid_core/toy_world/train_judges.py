@@ -108,13 +108,13 @@ def train_clip_judge(folder: Path, config: ClipJudgeTraining | None = None, devi
         return clips, labels, dynamics_of(people)
 
     def loss_of(step: int, clips: Tensor, labels: Tensor, dynamics: Tensor):
-        told = judge(clips)
+        predictions = judge(clips)
         figures, loss = {}, torch.zeros((), device=device)
         for name, wanted in zip(LABELS, labels.T, strict=True):
-            loss = loss + F.cross_entropy(told[name], wanted)
-            figures[name] = (told[name].argmax(1) == wanted).float().mean().item()
+            loss = loss + F.cross_entropy(predictions[name], wanted)
+            figures[name] = (predictions[name].argmax(1) == wanted).float().mean().item()
         shown = reveals(labels[:, 0])
-        error = (told["dynamics"] - dynamics) / (high - low) * 12**0.5
+        error = (predictions["dynamics"] - dynamics) / (high - low) * 12**0.5
         error = error.square()[shown].mean()
         return loss + error, {**figures, "dynamics_error": error.item()}
 

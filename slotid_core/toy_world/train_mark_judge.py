@@ -59,11 +59,11 @@ def train_mark_judge(folder: Path, config: MarkJudgeTraining | None = None, devi
         return clips, torch.tensor(seen).float(), (torch.tensor(turns) > 0).float()
 
     def loss_of(step: int, clips: Tensor, seen: Tensor, right: Tensor):
-        told = judge(clips)
-        marks = F.binary_cross_entropy_with_logits(told["marks"], seen)
-        turn = F.binary_cross_entropy_with_logits(told["turn"], right)
-        figures = {"marks_right": ((told["marks"] > 0) == (seen > 0)).float().mean().item()}
-        return marks + turn, {**figures, "turn_right": ((told["turn"] > 0) == (right > 0)).float().mean().item()}
+        predictions = judge(clips)
+        marks = F.binary_cross_entropy_with_logits(predictions["marks"], seen)
+        turn = F.binary_cross_entropy_with_logits(predictions["turn"], right)
+        figures = {"marks_right": ((predictions["marks"] > 0) == (seen > 0)).float().mean().item()}
+        return marks + turn, {**figures, "turn_right": ((predictions["turn"] > 0) == (right > 0)).float().mean().item()}
 
     schedule = Schedule(config.steps, config.learning_rate)
     train("mark_judge", judge, draw_clips, loss_of, schedule, folder, config.save_every, device=device)

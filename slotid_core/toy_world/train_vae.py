@@ -166,6 +166,11 @@ def how_much_moves(pixels: Tensor) -> Tensor:
     return F.max_pool3d(change, (2, 5, 5), stride=1, padding=(0, 2, 2)).clamp(0, 1)
 
 
+def zero_bias(convolution: nn.Conv3d) -> None:
+    assert convolution.bias is not None  # every convolution of Wan's VAE has one
+    nn.init.zeros_(convolution.bias)
+
+
 @torch.no_grad()
 def treat_frames_alone(vae: WanVAE) -> None:
     """Let a VAE that knows single frames start on clips as if each frame were one.
@@ -177,10 +182,10 @@ def treat_frames_alone(vae: WanVAE) -> None:
         if isinstance(module, CausalConv3d) and module.kernel_size[1] > 1:
             module.weight[:, :, :-1] = 0
         elif isinstance(module, Downsample) and module.time_conv is not None:
-            nn.init.zeros_(module.time_conv.bias)
+            zero_bias(module.time_conv)
             module.time_conv.weight.zero_()[:, :, 1:, 0, 0] = 0.5 * torch.eye(len(module.time_conv.weight)).unsqueeze(2)
         elif isinstance(module, Upsample) and module.time_conv is not None:
-            nn.init.zeros_(module.time_conv.bias)
+            zero_bias(module.time_conv)
             same = torch.eye(module.time_conv.in_channels)
             module.time_conv.weight.zero_()[:, :, -1, 0, 0] = torch.cat([same, same])
 
@@ -206,6 +211,7 @@ def to_wan_statistics(vae: WanVAE, num_clips: int = 216) -> None:
     scale = wanted_std / std
     shift = wanted_mean - scale * mean
     out, into = vae.conv1, vae.conv2
+    assert out.bias is not None and into.bias is not None  # Wan's VAE has them
     out.weight[:CODE] *= scale.view(-1, 1, 1, 1, 1)
     out.bias[:CODE] = out.bias[:CODE] * scale + shift
     into.bias -= torch.einsum("oizyx,i->o", into.weight, shift / scale)

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +71,8 @@ def train(
     module.to(device)
     optimizer = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.99), weight_decay=weight_decay)
     checkpoint, log = folder / f"{name}.safetensors", folder / f"{name}.jsonl"
-    averaged = copy.deepcopy(module).requires_grad_(False) if average else None
-    step = resume(checkpoint, log, module, optimizer, averaged) if checkpoint.exists() else 0
+    ema = copy.deepcopy(module).requires_grad_(False) if average else None
+    step = resume(checkpoint, log, module, optimizer, ema) if checkpoint.exists() else 0
 
     with (
         stop_signals() as stopping,
@@ -90,22 +90,24 @@ def train(
             loss.backward()
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimizer.step()
-            if averaged is not None:
-                for slow, fast in zip(averaged.parameters(), module.parameters(), strict=True):
+            if ema is not None:
+                for slow, fast in zip(ema.parameters(), module.parameters(), strict=True):
                     slow.lerp_(fast.detach(), 1 - min(average, (step + 1) / (step + 10)))
             lines.write(json.dumps({"step": step, "loss": loss.item(), **figures}) + "\n")
             step += 1
             bar.update()
-            bar.set_postfix(loss=f"{loss.item():.4f}", **{key: f"{value:.2f}" for key, value in figures.items()})
+            bar.set_postfix({"loss": f"{loss.item():.4f}", **{key: f"{value:.2f}" for key, value in figures.items()}})
             if step % save_every == 0 or step == schedule.steps or stopping:
                 lines.flush()
-                save(checkpoint, step, module, optimizer, averaged)
+                save(checkpoint, step, module, optimizer, ema)
                 plot(log, folder / f"{name}.png")
     if stopping:
         raise SystemExit(f"{name}: stopped at step {step} and saved; run it again to go on.")
 
 
-def drawn(draw: Callable[[int], Batch], step: int, steps: int, device: torch.device, ahead: int = 0) -> Iterator[Batch]:
+def drawn(
+    draw: Callable[[int], Batch], step: int, steps: int, device: torch.device, ahead: int = 0
+) -> Generator[Batch, None, None]:
     """The batches of the steps from `step` on, on `device`; `ahead` of them are drawn by as many other threads."""
     if not ahead:
         yield from (tuple(tensor.to(device) for tensor in draw(number)) for number in range(step, steps))
@@ -120,18 +122,18 @@ def drawn(draw: Callable[[int], Batch], step: int, steps: int, device: torch.dev
 
 
 def save(
-    path: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, averaged: nn.Module | None = None
+    path: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None = None
 ) -> None:
     tensors = {f"model.{key}": value for key, value in module.state_dict().items()}
-    if averaged is not None:
-        tensors |= {f"average.{key}": value for key, value in averaged.state_dict().items()}
+    if ema is not None:
+        tensors |= {f"average.{key}": value for key, value in ema.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
     save_weights(path, tensors, {"kind": KIND, "version": VERSION, "step": step})
 
 
 def resume(
-    path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer, averaged: nn.Module | None = None
+    path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None = None
 ) -> int:
     tensors, header = load_weights(path, KIND, VERSION)
     weights = with_prefix(tensors, "model.")
@@ -141,8 +143,8 @@ def resume(
         raise SlotIDError(
             f"{path} is of a training with other settings. Give another --folder, or delete it to start anew."
         ) from error
-    if averaged is not None:
-        averaged.load_state_dict(with_prefix(tensors, "average.") or weights)
+    if ema is not None:
+        ema.load_state_dict(with_prefix(tensors, "average.") or weights)
     state = optimizer.state_dict()
     for key, value in tensors.items():
         if key.startswith("optimizer."):

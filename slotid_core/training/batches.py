@@ -1,4 +1,4 @@
-"""What a step sees: a function of seed, step and row alone, so that any number of processes sees the same."""
+"""Batches of a run: a function of seed, step and row alone, so that any number of processes gives the same ones."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -73,7 +73,7 @@ class Batches:
 def draw_row(
     sample: dict[str, Tensor], objective: SharedObjective, draw: Draw, rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """One row of a batch: noise level, noise, what is left out, and what the system draws."""
+    """One row of a batch: a sample with noise level, noise, text and identity dropout, and the system's draws."""
     t = shifted(rng.random(), objective.timestep_shift)
     both, text, identity = np.cumsum(
         [objective.joint_dropout, objective.text_dropout, objective.identity_dropout]

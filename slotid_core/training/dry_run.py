@@ -10,6 +10,7 @@ from torch import nn
 from ..dataset.cached import CachedDataset
 from ..errors import SlotIDError
 from ..systems.registry import strategy_of
+from ..wan import WanModel
 from .backbone import meta_backbone
 from .config import TrainingConfig
 from .loop import Trainer
@@ -31,6 +32,7 @@ def estimate(config: TrainingConfig, gpus: int) -> dict[str, float]:
     """
     with torch.device("meta"):
         strategy = strategy_of(config.system)(config.strategy_settings(), meta_backbone(config.model))
+    assert isinstance(strategy, nn.Module)  # as `contract.Strategy` says, which a Protocol cannot express
     trained = sum(p.numel() for p in trainable(strategy).values())
     frozen = [p for p in strategy.parameters() if not p.requires_grad]
     frozen_bytes = sum(p.numel() * p.element_size() for p in frozen)
@@ -57,7 +59,7 @@ def bytes_of(module: nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in module.parameters())
 
 
-def activation_bytes(model: nn.Module, config: TrainingConfig, tokens: int) -> float:
+def activation_bytes(model: WanModel, config: TrainingConfig, tokens: int) -> float:
     size = 4 if config.model.compute_dtype == "float32" else 2
     shape = model.config
     a_block = tokens * size * (VECTORS_OF_A_BLOCK * shape.dim + 2 * shape.ffn_dim)

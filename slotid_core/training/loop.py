@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.nn.parallel import DistributedDataParallel
 
 from ..config import config_to_dict
 from ..dataset.cached import CachedDataset
@@ -59,11 +61,13 @@ class Trainer:
             config = replace(config, adapter=settings)
         self.config = config
         torch.manual_seed(run.seed)
-        self.strategy = system(config.strategy_settings(), load_backbone(config.model))
-        self.model = distribute(self.strategy, run.distribution, processes)
+        strategy = system(config.strategy_settings(), load_backbone(config.model))
+        assert isinstance(strategy, nn.Module)  # as `contract.Strategy` says, which a Protocol cannot express
+        self.strategy = strategy
+        self.model = distribute(self.strategy, self.strategy.shards(), run.distribution, processes)
         self.trainable = trainable(self.strategy)
         self.optimizer = new_optimizer(self.strategy, self.trainable, config.optimizer)
-        self.average = {name: p.detach().clone() for name, p in self.trainable.items()} if run.ema_decay else {}
+        self.ema = {name: p.detach().clone() for name, p in self.trainable.items()} if run.ema_decay else {}
         self.batches = Batches(
             self.data, config.objective, config.data.pairing, run.batch, run.seed, self.strategy.required_tensors,
             self.strategy.text_rows, self.strategy.draw,
@@ -99,7 +103,7 @@ class Trainer:
                 if step % run.save_every == 0 or step == run.steps or stop:
                     self.save(step)
                 if run.sample_every and step % run.sample_every == 0 and self.held_out is not None and not stop:
-                    self.sample(step)
+                    self.sample(step, self.held_out)
                 if stop:
                     self.events.say("stopped", step=step)
                     self.events.close()
@@ -110,7 +114,11 @@ class Trainer:
         return path
 
     def step(self, step: int, batch: Batch, stopping: bool) -> tuple[dict[str, float], bool]:
-        """One optimiser step over this process's rows; returns figures, and whether any process was told to stop."""
+        """One optimiser step over this process's rows.
+
+        Returns:
+            metrics, and whether any process has received a stop signal.
+        """
         config = self.config
         torch.manual_seed(hash((config.run.seed, step)) % 2**63)
         self.strategy.at_step(step)
@@ -132,7 +140,7 @@ class Trainer:
         norm = float(gather_full(norm))
         if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
-            self.update_average(step)
+            self.update_ema(step)
         return {"loss": loss, "gradient_norm": norm, "learning_rate": rate}, means[1].item() > 0
 
     def check(self, step: int, figures: dict[str, float], mean: float | None) -> float:
@@ -154,39 +162,38 @@ class Trainer:
             )
         return loss if mean is None else 0.98 * mean + 0.02 * loss
 
-    def update_average(self, step: int) -> None:
-        if self.average:
+    def update_ema(self, step: int) -> None:
+        if self.ema:
             weight = 1 - min(self.config.run.ema_decay, (step + 1) / (step + 10))
             with torch.no_grad():
                 for name, parameter in self.trainable.items():
-                    self.average[name].lerp_(parameter.detach(), weight)
+                    self.ema[name].lerp_(parameter.detach(), weight)
 
     def validation_data(self) -> list[Check]:
         if self.held_out is None:
             return []
         run = self.config.run
-        return self.checks(run.validation_samples, run.micro_batch, self.processes)
+        return self.checks(self.held_out, run.validation_samples, run.micro_batch, self.processes)
 
-    def checks(self, count: int, size: int, processes: Processes | None = None) -> list[Check]:
-        pairing = self.config.data.pairing
-        return validation_checks(self.held_out, count, size, self.strategy, pairing, processes)
+    def checks(self, held_out: CachedDataset, count: int, size: int, processes: Processes | None = None) -> list[Check]:
+        return validation_checks(held_out, count, size, self.strategy, self.config.data.pairing, processes)
 
     def validate(self, step: int, checks: list[Check]) -> None:
-        with self.averaged_weights(), self.autocast():
+        with self.ema_weights(), self.autocast():
             figures = validate(self.model, checks, self.processes)
         self.events.validation(step, figures)
 
-    def sample(self, step: int) -> None:
-        """A sheet of held-out people, the same each time: the reference clip, and a sample with that person."""
-        batch = self.checks(SHEET_ROWS, SHEET_ROWS)[0].batch.to(self.processes.device)
-        with torch.no_grad(), self.averaged_weights(), self.autocast(), unsharded(self.strategy):
-            empty_text = self.held_out.read(0, ("empty_text",))["empty_text"]
+    def sample(self, step: int, held_out: CachedDataset) -> None:
+        """A sheet of held-out identities, the same at every call: the reference clip, and a generated clip."""
+        batch = self.checks(held_out, SHEET_ROWS, SHEET_ROWS)[0].batch.to(self.processes.device)
+        with torch.no_grad(), self.ema_weights(), self.autocast(), unsharded(self.strategy):
+            empty_text = held_out.read(0, ("empty_text",))["empty_text"]
             latents = sample_guided(self.strategy.predictor(batch), batch.noise, batch.context, empty_text)
         if self.processes.is_first:
             path = self.folder / f"samples_{step:08d}.png"
             shown = batch.conditions.get(self.strategy.shown_tensor, batch.video)
             try:
-                vae = load_vae(self.config.run.vae or self.held_out.manifest["config"]["vae"])
+                vae = load_vae(self.config.run.vae or held_out.manifest["config"]["vae"])
                 sheet_of_pairs(vae.to(self.processes.device), shown, latents, path)
             except (SlotIDError, RuntimeError, OSError) as error:  # no room for the VAE beside a run of days, say
                 self.events.say("no samples", step=step, reason=str(error))
@@ -195,7 +202,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"trainable.{name}": gather_full(parameter) for name, parameter in self.trainable.items()}
-        tensors |= {f"average.{name}": gather_full(value) for name, value in self.average.items()}
+        tensors |= {f"average.{name}": gather_full(value) for name, value in self.ema.items()}
         for name, parameter in self.trainable.items():
             for moment in ("exp_avg", "exp_avg_sq"):
                 if parameter in self.optimizer.state:
@@ -228,8 +235,8 @@ class Trainer:
         try:
             for name, parameter in self.trainable.items():
                 scatter_into(parameter, tensors[f"trainable.{name}"])
-                if self.average:
-                    scatter_into(self.average[name], tensors[f"average.{name}"])
+                if self.ema:
+                    scatter_into(self.ema[name], tensors[f"average.{name}"])
                 moments = {moment: torch.zeros_like(parameter) for moment in ("exp_avg", "exp_avg_sq")}
                 for moment, value in moments.items():
                     scatter_into(value, tensors[f"{moment}.{name}"])
@@ -243,7 +250,7 @@ class Trainer:
 
     def export(self, step: int) -> Path:
         self.strategy.at_step(max(0, step - 1))  # a run resumed at its end has taken no step
-        source = self.average or self.trainable
+        source = self.ema or self.trainable
         tensors = {name: gather_full(value) for name, value in source.items()}
         path = self.folder / "adapter.safetensors"
         if self.processes.is_first:
@@ -251,13 +258,13 @@ class Trainer:
         return path
 
     @contextmanager
-    def averaged_weights(self):
-        """The moving average in place of the trained weights."""
-        if not self.average:
+    def ema_weights(self):
+        """Within this context the trained weights are replaced by their exponential moving average."""
+        if not self.ema:
             yield
             return
         kept = {name: parameter.detach().clone() for name, parameter in self.trainable.items()}
-        self.swap(self.average)
+        self.swap(self.ema)
         try:
             yield
         finally:
@@ -265,6 +272,7 @@ class Trainer:
 
     @torch.no_grad()
     def swap(self, values: dict[str, Tensor]) -> None:
+        """Write `values` into the trained parameters, by name."""
         for name, parameter in self.trainable.items():
             parameter.copy_(values[name])
 
@@ -275,8 +283,8 @@ class Trainer:
 
     def synchronized(self, last: bool):
         """Average gradients over processes after the last part only."""
-        if hasattr(self.model, "set_requires_gradient_sync"):
+        if isinstance(self.model, FSDPModule):
             self.model.set_requires_gradient_sync(last)
-        elif not last and hasattr(self.model, "no_sync"):
+        elif not last and isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync()
         return nullcontext()

@@ -1,12 +1,14 @@
 """One process or many: what rank this is, and how parameters are shared out."""
 
 import os
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from .config import Distribution
@@ -54,9 +56,10 @@ def start_processes() -> Processes:
     return Processes(rank, count, device)
 
 
-def distribute(strategy: nn.Module, how: Distribution, processes: Processes) -> nn.Module:
-    """What to call instead of `strategy`, on the device and so that gradients are averaged; "fsdp" also shards every
-    parameter, and moves no more than a block at a time.
+def distribute(strategy: nn.Module, parts: Sequence[nn.Module], how: Distribution, processes: Processes) -> nn.Module:
+    """The module to call instead of `strategy`, on the device, with gradients averaged over processes.
+
+    "fsdp" also shards every parameter. It gathers `parts` one at a time: modules of the strategy, inner ones first.
     """
     if processes.count == 1 or how == "ddp":
         strategy.to(processes.device)
@@ -66,10 +69,9 @@ def distribute(strategy: nn.Module, how: Distribution, processes: Processes) -> 
         devices = [processes.device] if processes.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(strategy, device_ids=devices)
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(processes.device.type, (processes.count,))
-    for part in (*strategy.shards(), strategy):
+    for part in (*parts, strategy):
         fully_shard(part, mesh=mesh)
     return strategy
 
@@ -92,8 +94,8 @@ def scatter_into(into: Tensor, value: Tensor) -> None:
 @contextmanager
 def unsharded(strategy: nn.Module):
     """Under FSDP, gather what is called outside the root's own forward."""
-    if hasattr(strategy, "unshard"):
+    if isinstance(strategy, FSDPModule):
         strategy.unshard()
     yield
-    if hasattr(strategy, "reshard"):
+    if isinstance(strategy, FSDPModule):
         strategy.reshard()

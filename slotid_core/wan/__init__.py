@@ -2,4 +2,4 @@
 
 from .model import WAN_1_3B, WAN_14B, WanConfig, WanModel
 
-__all__ = ["WAN_14B", "WAN_1_3B", "WanConfig", "WanModel"]
+__all__ = ["WAN_1_3B", "WAN_14B", "WanConfig", "WanModel"]

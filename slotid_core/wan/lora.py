@@ -48,9 +48,9 @@ def merge_lora(model: nn.Module, lora: Mapping[str, Tensor], strength: float = 1
     for key in [key.removesuffix(".alpha") for key in lora if key.endswith(".alpha")]:
         down, up = lora[f"{key}.lora_A.weight"].float(), lora[f"{key}.lora_B.weight"].float()
         name = key.removeprefix(PREFIX)
-        if name not in modules or modules[name].weight.shape != (len(up), down.shape[1]):
+        weight = modules[name].get_parameter("weight") if name in modules else None
+        if weight is None or weight.shape != (len(up), down.shape[1]):
             raise SlotIDError(f"The LoRA has weights for {name} of width {down.shape[1]}; the model has none such.")
-        weight = modules[name].weight
         change = strength * float(lora[f"{key}.alpha"]) / len(down) * (up @ down)
         weight.data += change.to(weight.device, weight.dtype)
 
@@ -61,7 +61,9 @@ def add_lora(model: WanModel, targets: Sequence[str], rank: int, alpha: float) -
 
     model.requires_grad_(False)
     names = "|".join(target.replace(".", r"\.") for target in targets)
-    settings = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=rf"blocks\.\d+\.({names})")
+    layers = rf"blocks\.\d+\.({names})"
+    # PEFT annotates α as an integer but only divides it by the rank.
+    settings = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers)  # pyright: ignore[reportArgumentType]
     peft.inject_adapter_in_model(settings, model, NAME)
     for parameter in lora_parameters(model).values():
         parameter.data = parameter.data.float()

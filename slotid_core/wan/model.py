@@ -40,7 +40,7 @@ class WanConfig:
     out_dim: int = 16
     text_dim: int = 4096
     freq_dim: int = 256
-    patch_size: tuple[int, ...] = (1, 2, 2)
+    patch_size: tuple[int, int, int] = (1, 2, 2)
     eps: float = 1e-6
     has_image_tokens: bool = False
 

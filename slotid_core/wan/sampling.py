@@ -1,5 +1,6 @@
 """Sampling along Wan's straight paths without ComfyUI, for sample sheets and studies."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -23,6 +24,6 @@ def euler(velocity: Velocity, noise: Tensor, steps: int, shift: float) -> Tensor
     """From noise (B, C, T, H, W) to latents; `velocity(x, noise_level (B,))` predicts noise minus latents."""
     x = noise
     levels = noise_levels(steps, shift, noise.device)
-    for now, after in zip(levels, levels[1:], strict=False):
+    for now, after in itertools.pairwise(levels):
         x = x + (after - now) * velocity(x, now.expand(len(x))).to(x.dtype)
     return x

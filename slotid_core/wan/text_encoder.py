@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import SlotIDError
 
-FARTHEST = 128  # beyond this many tokens, distances are not told apart
+FARTHEST = 128  # beyond this many tokens, all distances share one bucket
 PADDING = 0
 LONGEST_PROMPT = 512  # tokens, the end mark included; Wan's context has no more rows
 SCALE = ".scale_weight"

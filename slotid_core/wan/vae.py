@@ -6,6 +6,7 @@ a causal convolution pads the past with zeros, time is halved by a strided convo
 alone, and doubled by one that does not see the first frame.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +60,8 @@ class WanVAEConfig:
 
 class CausalConv3d(nn.Conv3d):
     """3D convolution that sees the present and the past only; before the first frame there is zero."""
+
+    padding: tuple[int, int, int]  # numbers here, never the name of a mode, which `nn.Conv3d` also takes
 
     def forward(self, x: Tensor) -> Tensor:
         past = 2 * self.padding[0]
@@ -157,7 +160,7 @@ class Encoder(nn.Module):
         widths = [config.width * multiplier for multiplier in (1, *config.multipliers)]
         self.conv1 = CausalConv3d(3, widths[0], 3, padding=1)
         layers: list[nn.Module] = []
-        for level, (width, next_width) in enumerate(zip(widths, widths[1:], strict=False)):
+        for level, (width, next_width) in enumerate(itertools.pairwise(widths)):
             for block in range(config.blocks_per_level):
                 layers.append(ResidualBlock(width if block == 0 else next_width, next_width))
             if level < len(config.halve_time):
@@ -179,7 +182,7 @@ class Decoder(nn.Module):
         self.conv1 = CausalConv3d(config.latent_channels, widths[0], 3, padding=1)
         self.middle = _middle(widths[0])
         layers: list[nn.Module] = []
-        for level, (width, next_width) in enumerate(zip(widths, widths[1:], strict=False)):
+        for level, (width, next_width) in enumerate(itertools.pairwise(widths)):
             width = width if level == 0 else width // 2  # the upsampling before has halved the channels
             for block in range(config.blocks_per_level + 1):
                 layers.append(ResidualBlock(width if block == 0 else next_width, next_width))

@@ -5,6 +5,8 @@ them again before the next chunk, and drops what comes out for them. A whole cli
 tens of gigabytes.
 """
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -35,7 +37,7 @@ def encode_in_chunks(vae: WanVAE, pixels: Tensor, pixels_at_once: int = PIXELS_A
                 handles.append(module.register_forward_pre_hook(memory.recall))
                 handles.append(module.register_forward_hook(memory.drop))
         bounds = [0, *range(length + 1, count, length), count]
-        parts = [vae.encoder(pixels[:, :, start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
+        parts = [vae.encoder(pixels[:, :, start:end]) for start, end in itertools.pairwise(bounds)]
     finally:
         for handle in handles:
             handle.remove()

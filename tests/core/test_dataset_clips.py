@@ -1,5 +1,6 @@
 """What is cut out of a clip: drawn people at their size, real ones by their boxes, windows that fit."""
 
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -137,7 +138,7 @@ def test_windows_lie_in_the_clip_and_do_not_overlap(duration, windows, quads, ra
     facts = VideoFacts(duration, 25.0, 100, 100)
     starts, length = window_starts(facts, config), config.frames / (rate or 25.0)
     assert 1 <= len(starts) <= windows
-    assert all(later - earlier >= length - 1e-3 for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(later - earlier >= length - 1e-3 for earlier, later in itertools.pairwise(starts))
     if length <= duration:
         assert starts[0] >= 0 and starts[-1] + length <= duration + 1e-3
         assert abs(starts[0] - (duration - starts[-1] - length)) < 1e-2  # as much is left before as behind

@@ -41,7 +41,7 @@ def prepared(checkpoints, tmp_path_factory):
 
 
 def test_a_shard_is_plain_tar_with_nothing_of_this_machine_in_it(prepared):
-    config, folder = prepared
+    _config, folder = prepared
     with tarfile.open(folder / "shard-000001.tar") as tar:
         members = tar.getmembers()
         files = {member.name: tar.extractfile(member).read() for member in members}
@@ -66,7 +66,8 @@ def test_the_index_points_at_the_tensors(prepared):
         index = (folder / f"{shard['name']}.jsonl").read_bytes()
         whole.update(index)
         assert len(data) == shard["bytes"] and shard["samples"] == 2
-        members = {member.name: member for member in tarfile.open(fileobj=io.BytesIO(data))}
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            members = {member.name: member for member in tar}
         for line in map(json.loads, index.splitlines()):
             part = data[line["offset"] : line["offset"] + line["size"]]
             assert members[line["key"] + ".safetensors"].offset_data == line["offset"]

@@ -26,7 +26,7 @@ from slotid_core.wan.lora import new_lora
 
 
 def small_config(**settings) -> AdapterConfig:
-    width = dict(width=32, num_heads=2, global_width=16)
+    width = {"width": 32, "num_heads": 2, "global_width": 16}
     reader = SlotReaderConfig(num_slots=3, routing="softmax")
     return AdapterConfig.for_model(
         TINY_WIDTH,

@@ -53,12 +53,12 @@ def test_points_interpolate():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(family="stairs"), "'stairs'"),
-        (dict(low=0.8, high=0.2), "low=0.8"),
-        (dict(family="points", points=((0.5, 0.9), (0.6, 0.1))), "never falls"),
-        (dict(family="points"), "pairs"),
-        (dict(family="sigmoid", steepness=0.0), "steepness"),
-        (dict(shift=0.5), "at least 1; got 0.5"),
+        ({"family": "stairs"}, "'stairs'"),
+        ({"low": 0.8, "high": 0.2}, "low=0.8"),
+        ({"family": "points", "points": ((0.5, 0.9), (0.6, 0.1))}, "never falls"),
+        ({"family": "points"}, "pairs"),
+        ({"family": "sigmoid", "steepness": 0.0}, "steepness"),
+        ({"shift": 0.5}, "at least 1; got 0.5"),
     ],
 )
 def test_impossible_gates_are_named(settings, message):

@@ -64,7 +64,7 @@ def test_every_codec_and_rotation_gives_the_same_upright_frames(tmp_path, codec,
     for clip in clips:
         width, height = SIZE if rotation % 180 == 0 else SIZE[::-1]
         assert clip.frames.shape == (9, height, width, 3)
-        assert clip.frames.dtype == torch.float32 and 0 <= clip.frames.min() and clip.frames.max() <= 1
+        assert clip.frames.dtype == torch.float32 and clip.frames.min() >= 0 and clip.frames.max() <= 1
         assert clip.frames_per_second == pytest.approx(rate, rel=1e-3)
         assert [number_of(frame) for frame in clip.frames] == list(range(4, 13))
         # the metadata turns the picture counter-clockwise, and its white top-left and black top-right corners with it
@@ -137,14 +137,14 @@ def test_progress_reaches_the_end_and_can_stop_the_read(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (dict(num_frames=0), "num_frames is 0"),
-        (dict(start_seconds=math.nan), "start is nan"),
-        (dict(start_seconds=-1.0), "start is -1"),
-        (dict(start_seconds=60.0), "earlier start"),
-        (dict(frames_per_second=0.0), "sampling rate is 0"),
-        (dict(frames_per_second=math.inf), "sampling rate is inf"),
-        (dict(short_side=2), "short side is 2"),
-        (dict(backend="guess"), "no decoder 'guess'"),
+        ({"num_frames": 0}, "num_frames is 0"),
+        ({"start_seconds": math.nan}, "start is nan"),
+        ({"start_seconds": -1.0}, "start is -1"),
+        ({"start_seconds": 60.0}, "earlier start"),
+        ({"frames_per_second": 0.0}, "sampling rate is 0"),
+        ({"frames_per_second": math.inf}, "sampling rate is inf"),
+        ({"short_side": 2}, "short side is 2"),
+        ({"backend": "guess"}, "no decoder 'guess'"),
     ],
 )
 def test_a_setting_out_of_range_is_named(tmp_path, wrong, reason):

@@ -1,4 +1,4 @@
-"""What the report card says of clips with a known fault, and how people are told apart and chosen."""
+"""What the report card says of clips with a known fault, and how people are distinguished and chosen."""
 
 import json
 

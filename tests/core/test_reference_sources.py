@@ -54,7 +54,7 @@ def srgb(light: float) -> float:
 
 def grey_clip(path, code: float, transfer: int):
     image = np.full((64, 96, 3), round(code * 65535), np.uint16)
-    colors = dict(colorspace=9, color_primaries=9, color_trc=transfer, color_range=1)
+    colors = {"colorspace": 9, "color_primaries": 9, "color_trc": transfer, "color_range": 1}
     return read_clip(write_raw(path, [image] * 5, **colors), 5).frames
 
 
@@ -77,7 +77,7 @@ def test_hdr_keeps_the_hue(tmp_path):
     """BT.709's red, written in BT.2020 (BT.2087's matrix) as PQ, comes back as red."""
     red = [pq_code(203 * 0.5 * share) for share in (0.6274, 0.0691, 0.0164)]
     image = np.broadcast_to(np.array(red) * 65535, (64, 96, 3)).round().astype(np.uint16)
-    colors = dict(colorspace=9, color_primaries=9, color_trc=PQ, color_range=1)
+    colors = {"colorspace": 9, "color_primaries": 9, "color_trc": PQ, "color_range": 1}
     clip = read_clip(write_raw(tmp_path / "red.mkv", [np.ascontiguousarray(image)] * 5, **colors), 5)
     found = clip.frames[2, 30, 40]
     assert found[0] == pytest.approx(srgb(0.5), abs=0.03) and found[1:].max() < 0.12
@@ -161,7 +161,7 @@ def test_given_sound_is_cut_to_the_window():
 
 @pytest.mark.parametrize("ending", ["ts", "flv", "avi", "mkv", "mp4"])
 def test_a_late_window_is_reached_in_every_container(tmp_path, ending):
-    """Without an index some formats seek to behind the target; the first frame must be the one asked for."""
+    """Without an index some formats seek to behind the target; the first frame must be the requested one."""
     codec = "mpeg4" if ending == "avi" else "libx264"
     path = write_video(tmp_path / f"clip.{ending}", codec, rate=25, frames=29)
     clip = read_clip(path, 5, start_seconds=22 / 25)

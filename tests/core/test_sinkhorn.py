@@ -79,9 +79,9 @@ def test_large_logits_in_half_precision_stay_finite():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(logits=torch.zeros(2, 3), num_iters=3), "(2, 3)"),
-        (dict(logits=torch.zeros(1, 2, 3), num_iters=0), "num_iters=0"),
-        (dict(logits=torch.zeros(1, 2, 3), num_iters=3, row_marginal=torch.ones(3) / 3), "3 entries"),
+        ({"logits": torch.zeros(2, 3), "num_iters": 3}, "(2, 3)"),
+        ({"logits": torch.zeros(1, 2, 3), "num_iters": 0}, "num_iters=0"),
+        ({"logits": torch.zeros(1, 2, 3), "num_iters": 3, "row_marginal": torch.ones(3) / 3}, "3 entries"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

@@ -61,8 +61,8 @@ def test_judges_read_clips_of_any_batch():
     clips = render_clips(*held_out(0, 2))
     faces = FaceJudge().embed_clips(clips)
     assert faces.shape == (2, 128) and torch.allclose(faces.norm(dim=1), torch.ones(2))
-    told = ClipJudge()(clips)
-    assert {key: value.shape for key, value in told.items()} == {
+    predictions = ClipJudge()(clips)
+    assert {key: value.shape for key, value in predictions.items()} == {
         "action": (2, 6), "background": (2, 6), "clothes": (2, 6), "dynamics": (2, len(DYNAMICS)),
     }  # fmt: skip
     assert reveals(torch.tensor([ACTIONS.index("nod")]))[0].tolist() == [name in REVEALS["nod"] for name in DYNAMICS]
@@ -72,7 +72,7 @@ def test_judges_read_clips_of_any_batch():
 def test_held_out_people_are_nobody_trained_on_and_differ_by_seed():
     assert held_out(0, 3) == held_out(0, 3)
     assert not set(held_out(0, 50)[0]) & set(held_out(1, 50)[0])
-    people, scenes = balanced(HELD_OUT_FROM, 216)
+    _people, scenes = balanced(HELD_OUT_FROM, 216)
     assert len({(scene.action, scene.background, scene.clothes) for scene in scenes}) == 216
 
 

@@ -1,14 +1,17 @@
 """The toy world's drawings: the same for a seed, different for people, honest about what a portrait hides."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import get_type_hints
 
 import pytest
 import torch
+from torch import Tensor
 
+from slotid_core.toy_world.figure import Figure
 from slotid_core.toy_world.motion import Motion, move
-from slotid_core.toy_world.person import APPEARANCE, DYNAMICS, HELD_OUT_FROM, MARKS, sample_person
+from slotid_core.toy_world.person import APPEARANCE, DYNAMICS, HELD_OUT_FROM, MARKS, Person, sample_person
 from slotid_core.toy_world.render import render_clip, render_clips, render_portrait, render_reference
-from slotid_core.toy_world.scene import ACTIONS, BACKGROUNDS, CLOTHES, sample_scene
+from slotid_core.toy_world.scene import ACTIONS, BACKGROUNDS, CLOTHES, Scene, sample_scene
 
 
 def test_the_world_is_as_rich_as_it_says():
@@ -58,3 +61,9 @@ def test_every_action_moves_in_its_own_way():
 def test_a_reference_of_any_length():
     for frames in (1, 33, 65, 129):
         assert render_reference(sample_person(1), 1, frames).shape == (frames, 64, 64, 3)
+
+
+def test_a_figure_declares_every_parameter_that_it_holds():
+    scene = [f"scene_{field.name}" for field in fields(Scene)]
+    parameters = {field.name for parts in (Person, Motion) for field in fields(parts)} | set(scene)
+    assert parameters == {name for name, kind in get_type_hints(Figure).items() if kind is Tensor}

@@ -1,5 +1,6 @@
 """Every toy training, killed and taken up again, goes through the very losses of one that was left alone."""
 
+import itertools
 import json
 import os
 import signal
@@ -153,8 +154,8 @@ def test_drawing_ahead_for_a_gpu_keeps_the_order_and_draws_each_step_once(steps)
         seen.append(step)
         return (torch.tensor(float(step)),)
 
-    told = [int(batch) for (batch,) in drawn(draw, 1, steps, torch.device("cpu"), ahead=4)]
-    assert told == list(range(1, steps)) and sorted(seen) == told
+    steps_drawn = [int(batch) for (batch,) in drawn(draw, 1, steps, torch.device("cpu"), ahead=4)]
+    assert steps_drawn == list(range(1, steps)) and sorted(seen) == steps_drawn
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
@@ -176,7 +177,7 @@ def test_the_learning_rate_depends_on_the_step_alone():
     schedule = Schedule(steps=1000, learning_rate=1e-3, warmup=100, final_fraction=0.05)
     rates = [schedule(step) for step in range(1000)]
     assert max(rates) == rates[99] == 1e-3 and rates[0] == 1e-5
-    assert all(a >= b for a, b in zip(rates[99:], rates[100:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates))
     assert abs(rates[-1] - 5e-5) < 1e-7
 
 

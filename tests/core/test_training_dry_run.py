@@ -66,9 +66,9 @@ def test_activations_are_estimated_within_a_factor_of_1_5(checkpointing):
 def test_a_dry_run_times_steps_and_writes_nothing(tmp_path):
     world = make_world(tmp_path / "world")
     config = write_settings(tmp_path / "config.json", settings(world))
-    told = run(command(config, tmp_path / "run", "--dry-run", "--json", str(tmp_path / "told.json")))
-    assert told.returncode == 0, told.stderr
-    figures = json.loads((tmp_path / "told.json").read_text())
+    result = run(command(config, tmp_path / "run", "--dry-run", "--json", str(tmp_path / "figures.json")))
+    assert result.returncode == 0, result.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["samples"] == 8 and figures["people"] == 4 and figures["epochs"] == 10
     assert figures["seconds_a_step"] > 0 and figures["hours"] == pytest.approx(figures["seconds_a_step"] * 20 / 3600)
     assert not (tmp_path / "run").exists()

@@ -14,6 +14,7 @@ def read_audio(path: Path | BinaryIO, start: float, duration: float) -> dict | N
         {"waveform": (1, channels, samples) float32 in [-1, 1], "sample_rate": Hz}, or None where there is no sound.
     """
     import av
+    from av.error import FFmpegError
 
     try:
         if not isinstance(path, Path):
@@ -32,7 +33,7 @@ def read_audio(path: Path | BinaryIO, start: float, duration: float) -> dict | N
                     break
                 first = frame.time if first is None else first
                 chunks += [converted.to_ndarray() for converted in resampler.resample(frame)]
-    except (av.error.FFmpegError, ValueError):
+    except (FFmpegError, ValueError):
         return None
     if not chunks:
         return None

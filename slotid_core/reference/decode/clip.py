@@ -14,6 +14,8 @@ import torch.nn.functional as functional
 
 from ...errors import SlotIDError
 from .audio import read_audio
+from .decord_reader import DecordVideo
+from .pyav_reader import PyAVVideo
 from .shots import find_cuts, longest_shot
 from .source import BACKENDS, FrameSource, open_source
 from .window import every_frame_from, largest_window, nearest_in_time, sample_times
@@ -66,10 +68,13 @@ def read_clip(
         SlotIDError: a setting out of range, or a missing, empty or broken file; the message has the remedy.
     """
     _check(num_frames, start_seconds, frames_per_second, short_side, backend)
-    given = hasattr(path, "frames")
-    file = Path(path) if isinstance(path, str) else path
-    name = getattr(file, "name", "The video")
-    source = file if given else open_source(file, backend)
+    file: Path | BinaryIO | None = None
+    if isinstance(path, FrameSource):
+        source = path
+    else:
+        file = Path(path) if isinstance(path, str) else path
+        source = open_source(file, backend)
+    name = getattr(source if file is None else file, "name", "The video")
     notes: list[str] = []
     wanted = largest_window(num_frames)
     if wanted != num_frames:
@@ -77,7 +82,7 @@ def read_clip(
     try:
         frames, times = _read(source, name, wanted, start_seconds, frames_per_second, short_side, progress)
     finally:
-        if not given:
+        if file is not None:
             source.close()
     if not times:
         raise _nothing_read(name, start_seconds, source)
@@ -101,8 +106,9 @@ def read_clip(
     rate = _shown_rate(times, frames_per_second, source.rate, notes)
     for note in notes:
         logger.info("Slot-ID, %s: %s", name, note)
-    has_clock = not given and hasattr(source, "origin_seconds")
-    audio = read_audio(file, times[0] + source.origin_seconds, kept / rate) if has_clock else None
+    audio = None
+    if file is not None and isinstance(source, PyAVVideo | DecordVideo):  # pictures have no sound
+        audio = read_audio(file, times[0] + source.origin_seconds, kept / rate)
     return ReferenceClip(frames, rate, tuple(times), audio, source.name, tuple(notes))
 
 
@@ -117,14 +123,14 @@ def _read(source: FrameSource, name, wanted, start, rate, short_side, progress) 
                 image, last_load = shrink(load(), short_side), load
             except SlotIDError:
                 raise
-            except Exception as error:  # noqa: BLE001  each backend raises its own kinds for a damaged frame
+            except Exception as error:  # each backend raises its own kinds for a damaged frame
                 source.failure = str(error).strip().split("\n")[0] or type(error).__name__
                 break
             if not times:
                 frames = _room(wanted, image.shape, name)
             pixels = torch.from_numpy(image)  # (H, W, 3)
             if pixels.shape != frames.shape[1:]:
-                pixels = _resized(pixels.float(), frames.shape[1:3])
+                pixels = _resized(pixels.float(), (frames.shape[1], frames.shape[2]))
             frames[len(times)].copy_(pixels).div_(255)  # in place: large temporaries between small ones pile up
         times.append(round(time, 4))
         if progress:

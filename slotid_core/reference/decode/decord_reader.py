@@ -29,7 +29,7 @@ class DecordVideo:
             self._reader = decord.VideoReader(str(path), ctx=decord.cpu(0))
             self._times = self._reader.get_frame_timestamp(range(len(self._reader)))[:, 0]
             self.rate = float(self._reader.get_avg_fps())
-        except Exception as error:  # noqa: BLE001  decord raises its own kinds, and OSError when its library is missing
+        except Exception as error:  # decord raises its own kinds, and OSError when its library is missing
             raise SlotIDError(
                 f"decord cannot read {path.name} ({_first_line(error)}). Use the PyAV backend."
             ) from error
@@ -52,12 +52,14 @@ class DecordVideo:
 
     def frames(self, start: float = 0.0, only_key_frames: bool = False) -> Iterator[Frame]:
         """Frames in order of presentation from shortly before `start` on (seconds)."""
+        reader = self._reader
+        assert reader is not None  # frames are read before `close`
         first = max(0, int(self._times.searchsorted(start)) - 1)
         indices = range(first, len(self._times))
         if only_key_frames:
-            indices = [key for key in self._reader.get_key_indices() if key >= first]
+            indices = [key for key in reader.get_key_indices() if key >= first]
         for index in indices:
-            yield float(self._times[index]), lambda index=index: self._reader[index].asnumpy()
+            yield float(self._times[index]), lambda index=index: reader[index].asnumpy()
 
     def close(self) -> None:
         self._reader = None

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,15 +23,16 @@ class PyAVVideo:
 
     def __init__(self, path: Path | BinaryIO):
         import av
+        from av.error import FFmpegError
 
         name = getattr(path, "name", "The video")
         if not isinstance(path, Path):
             path.seek(0)  # an earlier reader leaves it at its end
 
-        self._failure = av.error.FFmpegError
+        self._failure = FFmpegError
         try:
-            self._container = av.open(str(path) if isinstance(path, Path) else path)
-        except (av.error.FFmpegError, ValueError, OSError) as error:
+            self._container = av.open(str(path) if isinstance(path, Path) else path, mode="r")
+        except (FFmpegError, ValueError, OSError) as error:
             raise SlotIDError(
                 f"{name} cannot be read as a video ({error}). It may be truncated or of an unknown format: "
                 "copy it again from its source, or convert it to mp4 (H.264)."
@@ -55,15 +57,16 @@ class PyAVVideo:
             )
         self._stream.thread_type = "AUTO"
         self.rate = float(self._stream.average_rate or self._stream.guessed_rate or 0) or 25.0
+        self._tick = self._stream.time_base or Fraction(0)  # seconds of one unit of the stream's clock
         self.duration = self._seconds()
         self._origin = self._stream.start_time or 0
-        self.origin_seconds = float(self._origin * (self._stream.time_base or 0))  # of frame 0, on the file's clock
+        self.origin_seconds = float(self._origin * self._tick)  # of frame 0, on the file's clock
         self.failure: str | None = None
         self._fresh = True  # nothing has been decoded, so the file stands at its first frame
 
     def _seconds(self) -> float | None:
         if self._stream.duration:
-            return float(self._stream.duration * self._stream.time_base)
+            return float(self._stream.duration * self._tick)
         return self._container.duration / 1e6 if self._container.duration else None
 
     def frames(self, start: float = 0.0, only_key_frames: bool = False) -> Iterator[Frame]:
@@ -96,13 +99,12 @@ class PyAVVideo:
     def _decode(self) -> Iterator[Frame]:
         self._fresh = False
         for index, frame in enumerate(self._container.decode(self._stream)):
-            timed = frame.pts is not None
-            time = float((frame.pts - self._origin) * self._stream.time_base) if timed else index / self.rate
+            time = index / self.rate if frame.pts is None else float((frame.pts - self._origin) * self._tick)
             yield time, lambda frame=frame: picture(frame)
 
     def _seek(self, seconds: float) -> None:
         try:
-            self._container.seek(int(seconds / self._stream.time_base) + self._origin, stream=self._stream)
+            self._container.seek(int(seconds / self._tick) + self._origin, stream=self._stream)
         except self._failure:
             self._container.seek(0)
 

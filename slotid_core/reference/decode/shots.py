@@ -6,6 +6,8 @@ judged against that of the frames around it, so that a lively clip is not taken 
 unchanged scene is not seen.
 """
 
+import itertools
+
 import numpy as np
 import torch
 import torch.nn.functional as functional
@@ -54,7 +56,7 @@ def cuts_between(thumbnails: torch.Tensor) -> list[int]:
 def longest_shot(cuts: list[int], num_frames: int) -> tuple[int, int]:
     """(first, end) of the longest run of frames without a cut; the earliest of several."""
     edges = [0, *cuts, num_frames]
-    return max(zip(edges[:-1], edges[1:], strict=True), key=lambda shot: shot[1] - shot[0])
+    return max(itertools.pairwise(edges), key=lambda shot: shot[1] - shot[0])
 
 
 def _comes_back(pictures: np.ndarray, index: int) -> bool:

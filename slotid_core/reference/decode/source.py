@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from ...errors import SlotIDError
 from .decord_reader import DecordVideo
@@ -12,6 +12,7 @@ from .pyav_reader import PyAVVideo
 BACKENDS = {"decord": DecordVideo, "PyAV": PyAVVideo}
 
 
+@runtime_checkable
 class FrameSource(Protocol):
     """An open clip. `rate` is its average frames per second, `duration` its seconds where known.
 
@@ -20,9 +21,11 @@ class FrameSource(Protocol):
 
     name: str
     rate: float
-    duration: float | None
     size: tuple[int, int]  # width, height in pixels as stored
     failure: str | None
+
+    @property
+    def duration(self) -> float | None: ...
 
     def frames(self, start: float = 0.0, only_key_frames: bool = False) -> Iterator:
         """(seconds since the first frame, function giving the upright (H, W, 3) uint8 RGB picture), in order."""

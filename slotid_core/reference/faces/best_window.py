@@ -7,7 +7,7 @@ Memory does not grow with the clip: of each region only small grey frames are ke
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -104,8 +104,8 @@ def find_best_window(
     Raises:
         SlotIDError: the clip cannot be read, or is over before `start_seconds`.
     """
-    given = hasattr(path, "frames")
-    source = path if given else open_source(Path(path) if isinstance(path, str) else path)
+    given = isinstance(path, FrameSource)
+    source = path if isinstance(path, FrameSource) else open_source(Path(path) if isinstance(path, str) else path)
     wanted = largest_window(num_frames)
     rate = frames_per_second or source.rate
     length = ((source.duration or 0.0) - start_seconds) * rate
@@ -184,7 +184,7 @@ def _value(frame: torch.Tensor, face: Face) -> float:
     return sharpness(region) * exposure(region) * _largeness(face.box, frame.shape[:2])
 
 
-def _largeness(box: Box, size: tuple[int, int]) -> float:
+def _largeness(box: Box, size: Sequence[int]) -> float:
     return min(1.0, max(sides(box)) / (LARGE_FACE * min(size)))
 
 
@@ -199,7 +199,7 @@ def _examine(
             picture = shrink(load(), SMALL_SIDE)
         except SlotIDError:
             raise
-        except Exception:  # noqa: BLE001  a damaged frame ends the region; read_clip says what happened
+        except Exception:  # a damaged frame ends the region; read_clip says what happened
             break
         frame = torch.from_numpy(picture).float().div_(255)
         times.append(time)

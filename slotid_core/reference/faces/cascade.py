@@ -17,9 +17,11 @@ def find_cascade() -> Detector:
     try:
         import cv2
 
-        path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
+        # OpenCV 5 has neither of these names, OpenCV 4 has both.
+        path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"  # pyright: ignore[reportAttributeAccessIssue]
         if hasattr(cv2, "CascadeClassifier") and path.is_file():
-            return Detector("OpenCV Haar cascade", _haar(cv2.CascadeClassifier(str(path))), working_side=256)
+            cascade = cv2.CascadeClassifier(str(path))  # pyright: ignore[reportAttributeAccessIssue]
+            return Detector("OpenCV Haar cascade", _haar(cascade), working_side=256)
     except (ImportError, AttributeError):
         pass
     try:

@@ -1,6 +1,6 @@
 """What a detector reports, and the geometry of boxes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,7 @@ class Face:
 
     def scaled(self, factor: float) -> "Face":
         landmarks = None if self.landmarks is None else self.landmarks * factor
-        return replace(self, box=tuple(value * factor for value in self.box), landmarks=landmarks)
+        return replace(self, box=box_of(value * factor for value in self.box), landmarks=landmarks)
 
 
 Detect = Callable[[np.ndarray, int], list[Face]]  # (H, W, 3) uint8 RGB, smallest side of a face in pixels -> faces
@@ -41,22 +41,28 @@ class Detector:
     embed: Embed | None = None
 
 
-def sides(box: Box) -> tuple[float, float]:
+def box_of(values: Iterable[float]) -> Box:
+    """Four numbers of any kind as a box."""
+    left, top, right, bottom = (float(value) for value in values)
+    return left, top, right, bottom
+
+
+def sides(box: Box | np.ndarray) -> tuple[float, float]:
     return max(0.0, box[2] - box[0]), max(0.0, box[3] - box[1])
 
 
-def area(box: Box) -> float:
+def area(box: Box | np.ndarray) -> float:
     width, height = sides(box)
     return width * height
 
 
-def intersection(first: Box, second: Box) -> float:
+def intersection(first: Box | np.ndarray, second: Box | np.ndarray) -> float:
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
     return max(0.0, width) * max(0.0, height)
 
 
-def overlap(first: Box, second: Box) -> float:
+def overlap(first: Box | np.ndarray, second: Box | np.ndarray) -> float:
     """Intersection over union, in [0, 1]."""
     shared = intersection(first, second)
     return shared / max(area(first) + area(second) - shared, 1e-9)
@@ -76,7 +82,7 @@ def merge_hits(boxes: np.ndarray, min_support: int) -> list[Face]:
             group.append(box)
         else:
             groups.append([box])
-    faces = [Face(tuple(map(float, _mean(group))), float(len(group))) for group in groups if len(group) >= min_support]
+    faces = [Face(box_of(_mean(group)), float(len(group))) for group in groups if len(group) >= min_support]
     faces.sort(key=lambda face: -face.score)
     kept: list[Face] = []
     for face in faces:

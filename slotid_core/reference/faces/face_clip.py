@@ -84,7 +84,7 @@ def make_face_clip(
             "middle of the picture."
         )
     boxes = boxes_for_every_frame(tracks[subject], count) if tracks else None
-    squares = square_path(boxes, height, width, margin, smoothing) if tracks else _middle(count, height, width)
+    squares = _middle(count, height, width) if boxes is None else square_path(boxes, height, width, margin, smoothing)
     overlay = torch.stack(
         [
             draw_overlay(frames[i], i, None if boxes is None else boxes[i], squares[i], tracks, subject)

@@ -3,15 +3,32 @@
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol, cast
 
 import numpy as np
 
 from ...errors import SlotIDError
-from .face import Detector, Face
+from .face import Detector, Face, box_of
 
 DETECTION_FILES = ("det_*.onnx", "scrfd*.onnx", "retinaface*.onnx")
 # What else a pack holds: landmarks in 2D and 3D, age and sex, face swapping. Loading them takes long.
 NEITHER = ("det_", "scrfd", "retinaface", "2d106", "1k3d68", "genderage", "inswapper", "yunet", "face_detection")
+
+
+class FaceDetector(Protocol):
+    """An insightface model whose `taskname` is "detection"."""
+
+    def prepare(self, ctx_id: int, *, input_size: tuple[int, int]) -> None: ...
+
+    def detect(self, image: np.ndarray, /) -> tuple[np.ndarray, np.ndarray | None]: ...
+
+
+class FaceRecogniser(Protocol):
+    """An insightface model whose `taskname` is "recognition"."""
+
+    input_size: tuple[int, int]
+
+    def get_feat(self, crop: np.ndarray, /) -> np.ndarray: ...
 
 
 def find_insightface(folders: tuple[str, ...]) -> tuple[Detector | None, str]:
@@ -29,7 +46,7 @@ def find_insightface(folders: tuple[str, ...]) -> tuple[Detector | None, str]:
         return None, f"the insightface package is not installed ({error}). Install insightface and onnxruntime."
     except SlotIDError as error:
         return None, str(error)
-    except Exception as error:  # noqa: BLE001  ONNX files fail to load in many ways, and each means the same here
+    except Exception as error:  # ONNX files fail to load in many ways, and each means the same here
         return None, f"{files[0].name} does not load ({error}). Download the pack again."
 
 
@@ -40,14 +57,13 @@ def _load(file: Path) -> Detector:
     model = get_model(str(file), providers=onnx_providers())
     if getattr(model, "taskname", None) != "detection":
         raise SlotIDError(f"{file.name} is not a face detector. Put an insightface pack's det_*.onnx there.")
+    model = cast(FaceDetector, model)
     model.prepare(ctx_id=0, input_size=(640, 640))
 
     def detect(image: np.ndarray, smallest: int) -> list[Face]:
         boxes, landmarks = model.detect(np.ascontiguousarray(image[..., ::-1]))  # it expects BGR
         points = [None] * len(boxes) if landmarks is None else landmarks
-        return [
-            Face(tuple(map(float, box[:4])), float(box[4]), point) for box, point in zip(boxes, points, strict=True)
-        ]
+        return [Face(box_of(box[:4]), float(box[4]), point) for box, point in zip(boxes, points, strict=True)]
 
     recogniser, embed = _find_recogniser(file.parent)
     name = f"insightface {file.stem}" + (f" with {recogniser}" if embed else "")
@@ -58,22 +74,25 @@ def _find_recogniser(folder: Path) -> tuple[str, Callable[[np.ndarray, Face], np
     from insightface.model_zoo import get_model
     from insightface.utils import face_align
 
+    recogniser: FaceRecogniser | None = None
     for file in sorted(folder.glob("*.onnx")):
         if file.name.lower().startswith(NEITHER):
             continue
         try:
             model = get_model(str(file), providers=onnx_providers())
-        except Exception:  # noqa: BLE001  some other model; detection works without it
+        except Exception:  # some other model; detection works without it
             continue
         if getattr(model, "taskname", None) == "recognition":
+            recogniser = cast(FaceRecogniser, model)
             break
-    else:
+    if recogniser is None:
         return "", None
+    size = recogniser.input_size[0]
 
     def embed(image: np.ndarray, face: Face) -> np.ndarray:
         bgr = np.ascontiguousarray(image[..., ::-1])
-        crop = face_align.norm_crop(bgr, landmark=face.landmarks, image_size=model.input_size[0])
-        vector = np.asarray(model.get_feat(crop), dtype=np.float64).ravel()
+        crop = face_align.norm_crop(bgr, landmark=face.landmarks, image_size=size)
+        vector = np.asarray(recogniser.get_feat(crop), dtype=np.float64).ravel()
         return vector / max(float(np.linalg.norm(vector)), 1e-9)
 
     return file.stem, embed

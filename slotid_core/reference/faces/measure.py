@@ -1,4 +1,4 @@
-"""What can be told from the region of one face: sharpness, exposure, light, how it is turned, how it differs."""
+"""Measurements of one face region: sharpness, exposure, light, pose and appearance."""
 
 import math
 

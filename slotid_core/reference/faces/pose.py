@@ -25,4 +25,4 @@ def head_angles(landmarks: np.ndarray) -> tuple[float, float, float]:
     yaw = np.arctan2(-across[2], forward[2])
     pitch = np.arctan2(down[2], np.hypot(across[2], forward[2]))
     roll = np.arctan2(down[0], down[1])
-    return tuple(float(np.degrees(angle)) for angle in (yaw, pitch, roll))
+    return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))

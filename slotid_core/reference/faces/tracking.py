@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .face import Box, Face, area, intersection
+from .face import Box, Face, area, box_of, intersection
 
 LONGEST_GAP = 32  # frames without a detection after which a face is looked for again in the whole clip
 NEIGHBOURS = 2  # detections on each side that a box is compared with to drop outliers
@@ -37,7 +37,7 @@ class Track:
         """The face on any frame, filled in between detections."""
         known = sorted(self.faces)
         boxes = np.array([self.faces[one].box for one in known])
-        return tuple(float(np.interp(index, known, boxes[:, side])) for side in range(4))
+        return box_of(np.interp(index, known, boxes[:, side]) for side in range(4))
 
 
 def link_faces(detections: dict[int, list[Face]], min_share: float = 0.2) -> list[Track]:
@@ -106,7 +106,7 @@ def _likeness(track: dict[int, Face], index: int, face: Face) -> float:
     """1 for the same place as the track's last face, falling with distance; 0 for what cannot be the same face.
 
     A face moves further the longer it went unseen, but never much more than its side. Embeddings, where there are any,
-    veto a stranger who takes the place.
+    veto a mismatched identity who takes the place.
     """
     last = max(track)
     before = np.array(track[last].box)

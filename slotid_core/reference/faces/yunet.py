@@ -21,7 +21,7 @@ def find_yunet(folders: tuple[str, ...]) -> tuple[Detector | None, str]:
         return _load(files[0]), ""
     except (ImportError, AttributeError) as error:
         return None, f"OpenCV with FaceDetectorYN (4.5.4 or newer) is not installed ({error})."
-    except Exception as error:  # noqa: BLE001  cv2.error, and what ONNX files fail with
+    except Exception as error:  # cv2.error, and what ONNX files fail with
         return None, f"{files[0].name} does not load ({error}). Download it again."
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from ..faces.face import Box
+from ..faces.face import Box, box_of
 
 WORKING_SIDE = 112  # pixels; the edge is softened afterwards, so a coarse grid does
 ROUNDS = 4  # colour models and cut are refined in turn
@@ -36,7 +36,7 @@ def person_mask(frame: torch.Tensor, face: Box) -> torch.Tensor:
     size = (max(8, round(height * scale)), max(8, round(width * scale)))
     small = functional.interpolate(frame.permute(2, 0, 1)[None].float(), size=size, mode="bilinear", antialias=True)
     picture = small[0].permute(1, 2, 0).cpu().numpy().astype(np.float64)
-    belief = shape_belief(size, tuple(value * scale for value in face))
+    belief = shape_belief(size, box_of(value * scale for value in face))
     # At first only what is certainly face has a person's colours, for the usual outline holds background too; and the
     # background's are those above the chin, for clothes reach beyond the outline.
     person, background = belief >= CERTAIN, belief <= 0
@@ -73,7 +73,8 @@ def _without_specks(person: np.ndarray) -> np.ndarray:
     """Only the large connected parts of (H, W): lights of the background are no person."""
     from scipy.ndimage import label
 
-    parts, count = label(person)
+    # SciPy gives a pair unless an output array is handed in; its type is inferred as if one always were.
+    parts, count = label(person)  # pyright: ignore[reportGeneralTypeIssues]
     sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
     return np.isin(parts, 1 + np.flatnonzero(sizes >= 0.1 * sizes.max(initial=0)))
 

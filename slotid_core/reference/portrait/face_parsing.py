@@ -62,8 +62,9 @@ def find_face_parser(folders: tuple[str, ...]) -> tuple[FaceParser | None, str]:
 def load_face_parser(path: Path, kind: str) -> FaceParser:
     """Raises a SlotIDError, which is not remembered: once the remedy is applied, the next call finds it."""
     try:
-        from facexlib.parsing.bisenet import BiSeNet
-        from facexlib.parsing.parsenet import ParseNet
+        # An optional package.
+        from facexlib.parsing.bisenet import BiSeNet  # pyright: ignore[reportMissingImports]
+        from facexlib.parsing.parsenet import ParseNet  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise SlotIDError(f"{path.name} is not used, as facexlib is not installed ({error}).") from error
     network = ParseNet(in_size=SIDE, out_size=SIDE, parsing_ch=PARTS) if kind == "ParseNet" else BiSeNet(PARTS)

@@ -79,7 +79,7 @@ def judge_reference(
     boxes = _steady_boxes(faces, clip.shape)
     regions = {index: face_region(clip[index], box) for index, box in boxes.items()}
     looks = np.stack([appearance(region) for region in regions.values()])
-    seen = [index for index, face in faces.items() if face is not None]
+    seen = [face for face in faces.values() if face is not None]
     facts = {
         "frames": len(clip),
         "examined_frames": len(faces),
@@ -88,7 +88,7 @@ def judge_reference(
         "people": tracking.get("people"),
         "face_pixels": tracking.get("face_pixels"),
         "crop_jitter_percent": _rounded(tracking.get("crop_jitter_percent")),
-        "pose": _pose([faces[index] for index in seen]),
+        "pose": _pose(seen),
         "change": _rounded(spread(looks)),
         "motion_energy_percent": _rounded(motion_energy(clip, np.median(list(boxes.values()), axis=0))),
         "sharpness": _rounded(np.median([sharpness(region) for region in regions.values()])),
@@ -120,8 +120,8 @@ def covered_frames(looks: np.ndarray) -> list[int]:
     """Examined frames on which a part of the face is hidden for a moment, from (N, D) appearances in order of time.
 
     A hand or a cup changes a few blocks at once, leaves the others as they are, and then the old pattern is back. What
-    is worn all the time (glasses, a mask) cannot be told apart from the face in this way, and a mouth that opens wide
-    and shuts again may be taken for a cover.
+    is worn all the time (glasses, a mask) cannot be distinguished from the face in this way, and a mouth that opens
+    wide and shuts again may be taken for a cover.
     """
     side = APPEARANCE // BLOCKS
     blocks = looks.reshape(len(looks), BLOCKS, side, BLOCKS, side)

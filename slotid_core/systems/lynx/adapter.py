@@ -77,11 +77,11 @@ class LynxAdapter(nn.Module):
             )
         tokens = self.resampler(embeddings.to(self.resampler.latents).unsqueeze(1)).to(embeddings.device)
         branches = {}
-        for block, layer in self.id_layers.items():
+        for block, layer in layers_by_block(self.id_layers).items():
             key, value = layer(tokens)
             if self.variant == "lite":
                 key = F.rms_norm(key, key.shape[-1:], eps=LITE_KEY_EPS)
-            branches[int(block)] = AttentionBranch(key, value, is_normalized=self.variant == "lite")
+            branches[block] = AttentionBranch(key, value, is_normalized=self.variant == "lite")
             _report(progress, len(branches), len(self.id_layers))
         return branches
 
@@ -95,9 +95,9 @@ class LynxAdapter(nn.Module):
                 f"{len(self.ref_layers)}. Encode it with the model that the adapter belongs to (Wan 2.1 14B)."
             )
         branches = {}
-        for block, layer in self.ref_layers.items():
-            key, value = layer(features[:, int(block)].to(device or features.device, torch.float32))
-            branches[int(block)] = AttentionBranch(key, value, is_normalized=False)
+        for block, layer in layers_by_block(self.ref_layers).items():
+            key, value = layer(features[:, block].to(device or features.device, torch.float32))
+            branches[block] = AttentionBranch(key, value, is_normalized=False)
             _report(progress, len(branches), len(self.ref_layers))
         return branches
 
@@ -108,18 +108,24 @@ class LynxAdapter(nn.Module):
             SlotIDError: the model has another width or too few blocks.
         """
         found = []
-        for title, layers in ((f"{self.variant} ID", self.id_layers), ("Ref", self.ref_layers)):
+        for title, modules in ((f"{self.variant} ID", self.id_layers), ("Ref", self.ref_layers)):
+            layers = layers_by_block(modules)
             if not layers:
                 continue
             widths = {layer.to_k.out_features for layer in layers.values()}
-            if widths != {model_width} or max(map(int, layers)) >= model_depth:
+            if widths != {model_width} or max(layers) >= model_depth:
                 raise SlotIDError(
                     f"Lynx's {title} adapter is for a video model of width {max(widths)} with at least "
-                    f"{1 + max(map(int, layers))} blocks; this MODEL has width {model_width} and {model_depth} blocks. "
+                    f"{1 + max(layers)} blocks; this MODEL has width {model_width} and {model_depth} blocks. "
                     "The published weights fit Wan 2.1 T2V 14B (5120 x 40)."
                 )
             found.append(f"{title} adapter on {len(layers)} of {model_depth} blocks")
         logging.info("Lynx: %s", ", ".join(found))
+
+
+def layers_by_block(layers: nn.ModuleDict) -> dict[int, KeyValueLayer]:
+    """The ID or Ref layers of an adapter by block number."""
+    return {int(block): layer for block, layer in layers.items() if isinstance(layer, KeyValueLayer)}
 
 
 def build_adapter(
@@ -160,29 +166,30 @@ def build_adapter(
 
 
 def _build(layers: AdapterLayers | None) -> dict[int, KeyValueLayer]:
-    built = {}
-    for block, tensors in sorted(layers.blocks.items()) if layers else ():
+    built: dict[int, KeyValueLayer] = {}
+    if layers is None:
+        return built
+    for block, tensors in sorted(layers.blocks.items()):
         width, token_width = tensors["to_k.weight"].shape
         num_registers = tensors["registers"].shape[1] if "registers" in tensors else 0
         with torch.device("meta"):
             layer = KeyValueLayer(token_width, width, "to_k.bias" in tensors, num_registers)
-        built[block] = _load(layer, tensors, f"{TITLES[layers.part]} layer {block}")
+        _load(layer, tensors, f"{TITLES[layers.part]} layer {block}")
+        built[block] = layer
     return built
 
 
-def _load(module: nn.Module, tensors: Mapping[str, Tensor], title: str) -> nn.Module:
+def _load(module: nn.Module, tensors: Mapping[str, Tensor], title: str) -> None:
     try:
         module.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise SlotIDError(f"Lynx {title} does not fit its own shape: {error}") from error
-    return module
 
 
 def _project(linear: nn.Linear, tokens: Tensor) -> Tensor:
     # First to the device, then to the precision: half the way for half-precision weights.
-    weight, bias = (
-        None if tensor is None else tensor.to(tokens.device).to(tokens.dtype) for tensor in (linear.weight, linear.bias)
-    )
+    weight = linear.weight.to(tokens.device).to(tokens.dtype)
+    bias = None if linear.bias is None else linear.bias.to(tokens.device).to(tokens.dtype)
     return F.linear(tokens, weight, bias)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...wan.hooks.attention import AttentionBranch, BlockBranches, WeightedBranch, add_branches
+from ...wan.hooks.blocks import Transformer
 from ...wan.model import SELF_ATTENTION, TEXT_ATTENTION
 
 
@@ -36,7 +37,7 @@ class LynxCondition:
 
 
 def install_lynx(
-    transformer_options: dict, transformer: nn.Module, condition: LynxCondition, blocks: Iterable[int]
+    transformer_options: dict, transformer: Transformer, condition: LynxCondition, blocks: Iterable[int]
 ) -> dict:
     """A copy of `transformer_options` under which the given blocks of `transformer` have Lynx's branches."""
     branches = {index: condition.of_block(index) for index in blocks}

@@ -4,7 +4,7 @@
     repacked   blocks.{n}.cross_attn.ip_adapter.to_k_ip.weight, blocks.{n}.self_attn.ref_adapter.to_k_ref.weight;
                n is the block itself
 
-Which variant a file holds is told by its tensors: only the full ID layers have registers.
+The tensors show the variant of a file: only the full ID layers have registers.
 """
 
 import re

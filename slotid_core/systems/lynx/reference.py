@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import SlotIDError
+from ...wan.hooks.blocks import Transformer
 from ...weights import load_weights, save_weights
 
 KIND = "lynx_reference"
@@ -56,7 +57,7 @@ class ReferenceFeatures:
         return cls(tensors["features"], header["source"])
 
 
-def read_features(transformer: nn.Module, run: Callable[[], object]) -> Tensor:
+def read_features(transformer: Transformer, run: Callable[[], object]) -> Tensor:
     """(B, blocks, M, D), what enters the self-attention of each block while `run` sends one batch through.
 
     The hooks are gone when this returns or raises.
@@ -66,7 +67,7 @@ def read_features(transformer: nn.Module, run: Callable[[], object]) -> Tensor:
     def note(module, inputs):
         seen.append(inputs[0].detach())
 
-    hooks = [block.self_attn.register_forward_pre_hook(note) for block in transformer.blocks]
+    hooks = [block.get_submodule("self_attn").register_forward_pre_hook(note) for block in transformer.blocks]
     try:
         run()
     finally:

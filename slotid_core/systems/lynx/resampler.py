@@ -99,7 +99,8 @@ class Resampler(nn.Module):
     def forward(self, face: Tensor) -> Tensor:
         latents = self.latents.expand(face.shape[0], -1, -1)
         face = self.proj_in(face)
-        for attention, mlp in self.layers:
+        for layer in self.layers:
+            attention, mlp = layer.children()
             latents = latents + attention(face, latents)
             latents = latents + mlp(latents)
         return self.norm_out(self.proj_out(latents))

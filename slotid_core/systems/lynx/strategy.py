@@ -13,7 +13,7 @@ from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...weights import save_weights, with_prefix
 from ..contract import Batch, StrategySettings
-from .adapter import KeyValueLayer, LynxAdapter
+from .adapter import KeyValueLayer, LynxAdapter, layers_by_block
 from .config import AdapterConfig
 from .inference import (
     FACE,
@@ -135,7 +135,7 @@ def new_adapter(config: AdapterConfig) -> LynxAdapter:
         ref_layers if config.has_ref else {},
         config.variant if config.has_id else "none",
     )
-    for layer in (*adapter.id_layers.values(), *adapter.ref_layers.values()):
+    for layer in (*layers_by_block(adapter.id_layers).values(), *layers_by_block(adapter.ref_layers).values()):
         nn.init.zeros_(layer.to_v.weight)
         if layer.to_v.bias is not None:
             nn.init.zeros_(layer.to_v.bias)

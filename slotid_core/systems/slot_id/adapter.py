@@ -64,26 +64,29 @@ class SlotIDAdapter(nn.Module):
         source: dict | None = None,
     ) -> Identity:
         """Join the streams. A missing stream is left out, and the other then speaks at every noise level."""
-        if video is None and image is None:
+        evidence = image if video is None else video
+        if evidence is None:
             raise SlotIDError("An identity needs slots, anchors, or both. Connect at least one stream.")
         gate = gate or self.config.gate
         if video is None or image is None:
             only = 0.0 if image is None else 1.0
             gate = GateSchedule("constant", low=only, high=only)
-        image_tokens, image_film = self._tokens_and_film(image, self.image_norm, video)
-        video_tokens, video_film = self._tokens_and_film(video, self.video_norm, image)
+        image_tokens, image_film = self._tokens_and_film(image, self.image_norm, evidence)
+        video_tokens, video_film = self._tokens_and_film(video, self.video_norm, evidence)
         return Identity(
             image_tokens=image_tokens, video_tokens=video_tokens, image_film=image_film, video_film=video_film,
             model_width=self.config.model_width, model_depth=self.config.model_depth, gate=gate,
             gate_mode=gate_mode or self.config.gate_mode, adapter_fingerprint=self.fingerprint, source=source or {},
         )  # fmt: skip
 
-    def _tokens_and_film(self, stream: IdentityStream | None, norm: nn.Module, other: IdentityStream | None):
+    def _tokens_and_film(
+        self, stream: IdentityStream | None, norm: nn.Module, like: IdentityStream
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B, N, D) and FiLM (B, blocks, 2, D) of a stream; None gives no tokens and zeros, made as `like`."""
         if stream is None:
-            width, like = self.config.model_width, other.tokens
-            return like.new_zeros(like.shape[0], 0, width), like.new_zeros(
-                like.shape[0], self.config.num_film_blocks, 2, width
-            )
+            width, tokens = self.config.model_width, like.tokens
+            batch = tokens.shape[0]
+            return tokens.new_zeros(batch, 0, width), tokens.new_zeros(batch, self.config.num_film_blocks, 2, width)
         tokens = norm(stream.tokens)
         if tokens.shape[-1] != self.config.model_width:
             raise SlotIDError(

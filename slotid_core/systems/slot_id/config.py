@@ -50,7 +50,7 @@ class AdapterConfig:
     lora: LoRAConfig | None = field(default_factory=LoRAConfig)
 
     def __post_init__(self):
-        streams = [stream for stream in (self.encoder, self.anchor) if stream is not None]
+        streams = self.streams
         if not streams:
             raise SlotIDError("An adapter needs an encoder, an image anchor, or both.")
         if self.encoder is not None and self.encoder.architecture not in ARCHITECTURES:
@@ -76,5 +76,11 @@ class AdapterConfig:
         return round(self.model_depth * self.film_fraction)
 
     @property
+    def streams(self) -> list[TemporalEncoderConfig | ImageAnchorConfig]:
+        """Settings of the streams that this adapter has, at least one: the encoder's first, the image anchor's last."""
+        return [stream for stream in (self.encoder, self.anchor) if stream is not None]
+
+    @property
     def global_width(self) -> int:
-        return (self.encoder or self.anchor).global_width
+        """Width of the global vectors; the same for both streams."""
+        return self.streams[0].global_width

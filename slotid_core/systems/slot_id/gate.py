@@ -1,5 +1,6 @@
 """The gate w: how much the portrait and how much the clip speak at each noise level (Slot-ID, section 3.2.2)."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -72,8 +73,8 @@ def check_points(points: tuple[tuple[float, ...], ...]) -> None:
     if not points or any(len(point) != 2 for point in points):
         raise SlotIDError(f"The gate family 'points' needs (noise level, w) pairs; got {points!r}.")
     levels, weights = zip(*points, strict=True)
-    rising = all(a < b for a, b in zip(levels, levels[1:], strict=False))
-    not_falling = all(a <= b for a, b in zip(weights, weights[1:], strict=False))
+    rising = all(a < b for a, b in itertools.pairwise(levels))
+    not_falling = all(a <= b for a, b in itertools.pairwise(weights))
     if not rising or not not_falling or not all(0 <= value <= 1 for value in levels + weights):
         raise SlotIDError(
             f"Gate points must lie in [0, 1], with rising noise levels and w that never falls; got {points!r}."

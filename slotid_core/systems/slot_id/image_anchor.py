@@ -20,7 +20,7 @@ from .temporal_encoder import check_latents
 class ImageAnchorConfig:
     model_width: int
     latent_channels: int = 16
-    patch_size: tuple[int, ...] = (1, 2, 2)
+    patch_size: tuple[int, int, int] = (1, 2, 2)
     width: int = 1024
     num_layers: int = 1
     num_heads: int = 16

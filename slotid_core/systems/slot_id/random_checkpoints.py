@@ -26,13 +26,12 @@ def random_adapter_file(folder: str | os.PathLike, model_width: int, model_depth
 
 def random_adapter(model_width: int, model_depth: int) -> SlotIDAdapter:
     """A small adapter in which nothing is zero, so that every path shows in the output."""
-    shape = {"width": 128, "num_heads": 4, "global_width": 64}
     lora = LoRAConfig(rank=4, alpha=4.0)
     config = AdapterConfig.for_model(
         model_width,
         model_depth,
-        encoder=TemporalEncoderConfig(model_width, **shape),
-        anchor=ImageAnchorConfig(model_width, **shape),
+        encoder=TemporalEncoderConfig(model_width, width=128, num_heads=4, global_width=64),
+        anchor=ImageAnchorConfig(model_width, width=128, num_heads=4, global_width=64),
         reference_size=128,
         reference_frames=17,
         portrait_size=128,
@@ -40,6 +39,7 @@ def random_adapter(model_width: int, model_depth: int) -> SlotIDAdapter:
         lora=lora,
     )
     adapter = SlotIDAdapter(config)
+    assert adapter.film is not None  # by default it modulates half of the blocks
     torch.nn.init.normal_(adapter.film.up.weight, std=0.03)
     adapter.lora = new_lora(lora.layers, lora.rank, lora.alpha, model_width, model_depth)
     for name, tensor in adapter.lora.items():

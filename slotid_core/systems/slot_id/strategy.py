@@ -70,7 +70,8 @@ class Strategy(nn.Module):
     def __init__(self, settings: StrategySettings, backbone: WanModel):
         super().__init__()
         self.settings = settings
-        self.objective: ObjectiveSettings = settings.own_objective
+        assert isinstance(settings.own_objective, ObjectiveSettings)  # the registry pairs both classes of a module
+        self.objective = settings.own_objective
         self.model = backbone
         self.adapter = SlotIDAdapter(adapter_config(settings.adapter, backbone))
         start_silent(self.adapter)
@@ -78,7 +79,7 @@ class Strategy(nn.Module):
         if self.objective.portrait_weight:
             config = self.adapter.config
             side = config.portrait_size // PIXELS_PER_LATENT
-            channels = (config.anchor or config.encoder).latent_channels
+            channels = config.streams[-1].latent_channels  # the portrait's, where it has an encoder
             self.portrait_readout = nn.Linear(config.global_width, channels * side**2)
         self.movement_readout = None
         if self.objective.movement_weight and self.adapter.encoder is not None:
@@ -179,24 +180,34 @@ class Strategy(nn.Module):
         return loss + self.auxiliary_loss(streams, batch, error) if self.training else loss
 
     def auxiliary_loss(self, streams: Sequence[IdentityStream | None], batch: Batch, error: Tensor) -> Tensor:
-        """What training adds to flow matching (B,)."""
+        """What training adds to flow matching (B,), weighted and summed."""
         loss = self.settings.objective.auxiliary_loss(error)
-        if self.movement_readout is not None:
-            loss = loss + self.objective.movement_weight * self.movement_loss(streams[0], batch.video)
+        clip_stream = streams[0]
+        if self.movement_readout is not None and clip_stream is not None:
+            loss = loss + self.objective.movement_weight * self.movement_loss(clip_stream, batch.video)
         if self.portrait_readout is not None:
             loss = loss + self.objective.portrait_weight * self.portrait_loss(streams, batch.conditions["portrait"])
         return loss
 
     def movement_loss(self, stream: IdentityStream, video: Tensor) -> Tensor:
-        """How badly it is read off the clip stream's global vector where another clip of the person moves (B,)."""
+        """Auxiliary loss (B,): error of the movement map of `video`, predicted from the clip stream's global vector.
+
+        Args:
+            stream: of another clip of the same person.
+            video: (B, C, T, H, W) latents to learn.
+        """
+        assert self.movement_readout is not None  # the objective has a movement_weight
         predicted = self.movement_readout(stream.global_vector).float()
         return (predicted - movement_of(video)).square().mean(1)
 
     def portrait_loss(self, streams: Sequence[IdentityStream | None], portrait: Tensor) -> Tensor:
-        """How badly the portrait is read off each stream's global vector (B,): who it is, without the noise in which
-        flow matching says so.
+        """Auxiliary loss (B,): error of the portrait latents (B, C, 1, H, W) predicted from each global vector.
+
+        It supervises identity directly, without the noise of flow matching.
         """
-        predictions = [self.portrait_readout(stream.global_vector).float() for stream in streams if stream is not None]
+        readout = self.portrait_readout
+        assert readout is not None  # the objective has a portrait_weight
+        predictions = [readout(stream.global_vector).float() for stream in streams if stream is not None]
         return torch.stack([(one - portrait.flatten(1)).square().mean(1) for one in predictions]).mean(0)
 
     def predictor(self, batch: Batch) -> Predict:
@@ -208,7 +219,7 @@ class Strategy(nn.Module):
         adapter = SlotIDAdapter(self.adapter.config)
         unread = {name: torch.zeros_like(value) for name, value in adapter.state_dict().items()}
         adapter.load_state_dict(unread | with_prefix(tensors, "adapter."))
-        if adapter.encoder is not None:
+        if adapter.encoder is not None and self.adapter.encoder is not None:
             adapter.encoder.temperature = self.adapter.encoder.temperature
         if self.adapter.config.lora is not None:
             adapter.lora = exported_lora(with_prefix(tensors, "model."), self.adapter.config.lora.alpha)
@@ -234,8 +245,8 @@ def start_silent(adapter: SlotIDAdapter) -> None:
     for stream, norm in ((adapter.encoder, adapter.video_norm), (adapter.anchor, adapter.image_norm)):
         if stream is not None:
             last = norm if adapter.config.normalize_tokens else stream.readout[-1]
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            nn.init.zeros_(last.get_parameter("weight"))
+            nn.init.zeros_(last.get_parameter("bias"))
 
 
 def freeze_unread(adapter: SlotIDAdapter, clip_vector_is_read: bool, portrait_vector_is_read: bool) -> None:

@@ -27,7 +27,7 @@ class TemporalEncoderConfig:
     model_width: int
     architecture: Architecture = "slots"
     latent_channels: int = 16
-    patch_size: tuple[int, ...] = (1, 2, 2)
+    patch_size: tuple[int, int, int] = (1, 2, 2)
     width: int = 1024
     num_layers: int = 2
     num_heads: int = 16

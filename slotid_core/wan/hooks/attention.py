@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from ..model import ATTENTION_KIND, SELF_ATTENTION, TEXT_ATTENTION
 from ..rope import undo_rotary
-from .blocks import BlockWrapper, RunBlock, wrap_blocks
+from .blocks import BlockWrapper, RunBlock, Transformer, wrap_blocks
 from .rows import rows_running
 
 OVERRIDE = "optimized_attention_override"
 # A block's calls in order. I2V blocks make a third, and the two on text and image tokens are summed, so that the
 # branch may join either. Our own model says which call it is, because recomputing a block repeats them.
 ORDER = (SELF_ATTENTION, TEXT_ATTENTION)
+KEY_NORMS = {SELF_ATTENTION: "self_attn.norm_k", TEXT_ATTENTION: "cross_attn.norm_k"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class WeightedBranch:
 BlockBranches = Mapping[str, WeightedBranch]
 
 
-def add_branches(options: dict, transformer: nn.Module, branches: Mapping[int, BlockBranches], rows: Tensor) -> dict:
+def add_branches(options: dict, transformer: Transformer, branches: Mapping[int, BlockBranches], rows: Tensor) -> dict:
     """A copy of `options` under which the blocks of `transformer` have these branches.
 
     Args:
@@ -72,6 +73,7 @@ def _override(block: nn.Module, added: BlockBranches, all_rows: Tensor, args: di
     """The attention function of one run of a block."""
     options, rotary = args["transformer_options"], args["pe"]
     before = options.get(OVERRIDE)
+    key_norms = {kind: block.get_submodule(KEY_NORMS[kind]) for kind in added}
     rows = rows_running(options, all_rows)
     calls: list[None] = []  # how many attentions this run has computed so far
 
@@ -80,14 +82,13 @@ def _override(block: nn.Module, added: BlockBranches, all_rows: Tensor, args: di
         calls.append(None)
         inputs = (q, k, v, *positional)
         out = function(*inputs, **named) if before is None else before(function, *inputs, **named)
-        weighted = added.get(kind)
-        if weighted is None:
+        if kind is None or kind not in added:
             return out
+        weighted = added[kind]
         heads = named["heads"] if "heads" in named else positional[0]
-        layer = block.self_attn if kind == SELF_ATTENTION else block.cross_attn
         if kind == SELF_ATTENTION:
             q = undo_rotary(q.unflatten(2, (heads, -1)), rotary).flatten(2)
-        return out + weighted.scale * attend(q, weighted.branch, rows, layer.norm_k, heads)
+        return out + weighted.scale * attend(q, weighted.branch, rows, key_norms[kind], heads)
 
     return attention
 

@@ -1,8 +1,16 @@
 """Block replacements, chained: each wrapper runs the block as it was before the wrapper came."""
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
+
+
+class Transformer(Protocol):
+    """A Wan transformer, ours or ComfyUI's, as the hooks see it."""
+
+    blocks: nn.ModuleList
+
 
 # The arguments of a block ("img", "txt", "vec", "pe", "transformer_options") -> hidden (B, N, D).
 RunBlock = Callable[[dict], Tensor]

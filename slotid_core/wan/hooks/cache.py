@@ -8,7 +8,7 @@ Tensors = tuple[Tensor, ...]
 
 
 class RunCache:
-    """Values of one run. A new run, told by `start`, forgets those of the run before.
+    """Values of one run. A new run, recognised by `start`, forgets those of the run before.
 
     A key names all that a value depends on, besides the run: block, row of the batch, expert, window length.
     """

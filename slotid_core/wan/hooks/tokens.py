@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from .blocks import BlockWrapper, RunBlock, wrap_blocks
+from .blocks import BlockWrapper, RunBlock, Transformer, wrap_blocks
 from .rows import rows_running
 
 
@@ -43,7 +43,7 @@ class AppendedTokens:
     lora: Mapping[int, Mapping[str, TokenLoRA]] = field(default_factory=dict)
 
 
-def append_tokens(options: dict, transformer: nn.Module, appended: AppendedTokens) -> dict:
+def append_tokens(options: dict, transformer: Transformer, appended: AppendedTokens) -> dict:
     """A copy of `options` under which every block of `transformer` runs with the tokens behind the video's."""
     last = len(transformer.blocks) - 1
     wrappers = {
