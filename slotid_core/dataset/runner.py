@@ -78,10 +78,7 @@ def _prepare_here(
     stopping: Callable[[], bool],
 ) -> bool:
     prepare = preparer_on_one_thread(config)
-    for shard in shards:
-        if stopping() or not write_shard(folder, shard, prepare, lambda: advance(1)):
-            return False
-    return True
+    return all(not stopping() and write_shard(folder, shard, prepare, lambda: advance(1)) for shard in shards)
 
 
 def _start_or_resume(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder: Path) -> None:

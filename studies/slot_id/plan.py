@@ -182,7 +182,7 @@ CLAIMS = (
         "movement third",
         "movement third, no temporal differences",
         ("dynamics",),
-    ),  # fmt: skip
+    ),
     Claim("Clip and portrait together are better than the clip alone", "full", "slots", ("similarity",)),
     Claim("Clip and portrait together are better than the portrait alone", "full", "anchor", ("similarity",)),
     Claim(

@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -65,17 +66,14 @@ def _as_read_today(facts: dict) -> dict:
         read[DRAWN] = GROUND_TRUTH
     for name, as_read in SETTINGS.items():
         if read.get(name) is not None:
-            try:
+            with suppress(SlotIDError):
                 read[name] = as_read(read[name])
-            except SlotIDError:
-                pass
     return json.loads(json.dumps(read))
 
 
 def _pack(frames: np.ndarray) -> np.ndarray:
     buffer = io.BytesIO()
-    height, width = frames.shape[-3:-1]
-    Image.fromarray(frames.reshape(-1, width, 3)).save(buffer, "JPEG", quality=90, subsampling=0)
+    Image.fromarray(frames.reshape(-1, frames.shape[-2], 3)).save(buffer, "JPEG", quality=90, subsampling=0)
     return np.frombuffer(buffer.getvalue(), np.uint8).copy()
 
 

@@ -39,7 +39,6 @@ def run(model, options=None):
 @pytest.mark.parametrize("own_modulation", [False, True])
 @pytest.mark.parametrize("with_lora", [False, True])
 def test_appended_tokens_on_both_models(pack, models, count_grid, own_modulation, with_lora):
-    theirs, ours = models
     tokens = pack["wan.hooks.tokens"]
     torch.manual_seed(1)
     count = count_grid[0] * count_grid[1] * count_grid[2]

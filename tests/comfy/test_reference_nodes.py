@@ -84,7 +84,7 @@ def test_the_best_window_is_searched_and_shown(reference, input_folder):
             image = np.roll(moving, index, axis=1) if index >= 9 else np.full((64, 96, 3), 240, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
-    frames, rate, _, notes, timeline, report = load(reference, "two.mkv", num_frames=33, window="best")
+    frames, _, _, _, timeline, report = load(reference, "two.mkv", num_frames=33, window="best")
     facts = json.loads(report)
     assert len(frames) == 33 and facts["start_seconds"] >= 9 / 25 and facts["cuts_seconds"] == [9 / 25]
     assert facts["windows_compared"] > 1 and timeline.shape == (1, 300, 960, 3)

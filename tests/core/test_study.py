@@ -47,7 +47,8 @@ def rough_intervals():
         yield
 
 
-PROTOCOL = "people prompts seed steps third batch reference smallest_effect trained_on models".split()
+PROTOCOL = ["people", "prompts", "seed", "steps", "third", "batch", "reference", "smallest_effect", "trained_on",
+            "models"]  # fmt: skip
 
 
 def study(folder, *arguments: str, into=None) -> dict:

@@ -86,8 +86,8 @@ def landmarks_from_box(box: Box) -> np.ndarray:
 
 def reference_template() -> np.ndarray:
     """(5, 2) in the 256 x 256 crop: ArcFace's, lower by 10, drawn together to leave room, doubled and centred."""
-    lower = ARCFACE + [0, 10]
-    return (0.8 * (lower - 56) + 56) * (CROP_SIZE / 128) + [16, 0]
+    lower = ARCFACE + np.array([0, 10])
+    return (0.8 * (lower - 56) + 56) * (CROP_SIZE / 128) + np.array([16, 0])
 
 
 def similarity(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
