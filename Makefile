@@ -18,7 +18,7 @@ demo: env
 	@$(PYTHON) -m tools.demo $(if $(REFERENCE),--reference "$(REFERENCE)") $(if $(PROMPT),--prompt "$(PROMPT)")
 
 test: env
-	@$(MAKE) --no-print-directory lint test-core test-comfy test-browser
+	@$(MAKE) --no-print-directory lint types test-core test-comfy test-browser
 
 test-core:
 	$(PYTHON) -m pytest tests/core

@@ -126,10 +126,11 @@ def notes_on(workflow: dict, real_clip: bool) -> list[str]:
         notes.append(
             "The reference is a clip of your own, and the toy world draws cartoons: do not expect that person."
         )
-    unknown = unknown_words(prompt_of(workflow))
+    # The text encoder that ships was made before captions described anybody.
+    unknown = unknown_words(prompt_of(workflow), with_looks=False)
     if unknown:
         notes.append(f"The toy world does not know: {', '.join(unknown)}.")
-        notes += textwrap.wrap("It knows: " + ", ".join(known_words()) + ".", 160)
+        notes += textwrap.wrap("It knows: " + ", ".join(known_words(with_looks=False)) + ".", 160)
     return notes
 
 

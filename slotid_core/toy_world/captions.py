@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from .descriptions import every_phrase
 from .scene import Scene
 
 # In the order of `scene.ACTIONS`, `scene.BACKGROUNDS` and `scene.CLOTHES`.
@@ -38,22 +39,35 @@ TEMPLATES = (
     "{subject} {action} {place}, {clothes}.",
     "a video of {subject} who {action} {place}, {clothes}.",
 )
+# Behind the subject | behind the sentence.
+DESCRIBED = (" with {looks}|", " with {looks}|", " with {looks}|", "| The person has {looks}.")
 
 
-def caption(scene: Scene, seed: int) -> str:
-    """One of many captions of a scene, without words for the identity."""
+def caption(scene: Scene, seed: int, description: tuple[str, ...] = ()) -> str:
+    """One of many captions of a scene. Only the phrases of `description` say anything of the identity."""
     rng = np.random.default_rng((seed, 37))
 
     def one_of(options: tuple[str, ...]) -> str:
         return options[int(rng.integers(len(options)))]
 
-    text = one_of(TEMPLATES).format(
-        subject=one_of(SUBJECTS),
-        action=one_of(ACTION_PHRASES[scene.action]),
-        place=one_of(PLACE_PHRASES[scene.background]),
-        clothes=one_of(CLOTHES_PHRASES[scene.clothes]),
-    )
-    return text[0].upper() + text[1:]
+    template = one_of(TEMPLATES)
+    said = {
+        "subject": one_of(SUBJECTS),
+        "action": one_of(ACTION_PHRASES[scene.action]),
+        "place": one_of(PLACE_PHRASES[scene.background]),
+        "clothes": one_of(CLOTHES_PHRASES[scene.clothes]),
+    }
+    behind = ""
+    if description:
+        inside, behind = one_of(DESCRIBED).format(looks=listed(description)).split("|")
+        said["subject"] += inside
+    text = template.format(**said)
+    return text[0].upper() + text[1:] + behind
+
+
+def listed(phrases: tuple[str, ...]) -> str:
+    """("a", "b", "c") -> "a, b and c"."""
+    return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
 
 
 def asked_for(prompt: str) -> dict[str, int]:
@@ -67,16 +81,16 @@ def asked_for(prompt: str) -> dict[str, int]:
     return found
 
 
-def known_words() -> list[str]:
-    """Every word of every caption, in alphabetical order."""
-    phrases = [*SUBJECTS, "a video of who"]
+def known_words(with_looks: bool = True) -> list[str]:
+    """Every word of every caption, in alphabetical order; without looks, those of captions that describe nobody."""
+    phrases = [*SUBJECTS, "a video of who", *([*DESCRIBED, *every_phrase()] if with_looks else [])]
     phrases += [phrase for group in (*ACTION_PHRASES, *PLACE_PHRASES, *CLOTHES_PHRASES) for phrase in group]
-    return sorted({word for phrase in phrases for word in words(phrase)})
+    return sorted({word for phrase in phrases for word in words(phrase.format(looks=""))})
 
 
-def unknown_words(prompt: str) -> list[str]:
-    """Words of a prompt that no caption has, in order of appearance."""
-    known = set(known_words())
+def unknown_words(prompt: str, with_looks: bool = True) -> list[str]:
+    """Words of a prompt that no caption has, in order of appearance; `with_looks` as for `known_words`."""
+    known = set(known_words(with_looks))
     return [word for word in dict.fromkeys(words(prompt)) if word not in known]
 
 

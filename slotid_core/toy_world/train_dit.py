@@ -6,7 +6,12 @@ works.
 
 A second stage is about what happens: most of a drawing stands still, so a model may paint every place rightly and
 never nod. There the error counts for more where clips move, and its change from frame to frame once more. Both are
-fixed linear maps of the error, so the velocity that is best is the same.
+fixed linear maps of the error, so the velocity that is best is the same. Trained on from weights that know scenes, the
+second stage is the only one.
+
+Captions of some steps describe the person, by a few words or by all that the clip shows. A stage between the two
+learns these words from single frames at high noise, where looks are decided: a frame has a fifth of a clip's tokens,
+so that a step sees several times as many people.
 """
 
 from dataclasses import dataclass
@@ -22,8 +27,9 @@ from ..wan.sampling import shifted
 from ..wan.vae import normalize_latents
 from ..weights import load_weights, save_weights
 from .captions import caption
+from .descriptions import describe, some_factors, visible_factors
 from .evaluate import evaluate_dit, to_pixels
-from .family import FLOW_SHIFT, TrainedAfterOthers, load_text_model, load_vae
+from .family import FLOW_SHIFT, WEIGHTS, TrainedAfterOthers, load_dit, load_text_model, load_vae
 from .person import HELD_OUT_FROM, sample_person
 from .render import render_clips
 from .scene import Scene, sample_scene
@@ -31,26 +37,40 @@ from .training_loop import Schedule, load_trained, train
 
 LATENTS_KIND, LATENTS_VERSION = "toy_latents", 1
 SHARD = 256
+# How many of a person's factors captions of a step name at most. One number a step, since the longest prompt of a
+# batch sets how many rows all of them have.
+EVERYTHING = 1000
+DESCRIBED_AT_MOST = (0, 0, 4, 10, EVERYTHING)
+IN_FRAMES_AT_MOST = (6, 6, 12, EVERYTHING)  # the same in the stage that learns words from single frames
 
 
 @dataclass(frozen=True)
 class DiTTraining(TrainedAfterOthers):
     """`clips` latents are made once, then read by `steps` steps, and `motion_steps` of the second stage.
 
-    `motion_weight` is that of the error's change from frame to frame.
+    `motion_weight` is that of the error's change from frame to frame. Half of a batch draws its noise levels with
+    `timestep_shift`, half with `identity_shift`: who it is is decided at higher noise than what happens.
+    `word_steps` of single frames, `word_batch` a step, come before the second stage.
     """
+
+    start_from: str = ""  # a folder of weights, or "shipped": then the second stage only; empty is from scratch
 
     width: int = 256
     ffn_width: int = 1024
     layers: int = 5
-    clips: int = 8192
+    clips: int = 16384
     steps: int = 16000
     batch: int = 24
     learning_rate: float = 1e-3
+    word_steps: int = 4000
+    word_batch: int = 64
+    word_learning_rate: float = 1e-3
+    word_shift: float = 8.0
     motion_steps: int = 4000
     motion_learning_rate: float = 5e-4
     motion_weight: float = 2.0
     timestep_shift: float = FLOW_SHIFT  # 1 draws t uniformly
+    identity_shift: float = 5.0
     caption_dropout: float = 0.1
     average: float = 0.999
 
@@ -92,20 +112,34 @@ def train_dit(folder: Path, config: DiTTraining | None = None, device: str = "cp
     torch.manual_seed(0)
     model = WanModel(config.model())
     torch.nn.init.zeros_(model.head.head.weight)
+    if config.start_from:
+        model = load_dit(WEIGHTS if config.start_from == "shipped" else Path(config.start_from)).train()
+        model.requires_grad_(True)
+
+    def draw_frames(step: int):
+        rng = np.random.default_rng((step, 53))
+        generator = torch.Generator().manual_seed(step)
+        chosen = rng.integers(len(latents), size=config.word_batch)
+        at_most = IN_FRAMES_AT_MOST[rng.integers(len(IN_FRAMES_AT_MOST))]
+        prompts = [described_caption(int(clip), rng, at_most) for clip in chosen]
+        clean = latents[torch.from_numpy(chosen), :, :1]
+        noise = torch.randn(clean.shape, generator=generator)
+        t = shifted(torch.rand(len(clean), generator=generator), config.word_shift)
+        return clean, noise, t, text(prompts)
 
     def draw_latents(step: int):
         rng = np.random.default_rng((step, 47))
         generator = torch.Generator().manual_seed(step)
         chosen = rng.integers(len(latents), size=config.batch)
+        at_most = DESCRIBED_AT_MOST[rng.integers(len(DESCRIBED_AT_MOST))]
         prompts = [
-            ""
-            if rng.random() < config.caption_dropout
-            else caption(scene_of(int(clip)), int(rng.integers(HELD_OUT_FROM)))
+            "" if rng.random() < config.caption_dropout else described_caption(int(clip), rng, at_most)
             for clip in chosen
         ]
         clean = latents[torch.from_numpy(chosen)]
         noise = torch.randn(clean.shape, generator=generator)
-        t = shifted(torch.rand(len(clean), generator=generator), config.timestep_shift)
+        shifts = torch.tensor([config.timestep_shift, config.identity_shift]).repeat(len(clean))[: len(clean)]
+        t = shifted(torch.rand(len(clean), generator=generator), shifts)
         return clean, noise, t, text(prompts)
 
     def error_of(clean: Tensor, noise: Tensor, t: Tensor, context: Tensor) -> Tensor:
@@ -118,9 +152,15 @@ def train_dit(folder: Path, config: DiTTraining | None = None, device: str = "cp
         return error_of(*batch).square().mean(), {}
 
     kept = {"save_every": config.save_every, "average": config.average, "device": device}
-    schedule = Schedule(config.steps, config.learning_rate, warmup=200)
-    train("dit", model, draw_latents, loss_of, schedule, folder, **kept)
-    load_trained(folder, "dit", model)  # the average
+    if not config.start_from:
+        schedule = Schedule(config.steps, config.learning_rate, warmup=200)
+        train("dit", model, draw_latents, loss_of, schedule, folder, **kept)
+        load_trained(folder, "dit", model)  # the average
+
+    if config.word_steps:
+        schedule = Schedule(config.word_steps, config.word_learning_rate, warmup=200)
+        train("dit_words", model, draw_frames, loss_of, schedule, folder, **kept)
+        load_trained(folder, "dit_words", model)
 
     weight = where_clips_move(latents).to(device)
 
@@ -129,9 +169,22 @@ def train_dit(folder: Path, config: DiTTraining | None = None, device: str = "cp
         change = 0.5 * (weight * error.diff(dim=2).square()).mean()
         return (weight * error.square()).mean() + config.motion_weight * change, {"change": change.item()}
 
-    schedule = Schedule(config.motion_steps, config.motion_learning_rate, warmup=200)
+    schedule = Schedule(config.motion_steps, config.motion_learning_rate, warmup=300)
     train("dit_motion", model, lambda step: draw_latents(1_000_000 + step), motion_loss, schedule, folder, **kept)
     return model
+
+
+def described_caption(clip: int, rng: np.random.Generator, at_most: int) -> str:
+    """A caption of a training clip that names a random number of its person's factors, `at_most` or fewer.
+
+    If it may name everything, every other one does.
+    """
+    person, scene = sample_person(clip), scene_of(clip)
+    if at_most >= EVERYTHING and rng.random() < 0.5:
+        names = tuple(rng.permutation(visible_factors(person, scene)))
+    else:
+        names = some_factors(person, scene, rng, at_most)
+    return caption(scene, int(rng.integers(HELD_OUT_FROM)), describe(person, rng, names))
 
 
 def where_clips_move(latents: Tensor) -> Tensor:
@@ -143,6 +196,6 @@ def where_clips_move(latents: Tensor) -> Tensor:
 def finish_dit(folder: Path, config: DiTTraining, seed: int) -> tuple[dict[str, Tensor], int, dict[str, float]]:
     model = WanModel(config.model()).eval()
     stage = "dit_motion" if (folder / "dit_motion.safetensors").exists() else "dit"
-    steps = load_trained(folder, stage, model) + (config.steps if stage == "dit_motion" else 0)
+    steps = load_trained(folder, stage, model) + (0 if stage == "dit" or config.start_from else config.steps)
     figures = evaluate_dit(model, config.parts(), seed, sheet=folder / "dit.png")
     return model.state_dict(), steps, figures

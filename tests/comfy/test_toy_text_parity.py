@@ -5,7 +5,13 @@ import torch
 
 
 @pytest.mark.parametrize(
-    "prompt", ["Someone is talking in a library, in a red sweater.", "", "A zebra isn't known; ok."]
+    "prompt",
+    [
+        "Someone is talking in a library, in a red sweater.",
+        "",
+        "A zebra isn't known; ok.",
+        "A person with short brown hair, green eyes and no glasses nods.",
+    ],
 )
 def test_context_rows_equal_cores(pack_module, tmp_path, prompt):
     weights = pack_module("slotid_core.toy_world.train_text_encoder").make_text_encoder()

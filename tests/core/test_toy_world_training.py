@@ -52,11 +52,13 @@ TRAININGS = {
             "layers": 1,
             "clips": 4,
             "steps": 8,
-            "motion_steps": 12,
+            "word_steps": 4,
+            "word_batch": 2,
+            "motion_steps": 8,
             "batch": 2,
             "save_every": 4,
         },
-        ("dit", "dit_motion"),
+        ("dit", "dit_words", "dit_motion"),
     ),
 }
 TRAIN = """
