@@ -179,7 +179,7 @@ def test_the_learning_rate_depends_on_the_step_alone():
     schedule = Schedule(steps=1000, learning_rate=1e-3, warmup=100, final_fraction=0.05)
     rates = [schedule(step) for step in range(1000)]
     assert max(rates) == rates[99] == 1e-3 and rates[0] == 1e-5
-    assert all(a >= b for a, b in itertools.pairwise(rates))
+    assert all(a >= b for a, b in itertools.pairwise(rates[99:]))
     assert abs(rates[-1] - 5e-5) < 1e-7
 
 
