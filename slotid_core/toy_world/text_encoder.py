@@ -44,9 +44,8 @@ def train_tokenizer(sentences: Iterable[str], vocab_size: int, whole_words: Iter
 def text_encoder_weights(tokenizer: bytes, vocab_size: int, seed: int) -> dict[str, Tensor]:
     """Random weights under umT5's keys, with the tokenizer as `spiece_model`.
 
-    A fixed random embedding tells words apart. The thin layer adds to each word a mark of the word before it (head 0)
-    and behind it (head 1), so that "brown" is not the same row in "brown hair" as in "brown eyes": whoever attends to
-    these rows knows no positions, and could not tell whose brown it is.
+    A fixed random embedding tells words apart, which is all that a model trained on it needs; the thin layer adds a
+    little of the neighbours.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -60,17 +59,30 @@ def text_encoder_weights(tokenizer: bytes, vocab_size: int, seed: int) -> dict[s
         "encoder.final_layer_norm.weight": torch.ones(TEXT_WIDTH),
         f"{block}.0.layer_norm.weight": torch.ones(TEXT_WIDTH),
         f"{block}.1.layer_norm.weight": torch.ones(TEXT_WIDTH),
-        f"{block}.0.SelfAttention.relative_attention_bias.weight": neighbour_bias(),
+        f"{block}.0.SelfAttention.relative_attention_bias.weight": normal(RELATIVE_BUCKETS, NUM_HEADS, std=0.5),
         f"{block}.0.SelfAttention.o.weight": normal(TEXT_WIDTH, inner, std=inner**-0.5),
         f"{block}.1.DenseReluDense.wo.weight": normal(TEXT_WIDTH, FFN_DIM, std=FFN_DIM**-0.5),
     }
     for name in "qkv":
-        std = (QUERY_SCALE if name == "q" else 1.0) * TEXT_WIDTH**-0.5
-        weights[f"{block}.0.SelfAttention.{name}.weight"] = normal(inner, TEXT_WIDTH, std=std)
+        weights[f"{block}.0.SelfAttention.{name}.weight"] = normal(inner, TEXT_WIDTH, std=TEXT_WIDTH**-0.5)
     for name in ("wi_0", "wi_1"):
         weights[f"{block}.1.DenseReluDense.{name}.weight"] = normal(FFN_DIM, TEXT_WIDTH, std=TEXT_WIDTH**-0.5)
     weights["spiece_model"] = torch.frombuffer(bytearray(tokenizer), dtype=torch.uint8).clone()
     return weights
+
+
+def looking_at_neighbours(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` whose thin layer adds to each word a mark of the word before it (head 0) and behind it (head 1).
+
+    "brown" is then not the same row in "brown hair" as in "brown eyes". Cross-attention to these rows knows no
+    positions, and could not bind an adjective to its noun otherwise.
+    """
+    attention = "encoder.block.0.layer.0.SelfAttention"
+    return {
+        **weights,
+        f"{attention}.relative_attention_bias.weight": neighbour_bias(),
+        f"{attention}.q.weight": QUERY_SCALE * weights[f"{attention}.q.weight"],
+    }
 
 
 def neighbour_bias() -> Tensor:

@@ -138,8 +138,8 @@ def train_dit(folder: Path, config: DiTTraining | None = None, device: str = "cp
         ]
         clean = latents[torch.from_numpy(chosen)]
         noise = torch.randn(clean.shape, generator=generator)
-        shifts = torch.tensor([config.timestep_shift, config.identity_shift]).repeat(len(clean))[: len(clean)]
-        t = shifted(torch.rand(len(clean), generator=generator), shifts)
+        t = torch.rand(len(clean), generator=generator)
+        t[0::2], t[1::2] = shifted(t[0::2], config.timestep_shift), shifted(t[1::2], config.identity_shift)
         return clean, noise, t, text(prompts)
 
     def error_of(clean: Tensor, noise: Tensor, t: Tensor, context: Tensor) -> Tensor:

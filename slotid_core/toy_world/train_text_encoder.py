@@ -11,7 +11,7 @@ from .descriptions import describe, some_factors
 from .family import WEIGHTS, has_part, read_part
 from .person import sample_person
 from .scene import sample_scene
-from .text_encoder import text_encoder_weights, train_tokenizer, with_vectors_of
+from .text_encoder import looking_at_neighbours, text_encoder_weights, train_tokenizer, with_vectors_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TextEncoderSettings:
 def make_text_encoder(settings: TextEncoderSettings | None = None) -> dict[str, Tensor]:
     settings = settings or TextEncoderSettings()
     tokenizer = train_tokenizer(map(sentence, range(settings.captions)), settings.vocab_size, known_words())
-    weights = text_encoder_weights(tokenizer, vocabulary_size(tokenizer), settings.seed)
+    weights = looking_at_neighbours(text_encoder_weights(tokenizer, vocabulary_size(tokenizer), settings.seed))
     known = WEIGHTS if settings.start_from == "shipped" else Path(settings.start_from)
     if settings.start_from and has_part("text_encoder", known):
         return with_vectors_of(weights, read_part("text_encoder", known)[0])
