@@ -110,7 +110,9 @@ def test_manager_finds_the_pack_of_every_node(installed, manager, address, tmp_p
     assert set(found[address][0]) == NODES
     # The map that Manager reads in local mode: in this test's own environment, so that it may be changed.
     known = packages(manager) / "comfyui_manager" / "extension-node-map.json"
-    known.write_text(json.dumps(json.loads(known.read_text()) | found))
+    map_of_all = json.dumps(json.loads(known.read_text()) | found)
+    known.unlink()  # the file may be a hard link into the installer's cache
+    known.write_text(map_of_all)
     (tmp_path / "workflow.json").write_text(json.dumps({"nodes": [{"type": name} for name in sorted(NODES)]}))
     command("deps-in-workflow", "--workflow", tmp_path / "workflow.json", "--output", tmp_path / "packs.json")
     packs = json.loads((tmp_path / "packs.json").read_text())
