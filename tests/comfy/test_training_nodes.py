@@ -155,15 +155,21 @@ def test_missing_packages_are_named_before_anything_runs(training, monkeypatch):
         training.train.check_packages()
 
 
-@pytest.mark.parametrize(("system", "category"), [("slot_id", "slotid"), ("lynx", "lynx")])
-def test_the_trainer_is_told_its_system_and_a_trained_adapter_goes_to_that_systems_folder(
-    training, pack_module, tmp_path, system, category
+@pytest.mark.parametrize(
+    ("preset", "system", "category"), [("toy_world", "slot_id", "slotid"), ("toy_world_lynx", "lynx", "lynx")]
+)
+def test_the_preset_says_the_system_and_a_trained_adapter_goes_to_that_systems_folder(
+    training, pack_module, tmp_path, preset, system, category
 ):
     import folder_paths
 
     with pytest.raises(InterruptedError):
-        training.train.SlotIDTrainEncoder.execute("data", "toy_world", "wan", "mine", 3, 0.0, 0, 0, system=system)
-    assert f'system="{system}"' in training.asked[0][1]
+        training.train.SlotIDTrainEncoder.execute("data", preset, "wan", "mine", 3, 0.0, 0, 0, system=system)
+    assert any(str(argument).endswith(f"{preset}.yaml") for argument in training.asked[0][1])
+    assert training.train.checked_system(preset, training.train.OF_PRESET) == system
+    other = {"slot_id": "lynx", "lynx": "slot_id"}[system]
+    with pytest.raises(Exception, match=f"is of the system {system}, but system is {other}"):
+        training.train.checked_system(preset, other)
     adapter = pack_module("nodes.slot_id.paths").adapter_path("toy_world_random")
     loaded = training.train.install_trained(system, Path(adapter), f"trained_{system}")
     folder = Path(folder_paths.get_folder_paths(category)[0])
