@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lynx_waves import fill, wave
 from torch import Tensor
 
 from slotid_core.config import config_from_dict, config_to_dict
@@ -48,26 +49,9 @@ TRAINING_WIDTH = 128  # the least that a model file can have: a head is 128 wide
 # What is computed from the files, here and when they were made.
 
 
-def wave(*shape: int, phase: float, size: float = 1.0) -> Tensor:
-    """Numbers without a random generator, the same everywhere."""
-    count = torch.Size(shape).numel()
-    return (size * torch.sin(torch.arange(count, dtype=torch.float64) * 12.9898 + phase)).float().reshape(shape)
-
-
-def wave_weights(module: torch.nn.Module, phase: float) -> torch.nn.Module:
-    """Matrices by fan-in, norm weights near 1, the rest small."""
-    with torch.no_grad():
-        for number, (name, parameter) in enumerate(sorted(module.named_parameters())):
-            is_norm = parameter.dim() == 1 and name.endswith("weight")
-            fan_in = parameter[0].numel() if parameter.dim() > 1 else 25
-            values = wave(*parameter.shape, phase=phase + number, size=1.4 / fan_in**0.5)
-            parameter.copy_(1 + 0.3 * values if is_norm else values)
-    return module.eval().requires_grad_(False)
-
-
 def video_model() -> WanModel:
     config = WanConfig(dim=WIDTH, ffn_dim=96, num_layers=DEPTH, num_heads=1, text_dim=TEXT_WIDTH)
-    return wave_weights(WanModel(config), phase=0.1)
+    return fill(WanModel(config), phase=0.1)
 
 
 def clip_and_portrait() -> tuple[Tensor, Tensor]:
@@ -156,7 +140,7 @@ def world_for_training(folder: Path) -> None:
     shutil.copytree(FIXTURES / "prepared", folder / "prepared")
     shutil.copy(FIXTURES / "training.yaml", folder)
     config = WanConfig(dim=TRAINING_WIDTH, ffn_dim=128, num_layers=2, num_heads=1)
-    model = wave_weights(WanModel(config), phase=0.7)
+    model = fill(WanModel(config), phase=0.7)
     save_weights(folder / "backbone.safetensors", model.state_dict(), {"kind": "backbone", "version": 1})
 
 
