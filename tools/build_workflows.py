@@ -16,8 +16,8 @@ import uuid
 from pathlib import Path
 
 from slotid_core.comfy_runtime import PACK
+from slotid_core.comfy_server import ComfyServer
 from tools.browser import open_page
-from tools.comfy_server import ComfyServer
 
 WORKFLOWS = PACK / "workflows"
 

@@ -16,15 +16,15 @@ from einops import rearrange
 from PIL import Image
 from tqdm import tqdm
 
+from slotid_core.comfy_client import ComfyClient
 from slotid_core.comfy_runtime import PACK
+from slotid_core.comfy_server import ComfyServer
 from slotid_core.errors import SlotIDError
 from slotid_core.files import write_json
 from slotid_core.toy_world.captions import caption
 from slotid_core.toy_world.evaluate import evaluate_clip_judge, held_out, save_sheet
 from slotid_core.toy_world.family import load_clip_judge, load_vae
 from slotid_core.toy_world.person import HELD_OUT_FROM
-from tools.comfy_client import ComfyClient
-from tools.comfy_server import ComfyServer
 
 BASE = PACK / "output" / "comfyui"
 STEPS, GUIDANCE_SCALE = 20, 4.0

@@ -8,9 +8,9 @@ import re
 import tempfile
 from pathlib import Path
 
+from slotid_core.comfy_client import ComfyClient
 from slotid_core.comfy_runtime import PACK
-from tools.comfy_client import ComfyClient
-from tools.comfy_server import ComfyServer
+from slotid_core.comfy_server import ComfyServer
 
 
 def main() -> None:

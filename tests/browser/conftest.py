@@ -7,8 +7,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+from slotid_core.comfy_server import ComfyServer
 from tools.browser import find_chromium, open_page
-from tools.comfy_server import ComfyServer
 
 
 @pytest.fixture(scope="session")

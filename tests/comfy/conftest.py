@@ -22,9 +22,9 @@ import_comfyui()
 
 import torch  # noqa: E402
 
+from slotid_core.comfy_client import ComfyClient  # noqa: E402
+from slotid_core.comfy_server import ComfyServer  # noqa: E402
 from slotid_core.toy_world.random_checkpoints import random_checkpoints  # noqa: E402
-from tools.comfy_client import ComfyClient  # noqa: E402
-from tools.comfy_server import ComfyServer  # noqa: E402
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 PACK = "slotid_pack"

@@ -12,8 +12,8 @@ import torch
 from graphs import applied, base_graph, node, person, with_person
 from safetensors.torch import load_file, save_file
 
+from slotid_core.comfy_client import WorkflowError
 from slotid_core.systems.slot_id import GateSchedule, Identity
-from tools.comfy_client import WorkflowError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from graphs import base_graph, node
 
-from tools.comfy_client import WorkflowError
+from slotid_core.comfy_client import WorkflowError
 
 PICTURE = {"width": 32, "height": 32, "batch_size": 1, "color": 0x4080C0}
 

@@ -12,7 +12,7 @@ from graphs import applied, base_graph, node, person
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tools.comfy_client import WorkflowError
+from slotid_core.comfy_client import WorkflowError
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = ("lynx_text_to_video", "lynx_wan_14b")

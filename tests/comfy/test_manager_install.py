@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from slotid_core.comfy_runtime import PACK, find_comfyui
-from tools.comfy_server import ComfyServer
+from slotid_core.comfy_server import ComfyServer
 from tools.published import copy_files, new_environment, published_files, repository_files, run
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 import torch
 from graphs import node
 
-from tools.comfy_client import WorkflowError
+from slotid_core.comfy_client import WorkflowError
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from graphs import applied, base_graph, node, person, with_person
 from safetensors.torch import load_file
 
-from tools.comfy_client import WorkflowError
+from slotid_core.comfy_client import WorkflowError
 
 ANN, BOB = 0xC08060, 0x3060C0
 TINY = "tiny_t2v.safetensors"

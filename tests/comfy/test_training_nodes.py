@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from graphs import node
 
+from slotid_core.comfy_client import ComfyClient, WorkflowError
 from slotid_core.training.config import read_config
-from tools.comfy_client import ComfyClient, WorkflowError
 
 PEOPLE = 3
 

@@ -9,7 +9,7 @@ import av
 import pytest
 from graphs import applied, base_graph, node, person
 
-from tools.comfy_server import ComfyServer
+from slotid_core.comfy_server import ComfyServer
 
 PACK = Path(__file__).resolve().parents[2]
 WORKFLOWS = PACK / "workflows"
@@ -197,7 +197,7 @@ def seconds_to_import(log: Path) -> float:
 
 
 def test_the_example_clip_is_offered_and_a_queue_survives_a_failing_workflow(client):
-    from tools.comfy_client import WorkflowError
+    from slotid_core.comfy_client import WorkflowError
 
     broken = quick(copy.deepcopy(api("slot_id_text_to_video")))
     broken["12"]["inputs"]["blocks"] = "4000"

@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
+from slotid_core.comfy_client import ComfyClient, ConnectionLost, refusal
+from slotid_core.comfy_server import free_port
 from slotid_core.errors import SlotIDError
-from tools.comfy_client import ComfyClient, ConnectionLost, refusal
-from tools.comfy_server import free_port
 
 
 @pytest.mark.parametrize("call", [lambda c: c.queue({}), lambda c: c.run({}), lambda c: c.object_info()])

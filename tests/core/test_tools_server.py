@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from slotid_core.comfy_runtime import PACK, find_comfyui
+from slotid_core.comfy_server import ComfyServer
 from slotid_core.errors import SlotIDError
-from tools.comfy_server import ComfyServer
 
 SERVING = """
 import http.server, os, pathlib, subprocess, sys
@@ -32,7 +32,7 @@ http.server.HTTPServer(("127.0.0.1", port), Answer).serve_forever()
 HOLDER = """
 import signal, sys, time
 from pathlib import Path
-from tools.comfy_server import ComfyServer
+from slotid_core.comfy_server import ComfyServer
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with ComfyServer(Path(sys.argv[1])):

@@ -12,8 +12,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from slotid_core.comfy_runtime import PACK, find_comfyui
-from slotid_core.errors import SlotIDError
+from .comfy_runtime import PACK, find_comfyui
+from .errors import SlotIDError
 
 FOLDERS = ("custom_nodes", "models", "input", "output", "temp", "user")
 START_TIMEOUT_SECONDS = 300
@@ -60,7 +60,7 @@ class ComfyServer:
                 start_new_session=True,
             )  # fmt: skip
         try:
-            self.wait_until_ready()
+            self.wait_until_ready(self.process)
         except BaseException:
             self.stop()
             raise
@@ -79,13 +79,11 @@ class ComfyServer:
         main = str(find_comfyui() / "main.py")
         return [sys.executable, "-u", "-c", RUN_WHILE_WATCHED, main, *arguments, *self.extra]
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, process: subprocess.Popen) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise SlotIDError(
-                    f"ComfyUI stopped while starting (exit {self.process.returncode}).\n{self.log_tail()}"
-                )
+            if process.poll() is not None:
+                raise SlotIDError(f"ComfyUI stopped while starting (exit {process.returncode}).\n{self.log_tail()}")
             try:
                 urllib.request.urlopen(f"http://{self.address}/system_stats", timeout=5).close()
                 return
@@ -111,7 +109,8 @@ class ComfyServer:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self.process.stdin.close()
+        if self.process.stdin:
+            self.process.stdin.close()
 
 
 def prepare_base(base: Path, link_pack: bool = True) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import requests
 import websocket
 
-from slotid_core.errors import SlotIDError
+from .errors import SlotIDError
 
 Progress = Callable[[str, int, int], None]
 
