@@ -43,16 +43,6 @@ def contact_sheet(title: str, notes: list[str], strips: list[Strip]) -> Image.Im
     return sheet
 
 
-def read_frames(path: Path) -> tuple[np.ndarray, float]:
-    """All frames of a video (T, H, W, 3) uint8 and its frames per second."""
-    import av
-
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        rate = float(stream.average_rate)
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]), rate
-
-
 def write_enlarged(frames: np.ndarray, rate: float, path: Path, short_side: int = 512) -> None:
     """The same video, enlarged without smoothing away its pixels, for viewing."""
     from fractions import Fraction

@@ -19,10 +19,11 @@ from slotid_core.comfy_client import ComfyClient
 from slotid_core.comfy_runtime import PACK
 from slotid_core.comfy_server import ComfyServer
 from slotid_core.errors import SlotIDError
+from slotid_core.evaluation.videos import read_frames
 from slotid_core.files import write_json
 from slotid_core.toy_world.captions import known_words, unknown_words
 from slotid_core.toy_world.example import write_example
-from tools.contact_sheet import Strip, contact_sheet, read_frames, write_enlarged
+from tools.contact_sheet import Strip, contact_sheet, write_enlarged
 from tools.toy_judges import judge_clip
 
 OUTPUT = PACK / "output" / "demo"

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 
+from slotid_core.evaluation.videos import as_judged, of_judged_length
 from slotid_core.toy_world.captions import asked_for
 from slotid_core.toy_world.family import load_clip_judge, load_face_judge, read_part
-from slotid_core.toy_world.motion import CLIP_FRAMES
 from slotid_core.toy_world.scene import ACTIONS, BACKGROUNDS, CLOTHES
 
 NAMES = {"action": ACTIONS, "background": BACKGROUNDS, "clothes": CLOTHES}
-SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,7 @@ def judge_clip(frames: np.ndarray, prompt: str, reference: np.ndarray | None = N
     The judges know clips of 17 frames only; of others the first 17 are judged, the last one repeated if need be.
     """
     clip = as_judged(frames)
-    kept = clip[torch.arange(CLIP_FRAMES).clamp(max=len(clip) - 1)]
-    predictions, wanted = load_clip_judge()(kept[None]), asked_for(prompt)
+    predictions, wanted = load_clip_judge()(of_judged_length(clip)[None]), asked_for(prompt)
     scene = {}
     for what, names in NAMES.items():
         sure, index = predictions[what][0].softmax(0).max(0)
@@ -69,11 +66,3 @@ def judge_clip(frames: np.ndarray, prompt: str, reference: np.ndarray | None = N
         similarity = F.cosine_similarity(ours, theirs).item()
     threshold = read_part("face_judge")[1]["metrics"]["face_judge_threshold"]
     return Verdict(scene, similarity, threshold)
-
-
-def as_judged(frames: np.ndarray) -> torch.Tensor:
-    """(T, H, W, 3) uint8 -> (T, 64, 64, 3) in [0, 1]."""
-    pixels = rearrange(torch.from_numpy(frames).float() / 255, "t h w c -> t c h w")
-    if pixels.shape[-2:] != (SIZE, SIZE):
-        pixels = F.interpolate(pixels, (SIZE, SIZE), mode="area")
-    return rearrange(pixels, "t c h w -> t h w c")

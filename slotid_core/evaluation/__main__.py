@@ -2,6 +2,7 @@
 
     python -m slotid_core.evaluation train-variants --config slotid_core/training/configs/toy_world.yaml --output DIR
     python -m slotid_core.evaluation toy [--systems a,b] [--adapters DIR] [--identities N] [--rows a,b] [--json FILE]
+    python -m slotid_core.evaluation graph [--workflow NAME] [--identities N] [--folder DIR] [--json FILE]
 
 Every figure is a toy-world figure: drawn people, tiny models, judged by networks trained on drawings.
 """
@@ -49,6 +50,23 @@ def parser() -> argparse.ArgumentParser:
     toy.add_argument("--sheet", type=Path, help="write a contact sheet of the rows to this PNG or JPG")
     toy.set_defaults(run=run_toy)
 
+    graph = commands.add_parser("graph", help="what a user gets: clips as files through a real ComfyUI and a workflow")
+    graph.add_argument(
+        "--workflow", default="slot_id_text_to_video", help="a shipped API workflow, or a .json of yours"
+    )
+    graph.add_argument("--identities", type=int, default=64, help="how many held-out people, default 64")
+    graph.add_argument("--prompts", type=int, default=2, help="scenes of each, default 2")
+    graph.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
+    graph.add_argument("--steps", type=int, help="sampling steps; default: the workflow's own, and as in Usage")
+    graph.add_argument("--comfyui", type=Path, help="folder of the ComfyUI to start; default: COMFYUI_PATH or .comfyui")
+    graph.add_argument(
+        "--server", default="", metavar="HOST:PORT", help="a running ComfyUI with the pack; its folders get the files"
+    )
+    graph.add_argument("--folder", type=Path, help="keeps what came out; a stopped run given the same folder goes on")
+    graph.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
+    graph.add_argument("--sheet", type=Path, help="write reference, portrait and result to this PNG or JPG")
+    graph.set_defaults(run=run_graph)
+
     variants = commands.add_parser("train-variants", help="train the adapters that the variants of a system need")
     variants.add_argument("--config", type=Path, required=True, help="settings of the variant `full`")
     variants.add_argument("--output", type=Path, required=True, help="gets a folder a variant; for toy --adapters")
@@ -66,10 +84,16 @@ def run_train_variants(options) -> None:
         raise SlotIDError("stopped and saved; run it again to go on.")
 
 
+def run_graph(options) -> None:
+    from .graph.command import evaluate_graph
+
+    evaluate_graph(options)
+
+
 def run_toy(options) -> None:
     from tqdm import tqdm
 
-    from .metrics import Metrics, gap_closed, summarize
+    from .metrics import Metrics, gap_closed, row_line, summarize
     from .sheet import save_rows
     from .studio import Studio
     from .subjects import subjects_of
@@ -93,7 +117,7 @@ def run_toy(options) -> None:
             clips = studio.clips(row, subjects, options.seed, bar.update)
         figures |= summarize(row.name, metrics.measure(clips))
         shown[row.name] = clips[:SHOWN, 0]
-        print_row(row.name, figures)
+        print(row_line(row.name, row.name, figures))
     if {BASE, GROUND_TRUTH} <= {row.name for row in rows}:
         for row in rows:
             if row.system:
@@ -104,17 +128,6 @@ def run_toy(options) -> None:
         print(options.sheet)
     if options.json:
         write_json(options.json, figures)
-
-
-def print_row(row: str, figures: dict[str, float]) -> None:
-    prefix = f"{row}."
-    names = [key.removeprefix(prefix) for key in figures if key.startswith(prefix)]
-    parts = []
-    for name in names:
-        if "." not in name and f"{prefix}{name}.low" in figures:
-            value, low, high = (figures[f"{prefix}{name}{end}"] for end in ("", ".low", ".high"))
-            parts.append(f"{name} {value:.3f} [{low:.3f}, {high:.3f}]")
-    print(f"toy world  {row:<20} " + "  ".join(parts))
 
 
 if __name__ == "__main__":

@@ -108,14 +108,30 @@ STATISTICS = {"dynamics": correlation, "marks": area_under_curve}  # of every ot
 
 
 def summarize(row: str, measured: dict[str, np.ndarray]) -> dict[str, float]:
-    """Flat keys `<row>.<figure>`, `.low` and `.high` behind each for its 95% interval."""
+    """Flat keys `<row>.<figure>`, `.low` and `.high` behind each for its 95% interval; one `dynamics.<factor>` each.
+
+    Without a row's name, keys are the figures alone.
+    """
     figures = {}
-    for name, values in measured.items():
-        statistic = STATISTICS.get(name, mean)
-        key = f"{row}.{name}"
+    factors = {f"dynamics.{name}": measured["dynamics"][:, :, [place]] for place, name in enumerate(DYNAMICS)}
+    for name, values in {**measured, **factors}.items():
+        statistic = STATISTICS.get(name.split(".")[0], mean)
+        key = f"{row}.{name}" if row else name
         figures[key] = statistic(values)
         figures[f"{key}.low"], figures[f"{key}.high"] = bootstrap(values, statistic)
     return figures
+
+
+def row_line(label: str, row: str, figures: dict[str, float]) -> str:
+    """The figures of a row in one line for people; of dynamics their mean alone."""
+    prefix = f"{row}." if row else ""
+    parts = []
+    for key, value in figures.items():
+        name = key.removeprefix(prefix)
+        if key.startswith(prefix) and "." not in name and f"{key}.low" in figures:
+            low, high = figures[f"{key}.low"], figures[f"{key}.high"]
+            parts.append(f"{name} {value:.3f} [{low:.3f}, {high:.3f}]")
+    return f"toy world  {label:<20} " + "  ".join(parts)
 
 
 def gap_closed(figures: dict[str, float], row: str) -> float:

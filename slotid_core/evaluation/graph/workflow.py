@@ -1,0 +1,126 @@
+"""An API workflow, and what a user changes in it: the clip's file, the prompt, the seed of the noise.
+
+The only place that knows nodes by class. Everything else of the workflow stays as it ships.
+"""
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...comfy_runtime import PACK
+from ...errors import SlotIDError
+
+FOLDER = PACK / "workflows" / "api"
+# Class of a node, and which of its inputs is meant.
+REFERENCES = {"SlotIDLoadReferenceVideo": "file", "LoadVideo": "file"}
+TEXTS = {"CLIPTextEncode": "text"}
+SEEDS = {"SlotIDSampler": "seed", "KSampler": "seed", "KSamplerAdvanced": "noise_seed", "RandomNoise": "noise_seed"}
+STEPS = {"SlotIDSampler": "steps", "KSampler": "steps", "KSamplerAdvanced": "steps", "BasicScheduler": "steps"}
+SAVES = {"SaveVideo": "video"}
+VIDEOS = {"CreateVideo": "images"}
+# Class of a node, and which of its outputs is the portrait.
+PORTRAITS = {"SlotIDSelectPortrait": 0}
+PORTRAIT, FRAMES = "evaluation portrait", "evaluation frames"  # ids of nodes that are added
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """Node ids: `seeds` may be several, as a video of two experts has two samplers."""
+
+    name: str
+    nodes: dict
+    reference: str
+    text: str
+    seeds: tuple[str, ...]
+    save: str
+
+    def filled(self, file: str, prompt: str, seed: int) -> dict:
+        """A copy to queue. Two previews are added, which change no other node: the portrait, and the frames before
+        the video's codec.
+        """
+        nodes = copy.deepcopy(self.nodes)
+        _put(nodes[self.reference], REFERENCES, file)
+        _put(nodes[self.text], TEXTS, prompt)
+        for node in self.seeds:
+            _put(nodes[node], SEEDS, seed)
+        for name, source in ((PORTRAIT, self.portrait), (FRAMES, self.frames)):
+            if source is not None:
+                nodes[name] = {"class_type": "PreviewImage", "inputs": {"images": source}}
+        return nodes
+
+    @property
+    def portrait(self) -> list | None:
+        """The link to the portrait, if one node makes one."""
+        made = _of(self.nodes, PORTRAITS)
+        return [made[0], PORTRAITS[self.nodes[made[0]]["class_type"]]] if len(made) == 1 else None
+
+    @property
+    def frames(self) -> list | None:
+        """The link to the frames of the saved video, if they can be had."""
+        saved = self.nodes[self.save]
+        source = saved["inputs"].get(SAVES[saved["class_type"]])
+        maker = self.nodes.get(source[0], {}) if isinstance(source, list) else {}
+        return maker["inputs"].get(VIDEOS[maker["class_type"]]) if maker.get("class_type") in VIDEOS else None
+
+    @property
+    def classes(self) -> set[str]:
+        return {node["class_type"] for node in self.nodes.values()}
+
+
+def read_workflow(name: str, steps: int | None = None) -> Workflow:
+    """A shipped API workflow by name, or one of your own by the path of its .json.
+
+    Args:
+        steps: sampling steps in place of the workflow's own.
+
+    Raises:
+        SlotIDError: no such workflow, not in API form, or without the nodes in which a person, a prompt and a seed
+            are given and a video is saved.
+    """
+    path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in FOLDER.glob("*.json"))) or "none beside this package"
+        raise SlotIDError(f"There is no workflow {name!r}. Shipped are: {shipped}. Or give the path of a .json file.")
+    try:
+        nodes = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SlotIDError(f"{path.name} is not valid JSON ({error}). Export the workflow again.") from error
+    if not isinstance(nodes, dict) or not all(isinstance(n, dict) and "class_type" in n for n in nodes.values()):
+        raise SlotIDError(f"{path.name} is not in API form. Export it with Workflow > Export (API).")
+    seeds = _of(nodes, SEEDS)
+    if not seeds:
+        raise SlotIDError(f"{path.name} has no sampler whose seed is known: none of {', '.join(SEEDS)}.")
+    if steps is not None:
+        for node in _of(nodes, STEPS):
+            _put(nodes[node], STEPS, steps)
+    return Workflow(
+        path.stem, nodes, _one(path.name, nodes, REFERENCES, "loads the reference clip"),
+        _prompt(path.name, nodes), tuple(seeds), _one(path.name, nodes, SAVES, "saves the video"),
+    )  # fmt: skip
+
+
+def _of(nodes: dict, classes: dict) -> list[str]:
+    return [name for name, node in nodes.items() if node["class_type"] in classes]
+
+
+def _one(file: str, nodes: dict, classes: dict, what: str) -> str:
+    found = _of(nodes, classes)
+    if len(found) != 1:
+        raise SlotIDError(f"{file} has {len(found)} nodes of {' or '.join(classes)}; exactly one {what}.")
+    return found[0]
+
+
+def _prompt(file: str, nodes: dict) -> str:
+    """The text encoder that somebody takes as `positive`."""
+    links = [node["inputs"].get("positive") for node in nodes.values()]
+    found = {link[0] for link in links if isinstance(link, list) and nodes[link[0]]["class_type"] in TEXTS}
+    if len(found) != 1:
+        raise SlotIDError(
+            f"{file} has {len(found)} nodes of {' or '.join(TEXTS)} that are somebody's `positive`; it must be one."
+        )
+    return found.pop()
+
+
+def _put(node: dict, classes: dict, value) -> None:
+    node["inputs"][classes[node["class_type"]]] = value
