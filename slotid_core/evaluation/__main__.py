@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
     graph = commands.add_parser("graph", help="what a user gets: clips as files through a real ComfyUI and a workflow")
     graph.add_argument(
-        "--workflow", default="slot_id_text_to_video", help="a shipped API workflow, or a .json of yours"
+        "--workflow", default=f"{DEFAULT}_text_to_video", help="a shipped API workflow, or a .json of yours"
     )
     graph.add_argument("--identities", type=int, default=64, help="how many held-out people, default 64")
     graph.add_argument("--prompts", type=int, default=2, help="scenes of each, default 2")

@@ -42,8 +42,7 @@ def evaluate_graph(options: "Namespace") -> None:
     subjects = subjects_of(options.seed, options.identities, options.prompts)
     settings = {
         "workflow": hashlib.sha256(json.dumps(workflow.nodes).encode()).hexdigest()[:16],
-        "pack": pack_fingerprint(),
-        "server": options.server,
+        "pack": "that of a running server" if options.server else pack_fingerprint(),
         "seed": options.seed,
         "prompts": options.prompts,
     }
