@@ -153,8 +153,8 @@ def test_the_lab_draws_what_evaluation_toy_draws_and_keeps_it(studio, tmp_path):
 
 
 def test_the_lab_is_of_the_system_that_the_workflow_is_named_after():
-    assert lab_row(SHIPPED).name == "slot_id.full" and lab_row("lynx_wan_14b").name == "lynx.full"
-    assert lab_row("mine") is None
+    rows = [lab_row(name) for name in (SHIPPED, "lynx_wan_14b", "mine")]
+    assert [row and row.name for row in rows] == ["slot_id.full", "lynx.full", None]
 
 
 def test_the_file_shows_the_scene_and_movement_of_the_labs_reference(studio, tmp_path):

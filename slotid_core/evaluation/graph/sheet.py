@@ -76,11 +76,11 @@ def pictures_of(
 
 def read_or(nothing: np.ndarray, path: Path) -> np.ndarray:
     """The frames of a video; none where it cannot be read, which the sheet then shows."""
-    import av
+    from av.error import FFmpegError
 
     try:
         return read_frames(path)[0]
-    except (OSError, av.FFmpegError):
+    except (OSError, FFmpegError):
         return nothing
 
 
