@@ -19,7 +19,7 @@ from slotid_core.comfy_runtime import PACK
 from slotid_core.errors import SlotIDError
 from slotid_core.files import write_json
 from slotid_core.toy_world.captions import known_words, unknown_words
-from slotid_core.toy_world.example import write_example
+from slotid_core.toy_world.example import EXAMPLES, clip_name
 from tools.comfy_client import ComfyClient
 from tools.comfy_server import ComfyServer
 from tools.contact_sheet import Strip, contact_sheet, read_frames, write_enlarged
@@ -39,9 +39,7 @@ def main() -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
-    if not arguments.reference:
-        print("Drawing a reference clip of a toy-world person ...")
-    reference = arguments.reference or write_example(OUTPUT / "reference.mp4")
+    reference = arguments.reference or PACK / "examples" / clip_name(next(iter(EXAMPLES)))
     if not reference.is_file():
         raise SlotIDError(f"There is no file {reference}. Give REFERENCE the path of a video.")
     workflow = json.loads(WORKFLOW.read_text())
