@@ -20,6 +20,7 @@ from tools.browser import open_page
 from tools.comfy_server import ComfyServer
 
 WORKFLOWS = PACK / "workflows"
+PLAYER = "video-preview"
 
 START_NOTE = """## Slot-ID: {title}
 
@@ -130,7 +131,11 @@ def build(page, name: str) -> None:
 
 
 def inputs_of(api: dict) -> dict:
-    return {node_id: (node["class_type"], node["inputs"]) for node_id, node in api.items()}
+    """Class and inputs by node, without the player's widget, which the frontend writes once a video has loaded."""
+    return {
+        node_id: (node["class_type"], {name: value for name, value in node["inputs"].items() if name != PLAYER})
+        for node_id, node in api.items()
+    }
 
 
 def difference(first: dict, second: dict) -> str:
