@@ -17,7 +17,9 @@ def warn(node_cls: type[io.ComfyNode], text: str) -> None:
     Outside a server's run there is no page, and the text is logged alone.
     """
     if text:
-        logging.warning("Slot-ID, %s: %s", node_cls.GET_SCHEMA().display_name, text)
+        # A node that runs is a locked copy of its class, of which the schema can be read and not asked for.
+        name = node_cls.SCHEMA.display_name if node_cls.SCHEMA else node_cls.__name__
+        logging.warning("Slot-ID, %s: %s", name, text)
     context = get_executing_context()
     if context is None:
         return
