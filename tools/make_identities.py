@@ -50,7 +50,9 @@ def make_identities(folder: Path) -> list[Path]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.make_identities", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.make_identities", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--folder", type=Path, default=PACK / "examples" / "identities", help="where they are written")
     for path in make_identities(parser.parse_args().folder):
         print(f"{path} ({path.stat().st_size / 1e3:.0f} kB)")

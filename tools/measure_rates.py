@@ -74,6 +74,7 @@ class Filmed:
         if encode_at:
             faces = at_rate(faces, read.frames_per_second, encode_at, FRAMES).frames
         latents = normalize_latents(self.vae.encode(faces.permute(3, 0, 1, 2)[None] * 2 - 1))
+        assert self.adapter.encoder is not None  # the toy world's adapter reads clips
         return self.adapter.encoder(latents).tokens[0]
 
 
@@ -121,7 +122,9 @@ def measure(people: int) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.measure_rates", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.measure_rates", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--people", type=int, default=8, help="drawn people, at least 2, default 8")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
