@@ -29,10 +29,9 @@ def test_at_another_rate_somebody_moves_as_fast(tmp_path, rate):
     at_16, _ = frames_of(write_clip(tmp_path / "16.mp4", sample_person(HELD_OUT_FROM), 3, 17, 64))
     faster, told = frames_of(write_clip(tmp_path / "faster.mp4", sample_person(HELD_OUT_FROM), 3, rate + 1, 64, rate))
     assert told == rate and len(faster) == rate + 1
-    for second in (0.0, 0.5, 1.0):
-        same = np.abs(faster[round(second * rate)] - at_16[round(second * 16)]).mean()
-        assert same < 0.02
-    assert np.abs(faster[0] - faster[-1]).mean() > 0.02  # and it does move
+    by_time = np.mean([np.abs(faster[round(i * rate / 16)] - at_16[i]).mean() for i in range(17)])
+    by_number = np.mean([np.abs(faster[i] - at_16[i]).mean() for i in range(17)])
+    assert by_time < 0.5 * by_number
 
 
 def test_poses_at_whole_frames_are_those_of_the_motion():
