@@ -1,5 +1,5 @@
-"""The Slot-ID template as a user meets it, on the canvas and in Nodes 2.0: its clip plays, and after a run the ranked
-candidates are seen.
+"""The Slot-ID template as a user meets it, on the canvas and in Nodes 2.0: its clip plays, a face
+detector is offered for download, and after a run the ranked candidates are seen.
 
 SCREENSHOTS=FOLDER keeps pictures of the page.
 """
@@ -44,7 +44,8 @@ SHOW = """async (titles) => {
   const left = Math.min(...nodes.map((node) => node.pos[0])), top = Math.min(...nodes.map((node) => node.pos[1]));
   const view = window.app.canvas.ds;
   view.scale = 0.75;
-  view.offset = [120 / view.scale - left, 120 / view.scale - top];
+  view.offset[0] = 120 / view.scale - left;
+  view.offset[1] = 120 / view.scale - top;
   window.app.canvas.setDirty(true, true);
   await new Promise((done) => setTimeout(done, 1500));
 }"""
@@ -54,9 +55,7 @@ SHOW = """async (titles) => {
 def renderer(request, page):
     switch = "(on) => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
     page.evaluate(switch, request.param == "nodes 2.0")
-    page.reload()
-    page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")
-    page.wait_for_timeout(3000)
+    page.wait_for_timeout(2000)
     yield request.param
     page.evaluate(switch, False)
 
@@ -68,6 +67,8 @@ def keep_picture(page, name: str) -> None:
 
 def test_the_clip_plays_and_candidates_are_seen_after_a_run(page, renderer):
     open_template(page, "slot_id_text_to_video")
+    page.wait_for_function("() => document.body.innerText.includes('face_detection_yunet_2023mar.onnx')")
+    keep_picture(page, f"offered {renderer}")
     page.keyboard.press("Escape")  # what the template offers to download may cover the page
     page.evaluate(SHOW, ["Reference clip", "Track face", "Select portrait", "Ranked"])
     keep_picture(page, f"opened {renderer}")
