@@ -1,16 +1,19 @@
-"""The Slot-ID template as a user meets it, on the canvas and in Nodes 2.0: its clip plays, a face
-detector is offered for download, and after a run the ranked candidates are seen.
+"""The Slot-ID template as a user meets it, on the canvas and in Nodes 2.0: its clip plays, and
+after a run the ranked candidates are seen.
 
 SCREENSHOTS=FOLDER keeps pictures of the page.
 """
 
+import json
 import os
 from pathlib import Path
 
 import pytest
-from test_templates import open_template
+from test_templates import WORKFLOWS
 
 CLIP = "person_1000015.mp4"
+
+OPEN = "async (workflow) => { await window.app.loadGraphData(workflow, true, true, 'slot_id_text_to_video') }"
 
 PLAYS = """async (name) => {
   const video = [...document.querySelectorAll("video")].find((video) =>
@@ -66,8 +69,8 @@ def keep_picture(page, name: str) -> None:
 
 
 def test_the_clip_plays_and_candidates_are_seen_after_a_run(page, renderer):
-    open_template(page, "slot_id_text_to_video")
-    page.wait_for_function("() => document.body.innerText.includes('face_detection_yunet_2023mar.onnx')")
+    page.evaluate(OPEN, json.loads((WORKFLOWS / "slot_id_text_to_video.json").read_text()))
+    page.wait_for_timeout(4000)
     keep_picture(page, f"offered {renderer}")
     page.keyboard.press("Escape")  # what the template offers to download may cover the page
     page.evaluate(SHOW, ["Reference clip", "Track face", "Select portrait", "Ranked"])
