@@ -20,6 +20,7 @@ from slotid_core.comfy_server import ComfyServer
 from tools.browser import open_page
 
 WORKFLOWS = PACK / "workflows"
+PLAYER = "video-preview"
 
 START_NOTE = """## Slot-ID: {title}
 
@@ -123,14 +124,30 @@ def build(page, name: str) -> None:
     if inputs_of(made["api"]) != inputs_of(api):
         raise SystemExit(f"{name}: the frontend reads the graph differently:\n{difference(made['api'], api)}")
     workflow = without_nulls(made["workflow"])
+    if models := models_of(api):
+        workflow["models"] = models
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"slotid/{name}"))
     (WORKFLOWS / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n")
     thumbnail(page, WORKFLOWS / f"{name}.jpg")
     print(f"{name}: {len(workflow['nodes'])} nodes, {len(workflow['links'])} links")
 
 
+def models_of(api: dict) -> list[dict]:
+    """Files that nodes use without naming them in a widget, which the frontend offers for the graph as a whole."""
+    return [
+        model
+        for node in api.values()
+        for model in node["_meta"].get("models", [])
+        if model["name"] not in node["inputs"].values()
+    ]
+
+
 def inputs_of(api: dict) -> dict:
-    return {node_id: (node["class_type"], node["inputs"]) for node_id, node in api.items()}
+    """Class and inputs by node, without the player's widget, which the frontend writes once a video has loaded."""
+    return {
+        node_id: (node["class_type"], {name: value for name, value in node["inputs"].items() if name != PLAYER})
+        for node_id, node in api.items()
+    }
 
 
 def difference(first: dict, second: dict) -> str:

@@ -22,7 +22,7 @@ from slotid_core.errors import SlotIDError
 from slotid_core.evaluation.videos import read_frames
 from slotid_core.files import write_json
 from slotid_core.toy_world.captions import known_words, unknown_words
-from slotid_core.toy_world.example import write_example
+from slotid_core.toy_world.example import EXAMPLES, clip_name
 from tools.contact_sheet import Strip, contact_sheet, write_enlarged
 from tools.toy_judges import judge_clip
 
@@ -40,9 +40,7 @@ def main() -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
-    if not arguments.reference:
-        print("Drawing a reference clip of a toy-world person ...")
-    reference = arguments.reference or write_example(OUTPUT / "reference.mp4")
+    reference = arguments.reference or PACK / "examples" / clip_name(next(iter(EXAMPLES)))
     if not reference.is_file():
         raise SlotIDError(f"There is no file {reference}. Give REFERENCE the path of a video.")
     workflow = json.loads(WORKFLOW.read_text())

@@ -16,17 +16,20 @@ from ...slotid_core.reference.faces.best_window import find_best_window, without
 from ...slotid_core.reference.report.timeline import draw_timeline
 from ..shared import paths
 from ..shared.progress import progress_bar
+from ..shared.warnings import warn
 from . import example_clip
 from .detector import face_detector
 
 CATEGORY = "Slot-ID/reference"
+WAN_RATE = 16.0  # frames per second
 WINDOWS = ("at start_seconds", "best")
 FEWEST_PICTURES = 5  # in a folder that is offered as a clip
 ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 
 
 def input_videos() -> list[str]:
-    """Names relative to the input folder, with forward slashes: videos, folders of pictures, and the drawn example."""
+    """Names relative to the input folder, with forward slashes: videos and folders of pictures, the examples last."""
+    not_on_disk = example_clip.put_examples()
     root = folder_paths.get_input_directory()
     found = []
     for folder, _, names in os.walk(root):
@@ -34,7 +37,7 @@ def input_videos() -> list[str]:
         found += [f"{below}/{name}".removeprefix("./") for name in names if name.lower().endswith(ENDINGS)]
         if below != "." and sum(name.lower().endswith(PICTURES) for name in names) >= FEWEST_PICTURES:
             found.append(f"{below}/")
-    return [*sorted(found), example_clip.NAME]
+    return sorted({*found, *not_on_disk}, key=lambda name: (name.startswith(example_clip.FOLDER), name))
 
 
 def input_video_path(name: str) -> str:
@@ -56,8 +59,13 @@ def input_video_path(name: str) -> str:
 
 
 def video_path(name: str) -> str:
-    """`input_video_path`, or the example clip, drawn when it is first asked for."""
-    return example_clip.example_clip() if name == example_clip.NAME else input_video_path(name)
+    """`input_video_path`; an example clip that is not in the input folder is the pack's own file."""
+    try:
+        return input_video_path(name)
+    except SlotIDError:
+        if shipped := example_clip.shipped_path(name or ""):
+            return shipped
+        raise
 
 
 def _is_below(root: str, path: str) -> bool:
@@ -120,12 +128,13 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "sample_rate",
-                    default=0.0,
+                    default=WAN_RATE,
                     min=0.0,
                     max=120.0,
                     step=1.0,
-                    tooltip="Frames per second to sample at, by time, 0 to 120. 0 takes every frame. 16, Wan's own "
-                    "rate, covers about twice as much movement of a 30 fps clip; use it on longer clips.",
+                    tooltip="Frames per second to sample at, by time, 0 to 120. 16 is Wan's own rate and that of its "
+                    "adapters: movement keeps its speed whatever the clip's rate. 0 takes every frame; connect fps to "
+                    "Encode Reference then.",
                 ),
                 io.Int.Input(
                     "short_side",
@@ -166,7 +175,10 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(display_name="frames", tooltip="(4n+1, height, width, 3), for Track Face."),
-                io.Float.Output(display_name="fps", tooltip="Frames per second at which these frames are shown."),
+                io.Float.Output(
+                    display_name="fps",
+                    tooltip="Frames per second at which these frames are shown, for fps of Encode Reference.",
+                ),
                 io.Audio.Output(display_name="audio", tooltip="The window's sound; nothing if the clip is silent."),
                 io.String.Output(
                     display_name="notes", tooltip="What was done to the clip: decoder, rounding, repairs."
@@ -208,6 +220,7 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
         sound = clip.audio if sound is None else cut_audio(sound, clip.times[0], clip.duration)
         taken = f"{len(clip.frames)} frames, {clip.times[0]:.2f} to {clip.times[-1]:.2f} s, read with {clip.backend}."
         notes = "\n".join((taken, *survey.notes, *clip.notes))
+        warn(cls, "\n".join(clip.notes))
         facts = survey.facts() | {"frames_per_second": round(clip.frames_per_second, 3), "read_with": clip.backend}
         facts["notes"] = [*survey.notes, *clip.notes]
         return io.NodeOutput(
@@ -217,17 +230,14 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, file):
         try:
-            if file != example_clip.NAME:
-                input_video_path(file)
+            video_path(file)
         except SlotIDError as error:
             return str(error)
         return True
 
     @classmethod
     def fingerprint_inputs(cls, file, **settings):
-        if file == example_clip.NAME:
-            return file
-        path = input_video_path(file)
+        path = video_path(file)
         with_pictures = sorted(entry.path for entry in os.scandir(path)) if os.path.isdir(path) else []
         return "\n".join(map(paths.file_state, [path, *with_pictures]))
 

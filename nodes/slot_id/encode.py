@@ -1,18 +1,19 @@
 """Encode a reference: pictures to latents through the VAE, and latents to streams through the adapter's encoders."""
 
-import logging
 from dataclasses import dataclass
 
 import torch
 from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
+from ...slotid_core.reference.decode.rate import at_rate
 from ...slotid_core.systems.slot_id.pictures import slot_heat_map
 from ...slotid_core.systems.slot_id.stream import IdentityStream
 from ...slotid_core.wan.vae import normalize_latents
 from ..reference.latents import encode_reference, scaled_to
 from ..reference.video import CATEGORY as REFERENCE_CATEGORY
 from ..shared.progress import progress_bar
+from ..shared.warnings import warn
 from .load import LoadedAdapter
 from .types import CATEGORY, Adapter, Stream
 
@@ -34,8 +35,19 @@ class SlotIDEncodeReference(io.ComfyNode):
                 Adapter.Input(
                     "adapter",
                     optional=True,
-                    tooltip="Scales both to the sizes in pixels that this adapter was trained on. Connect it unless "
-                    "Track Face already cuts at that size.",
+                    tooltip="Scales both to the sizes in pixels that this adapter was trained on, and takes the clip's "
+                    "frames at its rate, if fps is known. Connect it always.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=0.0,
+                    min=0.0,
+                    max=1000.0,
+                    step=1.0,
+                    optional=True,
+                    tooltip="Frames per second of the face clip, 0 to 1000; 0 is unknown, and every frame is taken. "
+                    "Connect fps of the node that read the clip. The frames nearest in time to the adapter's rate are "
+                    "encoded, so that movement has the speed that the adapter learnt.",
                 ),
             ],
             outputs=[
@@ -45,11 +57,13 @@ class SlotIDEncodeReference(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, vae, face_clip, portrait, adapter=None) -> io.NodeOutput:
+    def execute(cls, vae, face_clip, portrait, adapter=None, fps=0.0) -> io.NodeOutput:
         if adapter is not None:
-            sizes = adapter.module.config
-            face_clip = scaled_to("face_clip", face_clip, sizes.reference_size)
-            portrait = scaled_to("portrait", portrait, sizes.portrait_size)
+            trained = adapter.module.config
+            clip = at_rate(face_clip, fps, trained.reads_at, trained.reference_frames)
+            warn(cls, "\n".join(clip.warnings) if trained.encoder else "")
+            face_clip = scaled_to("face_clip", clip.frames, trained.reference_size)
+            portrait = scaled_to("portrait", portrait, trained.portrait_size)
         clip_latent, portrait_latent = encode_reference(vae, face_clip, portrait, progress_bar())
         return io.NodeOutput({"samples": clip_latent}, {"samples": portrait_latent})
 
@@ -120,8 +134,8 @@ class SlotIDTemporalEncoder(io.ComfyNode):
         if module.encoder is None:
             raise SlotIDError(f"Adapter {adapter.name!r} has no temporal encoder. Use the Image Anchor node alone.")
         latents = to_wan_latents(clip_latent["samples"], device)
-        if latents.shape[2] == 1 and module.config.reference_frames > 1:
-            logging.warning("Slot-ID: the clip is a single frame, which does not show how the person moves.")
+        is_still = latents.shape[2] == 1 and module.config.reference_frames > 1
+        warn(cls, "The clip is a single frame, which does not show how the person moves." if is_still else "")
         stream = module.encoder(latents)
         return io.NodeOutput(EncodedStream("slots", module.fingerprint, stream), slot_heat_map(stream.assignment))
 

@@ -2,6 +2,7 @@
 adds under the names `slotid` and `slotid_identities`."""
 
 import os
+from pathlib import Path
 
 import folder_paths
 
@@ -12,11 +13,14 @@ from ..shared import paths
 
 ADAPTERS = paths.PACK_MODELS
 IDENTITIES = "slotid_identities"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "identities"  # of the shipped adapter, by tools.make_identities
 TOY_ADAPTER, RANDOM_TOY_ADAPTER = "toy_world", "toy_world_random"
 
 
 def register_folders() -> None:
     paths.register_folder(IDENTITIES, os.path.join(folder_paths.models_dir, "slotid", "identities"))
+    if EXAMPLES.is_dir():
+        paths.register_folder(IDENTITIES, str(EXAMPLES))
 
 
 def adapter_names() -> list[str]:

@@ -29,6 +29,8 @@ def parser() -> argparse.ArgumentParser:
 
     render = commands.add_parser("render", help="a sheet of held-out people: portrait, reference clip, other scenes")
     render.add_argument("--people", type=int, default=6, help="how many, default 6")
+    render.add_argument("--clips", type=Path, help="write reference clips as mp4 files into this folder instead")
+    render.add_argument("--first", type=int, help="seed of the first person of --clips; default: the pack's examples")
     render.add_argument("--size", type=int, default=128, help="side of a frame in pixels, default 128")
     render.set_defaults(run=run_render)
 
@@ -60,7 +62,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_render(options) -> None:
-    """One row a person: portrait, five moments of the reference clip, four other scenes."""
+    """Clips as files; or a sheet, one row a person: portrait, five moments of the reference clip, four other scenes."""
+    if options.clips:
+        from .example import write_clips
+
+        for path in write_clips(options.clips, options.first, options.people):
+            print(path)
+        return
     import torch
 
     from .evaluate import held_out, save_sheet

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -204,8 +205,10 @@ def test_encoding_is_the_vaes_own_and_drops_the_remainder(reference, wan_vae):
 
 
 @torch.inference_mode()
-def test_an_adapter_says_at_which_size_it_reads(reference, wan_vae):
-    adapter = SimpleNamespace(module=SimpleNamespace(config=SimpleNamespace(reference_size=32, portrait_size=48)))
+def test_an_adapter_says_at_which_size_it_reads(reference, pack_module, wan_vae):
+    config = pack_module("slotid_core.systems.slot_id").AdapterConfig.for_model(64, 2)
+    config = replace(config, reference_size=32, portrait_size=48)
+    adapter = SimpleNamespace(module=SimpleNamespace(config=config))
     clip, picture = torch.full((5, 64, 64, 3), 0.25), torch.rand(1, 48, 48, 3)
     clip_latent, portrait_latent = reference.SlotIDEncodeReference.execute(wan_vae, clip, picture, adapter).args
     torch.testing.assert_close(clip_latent["samples"], wan_vae.encode(clip[:, :32, :32]))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from slotid_core.systems.slot_id import (
     save_adapter,
 )
 from slotid_core.wan.lora import new_lora
+from slotid_core.weights import read_header
 
 
 def small_config(**settings) -> AdapterConfig:
@@ -77,6 +79,26 @@ def test_fingerprint_follows_content_and_not_the_file(tmp_path):
         save_adapter(path, small_adapter(seed), training={"steps": steps})
     a, b, c = (load_adapter(path).fingerprint for path in paths)
     assert a == b != c
+
+
+def test_the_references_rate_is_kept_and_a_file_without_one_reads_at_wans(tmp_path):
+    silent, known = tmp_path / "silent.safetensors", tmp_path / "known.safetensors"
+    save_adapter(silent, small_adapter())
+    save_adapter(known, small_adapter(reference_rate=12.0))
+    assert load_adapter(silent).config.reads_at == 16 and load_adapter(silent).config.reference_rate is None
+    assert load_adapter(known).config.reads_at == 12
+    assert load_adapter(known).fingerprint != load_adapter(silent).fingerprint
+    assert "reference_rate" not in read_header(silent, "slot_id_adapter", 1)["config"]  # earlier releases read it
+    for rate in (0.0, -16.0, float("nan")):
+        with pytest.raises(SlotIDError, match="reference_rate must be above 0"):
+            small_config(reference_rate=rate)
+
+
+def test_fingerprints_of_files_from_before_rates_are_what_they_were():
+    """Identities made then name these."""
+    fixtures = Path(__file__).parents[1] / "fixtures" / "7fc280a"
+    expected = {"full": "17b1221c15c71f10", "anchor_only": "429ff1a18fd0ba0f", "mean_latent": "d2362e71233c54ea"}
+    assert {name: load_adapter(fixtures / f"slot_id_{name}.safetensors").fingerprint for name in expected} == expected
 
 
 def test_identity_round_trip_is_exact_and_small_at_14b(tmp_path):

@@ -17,7 +17,7 @@ from training_settings import STREAM, command, losses, make_world, run, settings
 from slotid_core.dataset.cached import CachedDataset
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.slot_id import load_adapter
-from slotid_core.systems.slot_id.strategy import movement_of
+from slotid_core.systems.slot_id.strategy import Strategy, movement_of
 from slotid_core.training.backbone import EightBitLinear
 from slotid_core.training.checkpoint import checkpoints, latest_checkpoint
 from slotid_core.training.config import TrainingConfig, config_from_settings, read_config
@@ -123,6 +123,16 @@ def test_the_adapter_says_at_which_sizes_its_data_was_prepared(world, unbroken, 
     assert [getattr(ours, name) for name in sizes] == [getattr(stored, name) for name in sizes]
     with pytest.raises(SlotIDError, match="reference_size is 256.*prepared with 32"):
         Trainer(config_of(settings(world, adapter={"reference_size": 256})), tmp_path, start_processes())
+
+
+def test_the_adapter_says_at_which_rate_its_data_was_prepared(world, unbroken, tmp_path):
+    assert load_adapter(unbroken / "adapter.safetensors").config.reference_rate == 16
+    with pytest.raises(SlotIDError, match="reference_rate is 25.*prepared with 16"):
+        Trainer(config_of(settings(world, adapter={"reference_rate": 25.0})), tmp_path, start_processes())
+    sizes = {"reference_size": 32, "reference_frames": 5, "portrait_size": 16}
+    every_frame = sizes | {"frames_per_second": None}
+    assert "reference_rate" not in Strategy.settings_for_data({}, every_frame, tmp_path)
+    assert Strategy.settings_for_data({"reference_rate": 12.0}, every_frame, tmp_path)["reference_rate"] == 12
 
 
 def test_without_film_a_run_goes_on_too(world, tmp_path):

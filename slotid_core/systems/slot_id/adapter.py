@@ -6,7 +6,7 @@ import os
 import torch
 from torch import Tensor, nn
 
-from ...config import config_from_dict, config_to_dict
+from ...config import config_from_dict
 from ...errors import SlotIDError
 from ...wan.lora import PREFIX as LORA_PREFIX
 from ...weights import load_weights, save_weights
@@ -100,7 +100,7 @@ class SlotIDAdapter(nn.Module):
 
 def adapter_fingerprint(tensors: dict[str, Tensor], config: AdapterConfig) -> str:
     """SHA-256 over names, shapes, values and configuration: equal content, equal fingerprint, whatever the file."""
-    digest = hashlib.sha256(repr(sorted(config_to_dict(config).items())).encode())
+    digest = hashlib.sha256(repr(sorted(config.as_dict().items())).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -113,7 +113,7 @@ def save_adapter(path: str | os.PathLike, adapter: SlotIDAdapter, training: dict
     header = {
         "kind": KIND,
         "version": VERSION,
-        "config": config_to_dict(adapter.config),
+        "config": adapter.config.as_dict(),
         "temperature": adapter.encoder.temperature if adapter.encoder else None,
         "training": training or {},
     }

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from ...config import config_to_dict
 from ...errors import SlotIDError
 from .gate import GateSchedule
 from .identity import GateMode
 from .image_anchor import ImageAnchorConfig
 from .temporal_encoder import ARCHITECTURES, TemporalEncoderConfig
+
+WAN_RATE = 16.0  # frames per second of the videos that Wan 2.1 and 2.2 14B make
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class AdapterConfig:
         model_width, model_depth: of the video model; 1536 and 30 for Wan 1.3B, 5120 and 40 for 14B.
         reference_size, reference_frames: pixels and frames of the face clip that the encoder was trained on.
         portrait_size: pixels of the portrait.
+        reference_rate: frames per second of that face clip; None in files that do not say it, see `reads_at`.
         film_fraction: share of the blocks, from the last, that FiLM modulates; 0 turns it off.
         normalize_tokens: LayerNorm on identity tokens, the paper's "lightweight regularisation" (section 3.3).
     """
@@ -48,6 +52,7 @@ class AdapterConfig:
     gate: GateSchedule = field(default_factory=GateSchedule)
     gate_mode: GateMode = "paper"
     lora: LoRAConfig | None = field(default_factory=LoRAConfig)
+    reference_rate: float | None = None
 
     def __post_init__(self):
         streams = self.streams
@@ -63,6 +68,10 @@ class AdapterConfig:
             raise SlotIDError("Both streams must have the same global_width: one FiLM serves both.")
         if not 0 <= self.film_fraction <= 1:
             raise SlotIDError(f"film_fraction must lie in [0, 1]; got {self.film_fraction}.")
+        if self.reference_rate is not None and not 0 < self.reference_rate <= 1000:
+            raise SlotIDError(
+                f"reference_rate must be above 0 and at most 1000 frames per second; got {self.reference_rate}."
+            )
 
     @classmethod
     def for_model(cls, model_width: int, model_depth: int, **settings) -> "AdapterConfig":
@@ -70,6 +79,19 @@ class AdapterConfig:
         settings.setdefault("encoder", TemporalEncoderConfig(model_width))
         settings.setdefault("anchor", ImageAnchorConfig(model_width))
         return cls(model_width, model_depth, **settings)
+
+    @property
+    def reads_at(self) -> float:
+        """Frames per second at which a face clip should be given; Wan's own rate where the file does not say it."""
+        return self.reference_rate or WAN_RATE
+
+    def as_dict(self) -> dict:
+        """JSON-ready, as files and fingerprints hold it: a rate that is not known is left out, as in files from before
+        there was one."""
+        values = config_to_dict(self)
+        if self.reference_rate is None:
+            del values["reference_rate"]
+        return values
 
     @property
     def num_film_blocks(self) -> int:

@@ -119,17 +119,20 @@ class Strategy(nn.Module):
 
     @staticmethod
     def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:
-        """Adapter settings with the reference's sizes of prepared data, so that an adapter's file says how it was
-        trained.
+        """Adapter settings with the reference's sizes and rate of prepared data, so that an adapter's file says how it
+        was trained.
 
         Raises:
-            SlotIDError: the settings say another size.
+            SlotIDError: the settings say another size or rate.
         """
         settings = dict(adapter)
-        for name in ("reference_size", "reference_frames", "portrait_size"):
-            if settings.setdefault(name, data[name]) != data[name]:
+        prepared = {name: data[name] for name in ("reference_size", "reference_frames", "portrait_size")}
+        if data.get("frames_per_second") is not None:  # every frame, whatever the clips' rates, is no rate
+            prepared["reference_rate"] = float(data["frames_per_second"])
+        for name, value in prepared.items():
+            if settings.setdefault(name, value) != value:
                 raise SlotIDError(
-                    f"adapter.{name} is {settings[name]}, but the data in {folder} was prepared with {data[name]}. "
+                    f"adapter.{name} is {settings[name]}, but the data in {folder} was prepared with {value}. "
                     "Leave the setting out, or prepare the data with it."
                 )
         return settings

@@ -1,0 +1,35 @@
+"""What a user should know about a run that went through: shown on the node, and written to the server's log."""
+
+import logging
+
+from comfy_api.latest import io
+from comfy_execution.utils import get_executing_context
+
+NOTHING_LEFT = "No warnings."
+_warned: set[tuple[str | None, str]] = set()  # client and node whose page shows a warning
+
+
+def warn(node_cls: type[io.ComfyNode], text: str) -> None:
+    """Show `text` on the node that runs, in the page that queued it, and log it.
+
+    Call it once in `execute` with everything there is to say, a line each; a second call replaces the first. Call it
+    with "" where nothing is wrong, or the page keeps the warning of an earlier run.
+    Outside a server's run there is no page, and the text is logged alone.
+    """
+    if text:
+        # A node that runs is a locked copy of its class, of which the schema can be read and not asked for.
+        name = node_cls.SCHEMA.display_name if node_cls.SCHEMA else node_cls.__name__
+        logging.warning("Slot-ID, %s: %s", name, text)
+    context = get_executing_context()
+    if context is None:
+        return
+    from server import PromptServer
+
+    server = PromptServer.instance
+    place = (server.client_id, context.node_id)
+    if text:
+        _warned.add(place)
+        server.send_progress_text(f"⚠ {text}", context.node_id, server.client_id)
+    elif place in _warned:
+        _warned.discard(place)
+        server.send_progress_text(NOTHING_LEFT, context.node_id, server.client_id)  # the page ignores empty texts
