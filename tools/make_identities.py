@@ -12,11 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from slotid_core.comfy_client import ComfyClient
 from slotid_core.comfy_runtime import PACK
+from slotid_core.comfy_server import ComfyServer
 from slotid_core.systems.slot_id import Identity
 from slotid_core.toy_world.example import EXAMPLES, clip_name
-from tools.comfy_client import ComfyClient
-from tools.comfy_server import ComfyServer
 
 WORKFLOW = PACK / "workflows" / "api" / "slot_id_text_to_video.json"
 LOAD, SAVE = "SlotIDLoadReferenceVideo", "SlotIDSaveIdentity"
