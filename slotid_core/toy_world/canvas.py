@@ -7,19 +7,28 @@ from torch import Tensor
 
 # Edges a little softer than one pixel: they look the same when enlarged, and cost a small VAE far less.
 EDGE_PIXELS = 1.5
+# What a pixel shows, where a canvas keeps count.
+BACKGROUND, BODY, BROWS, EYES, MOUTH, NOSE, SKIN, HAIR = range(8)
+PARTS = 8
 
 
 class Canvas:
     """N pictures of side `size`; coordinates run from -1 to 1, right and down.
 
     Every shape parameter is a number or a tensor (N,), so that one call draws the shape in all pictures.
+
+    Attributes:
+        parts: (N, PARTS, size, size), how much of each pixel shows which part; None where nobody asked.
+        part: which part is being drawn; None for what leaves the parts as they are, such as glasses.
     """
 
-    def __init__(self, count: int, size: int):
+    def __init__(self, count: int, size: int, with_parts: bool = False):
         axis = (torch.arange(size) + 0.5) * 2 / size - 1
         self.y, self.x = (grid.expand(count, -1, -1) for grid in torch.meshgrid(axis, axis, indexing="ij"))
         self.pixels = torch.zeros(count, 3, size, size)
         self.softness = EDGE_PIXELS * 2 / size
+        self.parts = torch.zeros(count, PARTS, size, size) if with_parts else None
+        self.part: int | None = BACKGROUND
 
     def cover(self, distance: Tensor, softness: float | None = None) -> Tensor:
         """Signed distance (N, H, W) -> coverage in [0, 1], with a soft edge."""
@@ -30,6 +39,9 @@ class Canvas:
         if color.dim() < 4:
             color = color.reshape(-1, 3, 1, 1)
         self.pixels.lerp_(color.expand_as(self.pixels), coverage.unsqueeze(1))
+        if self.parts is not None and self.part is not None:
+            self.parts.mul_(1 - coverage.unsqueeze(1))
+            self.parts[:, self.part] += coverage
 
     def fill(self, distance: Tensor, color: Tensor, opacity: Tensor | float = 1.0) -> None:
         if torch.is_tensor(opacity) and not opacity.any():  # most people have no beard, no glasses, no marks

@@ -12,7 +12,24 @@ import torch
 from torch import Tensor
 
 from . import backdrop
-from .canvas import Canvas, arc, box, color, column, ellipse, segment, union
+from .canvas import (
+    BACKGROUND,
+    BODY,
+    BROWS,
+    EYES,
+    HAIR,
+    MOUTH,
+    NOSE,
+    SKIN,
+    Canvas,
+    arc,
+    box,
+    color,
+    column,
+    ellipse,
+    segment,
+    union,
+)
 from .clothes import dress
 from .figure import HEAD_HEIGHT, Figure
 from .motion import CLIP_FRAMES, Motion, move
@@ -111,11 +128,29 @@ def draw(
     return torch.cat(pieces, dim=1)
 
 
+def draw_parts(people: list[Person], scenes: list[Scene], motions: list[Motion], size: int) -> tuple[Tensor, Tensor]:
+    """Frames (B, T, size, size, 3) as `draw` gives them, and what each pixel shows, (B, T, size, size, 8).
+
+    The parts are those of `canvas`; they sum to 1, and all but the first of them are the person.
+    """
+    figure = Figure(people, scenes, motions)
+    canvas = Canvas(len(figure.yaw), size, with_parts=True)
+    frames = _drawn(figure, canvas, len(people), plain_background=False)
+    assert canvas.parts is not None
+    return frames, canvas.parts.unflatten(0, (len(people), -1)).permute(0, 1, 3, 4, 2)
+
+
 def draw_at_once(
     people: list[Person], scenes: list[Scene], motions: list[Motion], size: int, plain_background: bool
 ) -> Tensor:
     figure = Figure(people, scenes, motions)
-    canvas = Canvas(len(figure.yaw), size)
+    return _drawn(figure, Canvas(len(figure.yaw), size), len(people), plain_background)
+
+
+def _drawn(figure: Figure, canvas: Canvas, num_people: int, plain_background: bool) -> Tensor:
+    size = canvas.pixels.shape[-1]
+    if canvas.parts is not None:
+        canvas.parts[:, BACKGROUND] = 1
     if plain_background:
         canvas.paint(torch.ones_like(canvas.x), color(PORTRAIT_BACKGROUND))
     else:
@@ -137,7 +172,9 @@ def draw_at_once(
         body_x * roll.cos() + pivot * roll.sin(),
         pivot * roll.cos() - body_x * roll.sin() + PIVOT + NECK,
     )
+    canvas.part = HAIR
     head.back_hair(canvas)
+    canvas.part = BODY
     dress(canvas, figure, body_x, body_y)
     head.neck_mark(canvas, body_x, body_y)
     head.draw(canvas)
@@ -146,7 +183,7 @@ def draw_at_once(
         light = column(figure.scene_light) * (1 + 0.13 * column(figure.scene_light_side) * screen_x)
         warmth = figure.scene_warmth[:, None, None, None] * torch.tensor([0.04, 0.0, -0.05]).view(1, 3, 1, 1)
         canvas.pixels = canvas.pixels * light.unsqueeze(1) * (1 + warmth)
-    frames = canvas.pixels.clamp(0, 1).unflatten(0, (len(people), -1))
+    frames = canvas.pixels.clamp(0, 1).unflatten(0, (num_people, -1))
     return frames.permute(0, 1, 3, 4, 2)
 
 
@@ -196,18 +233,25 @@ class Head:
         canvas.fill(star, color("#1f4e79"), shown)
 
     def draw(self, canvas: Canvas) -> None:
+        canvas.part = SKIN
         self.ears(canvas)
         self.on_face = canvas.cover(self.outline(0.02))  # what sits on the face ends where the face does
         self.face(canvas)
         self.beard(canvas)
+        canvas.part = MOUTH
         self.mouth(canvas)
+        canvas.part = NOSE
         self.nose(canvas)
         for side in (-1, 1):
             self.eye(canvas, side)
+        canvas.part = BROWS
         for side in (-1, 1):
             self.brow(canvas, side)
+        canvas.part = None
         self.marks(canvas)
+        canvas.part = HAIR
         self.front_hair(canvas)
+        canvas.part = None
         self.spectacles(canvas)
 
     def outline(self, grow: float = 0.0) -> Tensor:
@@ -289,7 +333,9 @@ class Head:
         height = (radius * 0.95 * f.eye_open).clamp(min=0.008)
         white = ellipse(x, y, radius, height)
         facing = column(facing) * self.on_face
+        canvas.part = SKIN
         canvas.fill(white - 0.012, f.skin_shade * 0.8, facing)
+        canvas.part = EYES
         canvas.fill(white, color("#fdfdfb"), facing)
         inside = canvas.cover(white) * facing
         gaze = column(0.02 * torch.sin(f.yaw))
@@ -297,6 +343,7 @@ class Head:
         canvas.paint(inside * canvas.cover(ellipse(x - gaze, y, 0.62 * radius, 0.62 * radius)), iris_color)
         canvas.paint(inside * canvas.cover(ellipse(x - gaze, y, 0.3 * radius, 0.3 * radius)), color("#101014"))
         canvas.paint(inside * canvas.cover(ellipse(x - gaze - 0.02, y + 0.02, 0.014, 0.014)), color("#ffffff"))
+        canvas.part = SKIN
         closed = column((1 - f.eye_open * 3).clamp(0, 1)) * facing
         canvas.fill(arc(x, y, radius, -0.01, -0.01, 0.012), f.skin_color * 0.45, closed)
 
