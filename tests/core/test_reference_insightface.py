@@ -4,7 +4,10 @@ The models are no face networks but simple ones whose answer is known: the detec
 colour) and pure green squares, and the recogniser's embedding is the mean colour of the aligned crop.
 """
 
+import importlib.util
+import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import torch
 from slotid_core.errors import SlotIDError
 from slotid_core.reference.faces import detector as detectors
 from slotid_core.reference.faces.face_clip import make_face_clip
+from slotid_core.reference.faces.yunet import _by_onnxruntime, _by_opencv
 from slotid_core.reference.report.quality import judge_reference
 
 onnx = pytest.importorskip("onnx")
@@ -232,7 +236,7 @@ def test_yunet_finds_both_people_and_their_landmarks(tmp_path):
     pytest.importorskip("cv2")
     write_yunet(tmp_path / "face_detection_yunet_test.onnx")
     detector = detectors.find_detector([tmp_path])
-    assert detector.name == "YuNet face_detection_yunet_test"
+    assert detector.name.startswith("YuNet face_detection_yunet_test")
     found = make_face_clip(people(), detector, size=64, every=2)
     assert found.report["people"] == 2 and found.report["detection_rate"] == 1.0
     box = found.boxes[8]
@@ -252,3 +256,40 @@ def test_a_broken_yunet_file_is_named(tmp_path):
     (tmp_path / "face_detection_yunet_broken.onnx").write_bytes(b"no network")
     with pytest.raises(SlotIDError, match="face_detection_yunet_broken.onnx does not load"):
         detectors.find_detector([tmp_path], "yunet")
+
+
+def test_yunet_runs_in_onnxruntime_as_in_opencv(tmp_path):
+    pytest.importorskip("cv2")
+    write_yunet(tmp_path / "yunet_test.onnx")
+    picture = (people()[4].numpy() * 255).astype(np.uint8)
+    picture = np.kron(picture, np.ones((2, 2, 1), np.uint8))[: round(2 * 0.85 * HEIGHT)]  # no multiple of 32
+    by_opencv, by_onnxruntime = (make(tmp_path / "yunet_test.onnx") for make in (_by_opencv, _by_onnxruntime))
+    assert by_onnxruntime.name == "YuNet yunet_test (onnxruntime)"
+    assert_same_faces(by_opencv.detect(picture, 16), by_onnxruntime.detect(picture, 16), 0.01)
+
+
+def assert_same_faces(first, second, pixels):
+    assert len(first) == len(second) > 0
+    for one, other in zip(first, second, strict=True):
+        assert np.abs(np.subtract(one.box, other.box)).max() < pixels and abs(one.score - other.score) < 0.01
+        assert np.abs(one.landmarks - other.landmarks).max() < pixels
+
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.mark.skipif(not (REAL / "models").is_dir(), reason="the real YuNet file is not beside this checkout")
+def test_the_real_yunet_file_finds_real_faces_by_either_library():
+    from PIL import Image
+
+    file = REAL / "models" / "yunet_n_dynamic.onnx"
+    by_onnxruntime = _by_onnxruntime(file)
+    marks = json.loads((REAL / "portraits" / "landmarks.json").read_text())
+    for name, points in sorted(marks.items())[::17]:
+        picture = np.asarray(Image.open(REAL / "portraits" / f"{name}.jpg").convert("RGB"))
+        faces = by_onnxruntime.detect(picture, 32)
+        assert len(faces) == 1
+        points = np.array(points)
+        assert (points.min(axis=0) < faces[0].landmarks).all() and (faces[0].landmarks < points.max(axis=0)).all()
+        if importlib.util.find_spec("cv2"):
+            assert_same_faces(_by_opencv(file).detect(picture, 32), faces, 0.5)

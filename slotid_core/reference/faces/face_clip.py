@@ -99,6 +99,7 @@ def make_face_clip(
         "detection_rate": seen / len(detections),
         "people": len(tracks),
         "subject": subject if tracks else None,
+        "refused_frames": list(tracks[subject].refused) if tracks else [],
         "face_pixels": float(np.median([max(sides(face.box)) for face in tracks[subject].faces.values()]))
         if tracks
         else None,
@@ -145,13 +146,27 @@ def _notes(detections, tracks, subject: int, seen: int, detector: Detector) -> l
     away = [gap for gap in _gaps(known, max(detections)) if gap[1] - gap[0] > LONGEST_GAP]
     if away:
         spans = ", ".join(f"{first} to {last}" for first, last in away)
-        notes.append(f"The face is away from frame {spans}; the crop waits where it was. Choose a window without that.")
+        notes.append(f"The face is away from frame {spans}; where it is then is a guess. Choose a window without that.")
     elif seen < 0.7 * len(detections):
         notes.append(
             f"The face was found on only {seen} of {len(detections)} examined frames; between them its place is "
             "interpolated (red in the overlay). A detector for turned faces (insightface) does better."
         )
+    refused = tracks[subject].refused
+    if refused:
+        notes.append(
+            f"On {len(refused)} of {len(detections)} examined frames the box had jumped onto a part of the face or "
+            f"elsewhere ({_some(refused)}); the face's place there is taken from the frames around."
+        )
     return notes
+
+
+def _some(frames: tuple[int, ...], most: int = 8) -> str:
+    return (
+        ("frame " if len(frames) == 1 else "frames ")
+        + ", ".join(map(str, frames[:most]))
+        + (f" and {len(frames) - most} more" if len(frames) > most else "")
+    )
 
 
 def _gaps(known: list[int], last: int) -> list[tuple[int, int]]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .face import Box, Face, area, box_of, intersection
+from .jumps import LONGEST_GAP, without_jumps
 
-LONGEST_GAP = 32  # frames without a detection after which a face is looked for again in the whole clip
 NEIGHBOURS = 2  # detections on each side that a box is compared with to drop outliers
 SAME_HEAD = 0.5  # of the smaller box inside the other: cascades see a second, smaller face in some faces
 SAME_PERSON = 0.35  # cosine of two embeddings; ArcFace's of different people stay below it
@@ -15,9 +15,10 @@ ABOUT_EQUAL = 0.85  # tracks at least that heavy compared with the heaviest are 
 
 @dataclass(frozen=True)
 class Track:
-    """One person's detections: frame index -> face."""
+    """One person's detections: frame index -> face; `refused` are the frames on which the box had jumped."""
 
     faces: dict[int, Face]
+    refused: tuple[int, ...] = ()
 
     @property
     def weight(self) -> float:
@@ -57,7 +58,8 @@ def link_faces(detections: dict[int, list[Face]], min_share: float = 0.2) -> lis
                 best[index] = face
             else:
                 tracks.append({index: face})
-    people = _without_faces_in_faces(_returned([Track(track) for track in tracks]))
+    returned = _returned([_steady(Track(track)) for track in tracks])  # where a box jumped, the rest is a new track
+    people = _without_faces_in_faces([_steady(track) for track in returned])
     enough = max(1.0, min_share * len(detections))
     people = sorted((track for track in people if len(track.faces) >= enough), key=lambda track: -track.weight)
     equal = [track for track in people if track.weight >= ABOUT_EQUAL * people[0].weight]
@@ -73,11 +75,16 @@ def _returned(tracks: list[Track]) -> list[Track]:
         start = min(track.faces)
         for number, earlier in enumerate(joined):
             if max(earlier.faces) < start and _is_same_person(earlier, track):
-                joined[number] = Track(earlier.faces | track.faces)
+                joined[number] = Track(earlier.faces | track.faces, earlier.refused + track.refused)
                 break
         else:
             joined.append(track)
     return joined
+
+
+def _steady(track: Track) -> Track:
+    faces = without_jumps(track.faces)
+    return Track(faces, tuple(sorted({*track.refused, *track.faces.keys() - faces.keys()})))
 
 
 def _is_same_person(earlier: Track, later: Track) -> bool:
