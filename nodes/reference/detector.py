@@ -30,6 +30,7 @@ def detector_input() -> io.Combo.Input:
         options=list(CHOICES),
         default="auto",
         tooltip="What finds the face. auto: insightface if its models lie in models/insightface, else YuNet if its "
-        "file lies there or in models/face_detection, else the bundled cascade, which sees frontal faces only. Change "
-        "it to compare them; the report names the one that ran.",
+        "file lies there or in models/face_detection, else the bundled cascade, which sees frontal faces only; and "
+        "before any of them our own finder of drawn people. Choose drawn for cartoons that look like ours, another to "
+        "compare; the report names the one that ran.",
     )

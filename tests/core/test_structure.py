@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "systems": {"wan", "reference"},
     "dataset": {"systems", "reference", "toy_world", "wan"},
     "training": {"dataset", "systems", "wan"},
+    "reference_training": {"reference", "toy_world"},
     "evaluation": {"training", "dataset", "systems", "toy_world", "wan"},
 }
 # Inside `reference`, from a clip to its report.

@@ -1,4 +1,4 @@
-"""Which face detector this machine has: insightface, YuNet, or the cascade that its libraries bundle."""
+"""Which face detector is used: insightface, YuNet, the cascade that libraries bundle, or our own for drawn people."""
 
 import logging
 from collections.abc import Sequence
@@ -7,11 +7,12 @@ from pathlib import Path
 
 from ...errors import SlotIDError
 from .cascade import find_cascade
+from .drawn_faces import drawn_faces_first, find_drawn_faces
 from .face import Detector
 from .insightface_models import find_insightface
 from .yunet import find_yunet
 
-CHOICES = ("auto", "insightface", "cascade", "yunet")
+CHOICES = ("auto", "insightface", "cascade", "yunet", "drawn")
 logger = logging.getLogger(__name__)
 
 
@@ -20,7 +21,8 @@ def find_detector(model_folders: Sequence[Path | str] = (), choice: str = "auto"
 
     Args:
         model_folders: where ONNX files may lie, at any depth, such as ComfyUI's models/insightface.
-        choice: "insightface", "yunet", "cascade", or "auto": the first of these that is there.
+        choice: "insightface", "yunet", "cascade", "drawn", or "auto": the first of the former three that is there,
+            after a look whether the picture shows a drawn person.
 
     Raises:
         SlotIDError: the chosen one is not installed.
@@ -34,12 +36,15 @@ def find_detector(model_folders: Sequence[Path | str] = (), choice: str = "auto"
             continue
         detector, reason = find(folders)
         if detector is not None:
-            return detector
+            return drawn_faces_first(detector) if choice == "auto" else detector
         if choice == name:
             raise SlotIDError(f"{name} cannot run: {reason} Or set the detector to auto.")
         reasons.append(f"{name}: {reason}")
+    if choice == "drawn":
+        return find_drawn_faces()
     if choice == "auto":
         _announce_fallback(" ".join(reasons))
+        return drawn_faces_first(find_cascade())
     return find_cascade()
 
 

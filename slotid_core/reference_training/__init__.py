@@ -1,0 +1,1 @@
+"""Training of the small networks that `reference` ships: the finder of drawn faces, and the parts network."""
