@@ -2,11 +2,12 @@
 
 import json
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ...slotid_core.reference.faces.face_clip import ON_MISSING, make_face_clip
 from ...slotid_core.reference.portrait.select import select_portrait
 from ..shared.progress import progress_bar
+from ..shared.warnings import warn
 from .detector import detector_input, face_detector, model_folders
 from .video import CATEGORY
 
@@ -64,7 +65,7 @@ class SlotIDFaceTrack(io.ComfyNode):
                     options=list(ON_MISSING),
                     default="error",
                     tooltip="When no face is found: error stops here, skip takes the middle of the picture and says so "
-                    "in the report. Choose skip for drawn faces and for unattended queues.",
+                    "in the report. Choose skip for unattended queues and for figures that no detector knows.",
                 ),
                 detector_input(),
                 io.Image.Input(
@@ -105,6 +106,7 @@ class SlotIDFaceTrack(io.ComfyNode):
             progress=progress_bar(),
             subject_image=subject_image,
         )
+        warn(cls, "\n".join(found.report["notes"]))
         return io.NodeOutput(found.clip, core_boxes(found.boxes, len(frames)), found.overlay, as_json(found.report))
 
 
@@ -115,7 +117,8 @@ class SlotIDSelectPortrait(io.ComfyNode):
             node_id="SlotIDSelectPortrait",
             display_name="Select Portrait",
             category=CATEGORY,
-            description="Picks the frame with the most frontal, sharpest, best lit face and clears its background.",
+            description="Picks the frame that shows the face best (frontal, eyes open, looking ahead, sharp, well lit) "
+            "and clears its background. The node shows the ranked candidates.",
             inputs=[
                 io.Image.Input("face_clip", tooltip="The square clip from Track Face; other pictures work as well."),
                 io.Int.Input(
@@ -143,8 +146,10 @@ class SlotIDSelectPortrait(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="1 = person: one mask, or one per frame. Connect any matting node here when the built-in "
-                    "cut takes hair away or leaves background.",
+                    tooltip="1 = person: one mask, or one per frame. It always wins. Without it an ONNX network in "
+                    "models/background_removal cuts (ISNet, U²-Net, MODNet, BiRefNet), else facexlib's parsing, else "
+                    "the network that comes with the pack. Connect a matting node when hair is lost or background "
+                    "kept.",
                 ),
             ],
             outputs=[
@@ -168,8 +173,13 @@ class SlotIDSelectPortrait(io.ComfyNode):
             mask=mask,
             progress=progress_bar(),
             parser_models=tuple(model_folders("facexlib")),
+            matting_models=tuple(model_folders("background_removal")),
         )
-        return io.NodeOutput(chosen.image, chosen.mask, chosen.candidates, as_json(chosen.report))
+        warn(cls, "\n".join(chosen.report["notes"]))
+        return io.NodeOutput(
+            chosen.image, chosen.mask, chosen.candidates, as_json(chosen.report),
+            ui=ui.PreviewImage(chosen.candidates, cls=cls),
+        )  # fmt: skip
 
 
 def core_boxes(boxes, num_frames: int) -> list[list[dict]]:

@@ -18,8 +18,8 @@ def warn(node_cls: type[io.ComfyNode], text: str) -> None:
     """
     if text:
         # A node that runs is a locked copy of its class, of which the schema can be read and not asked for.
-        name = node_cls.SCHEMA.display_name if node_cls.SCHEMA else node_cls.__name__
-        logging.warning("Slot-ID, %s: %s", name, text)
+        schema = node_cls.SCHEMA or node_cls.define_schema()
+        logging.warning("Slot-ID, %s: %s", schema.display_name, text)
     context = get_executing_context()
     if context is None:
         return

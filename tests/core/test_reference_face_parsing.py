@@ -49,7 +49,7 @@ def test_a_file_that_cannot_be_used_is_told_in_the_report(tmp_path):
     assert parser is None and "parsing_parsenet.pth" in reason
     one_face = Detector("given", lambda image, smallest: [Face(FACE)], working_side=128)
     chosen = select_portrait(torch.rand(1, 96, 128, 3), one_face, parser_models=(str(tmp_path),))
-    assert chosen.report["background"] == "graph cut" and reason in chosen.report["notes"]
+    assert chosen.report["background"] == "parts network" and reason in chosen.report["notes"]
 
 
 @pytest.mark.parametrize("kind", ["ParseNet", "BiSeNet"])

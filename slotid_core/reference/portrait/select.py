@@ -1,6 +1,7 @@
-"""The frame that shows the face best: frontal, sharp, well exposed, eyes open, mouth at rest; and the runners-up."""
+"""The frame that shows the face best, the runners-up, and the person on a plain background."""
 
-from dataclasses import asdict, dataclass, replace
+import math
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -10,14 +11,22 @@ from ...errors import SlotIDError
 from ..decode.clip import Progress
 from ..faces.face import Detector, Face, area
 from ..faces.find_faces import check_frames, detect_faces
-from ..faces.measure import exposure, face_region, nose_between_eyes, sharpness, symmetry
-from .background import neutralise, person_mask
-from .expression import darkness_of_eyes_and_mouth, openness_and_rest
-from .face_parsing import find_face_parser
+from ..faces.measure import exposure, face_region, sharpness, side_light
+from .background import neutralise
+from .cut import find_cut
+from .looks import Looks, looking_ahead, looks_of, openness, rest
+from .parts import find_parts
 
-WEIGHTS = {"frontal": 0.25, "sharp": 0.3, "exposed": 0.13, "eyes_open": 0.12, "neutral": 0.2}
-FOUND_BONUS = 0.25  # the detector sees the face: it is most likely not turned away nor covered
-EXAMINED = 32  # frames, evenly spread: neighbours differ too little to look at all
+WEIGHTS = {
+    "frontal": 0.25, "sharp": 0.2, "exposed": 0.1, "evenly_lit": 0.05, "eyes_open": 0.15, "ahead": 0.1, "neutral": 0.15,
+}  # fmt: skip
+# What no other merit makes up for: value below which a part spoils the portrait, and what that costs.
+SPOILING = {"eyes_open": 0.4, "frontal": 0.55, "ahead": 0.2}
+SPOILT = 1.0
+FOUND_BONUS = 0.25  # the detector sees the face: it is most likely not covered
+EXAMINED = 24  # frames, evenly spread: neighbours differ too little to look at all
+CLOSE = 1.5  # side of what is looked at for eyes and mouth, in sides of the face's box
+WORDS = {"eyes_open": "the eyes are shut", "frontal": "the head is turned", "ahead": "the eyes look aside"}
 
 
 @dataclass(frozen=True)
@@ -28,14 +37,21 @@ class FrameScore:
     frontal: float
     sharp: float
     exposed: float
+    evenly_lit: float
+    eyes_open: float
+    ahead: float
+    neutral: float
     face_found: bool
-    eyes_open: float = 1.0
-    neutral: float = 1.0
+
+    @property
+    def spoilt(self) -> tuple[str, ...]:
+        """Names of the parts that make this no portrait while there is a better frame."""
+        return tuple(part for part, least in SPOILING.items() if getattr(self, part) < least)
 
     @property
     def total(self) -> float:
         parts = sum(weight * getattr(self, part) for part, weight in WEIGHTS.items())
-        return parts + (FOUND_BONUS if self.face_found else 0.0)
+        return parts + (FOUND_BONUS if self.face_found else 0.0) - SPOILT * len(self.spoilt)
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,7 @@ def select_portrait(
     mask: torch.Tensor | None = None,
     progress: Progress | None = None,
     parser_models: tuple[str, ...] = (),
+    matting_models: tuple[str, ...] = (),
 ) -> Portrait:
     """Ranks the frames, takes one and puts the person on a plain background.
 
@@ -66,8 +83,8 @@ def select_portrait(
         candidates: how many ranked frames to return.
         rank: which of them becomes the portrait, 0 = best.
         background: RGB in [0, 1].
-        mask: (T, H, W) or (1, H, W), 1 = person; without it the person is cut out by facexlib, or by colour and edges.
-        parser_models: folders in which facexlib's parsing weights may lie.
+        mask: (T, H, W) or (1, H, W), 1 = person; without it the person is cut out, see `cut.find_cut`.
+        parser_models, matting_models: folders of facexlib's parsing weights and of background-removal networks.
 
     Raises:
         SlotIDError: frames or mask of a wrong shape, NaN, or a rank beyond the candidates.
@@ -77,33 +94,30 @@ def select_portrait(
     faces = detect_faces(frames, detector, every=max(1, len(frames) // EXAMINED), progress=progress)
     largest = {index: max(found, key=lambda face: area(face.box), default=None) for index, found in faces.items()}
     usual = _usual_face(largest, frames)
-    scores = _with_expressions(
-        [score_frame(frames[i], i, _at_size(usual, face), face is not None) for i, face in largest.items()],
-        [darkness_of_eyes_and_mouth(frames[i], _at_size(usual, face)) for i, face in largest.items()],
-    )
+    scores = _scores(frames, {index: _at_size(usual, face) for index, face in largest.items()}, largest)
     chosen = _spread(sorted(scores, key=lambda score: -score.total), candidates, len(frames))
     if not 0 <= rank < len(chosen):
         raise SlotIDError(f"Candidate {rank} was asked, but there are {len(chosen)} (numbered from 0). Lower it.")
-    best = chosen[rank].frame
-    notes = []
+    best = chosen[rank]
+    notes = _notes(best, chosen[0], rank)
     if mask is None:
-        parser, reason = find_face_parser(parser_models)
-        cut_out, method = (parser.person_mask, parser.name) if parser else (person_mask, "graph cut")
-        person = cut_out(frames[best], (largest[best] or usual).box)
-        notes += [reason] if reason else []
+        cut, reasons = find_cut(parser_models, matting_models)
+        person, method = cut.person_mask(frames[best.frame], (largest[best.frame] or usual).box), cut.name
+        notes += reasons
     else:
-        person, method = _given_mask(mask, best, frames.shape), "mask input"
+        person, method = _given_mask(mask, best.frame, frames.shape), "mask input"
     if not any(largest.values()):
-        notes.append(f"No face was found ({detector.name}); the middle of each frame was judged instead.")
+        notes.insert(0, f"No face was found ({detector.name}); the middle of each frame was judged instead.")
     report = {
-        "frame": best,
+        "frame": best.frame,
         "background": method,
         "detector": detector.name,
+        "spoilt": [WORDS[part] for part in best.spoilt],
         "candidates": [asdict(score) | {"total": score.total} for score in chosen],
         "notes": notes,
     }
     return Portrait(
-        image=neutralise(frames[best], person, background)[None],
+        image=neutralise(frames[best.frame], person, background)[None],
         mask=person[None],
         candidates=frames[[score.frame for score in chosen]],
         frames=tuple(score.frame for score in chosen),
@@ -111,21 +125,51 @@ def select_portrait(
     )
 
 
-def score_frame(frame: torch.Tensor, index: int, face: Face, found: bool) -> FrameScore:
-    """Judges the face's region of one frame (H, W, 3)."""
-    region = face_region(frame, face.box)
-    frontal = symmetry(region) if face.landmarks is None else nose_between_eyes(face.landmarks)
-    return FrameScore(index, frontal, sharpness(region), exposure(region), found)
-
-
-def _with_expressions(scores: list[FrameScore], darkness: list[tuple[float, float]]) -> list[FrameScore]:
-    """Adds what only the comparison with the clip's other frames tells, if there are a few with a face."""
-    seen = [number for number, score in enumerate(scores) if score.face_found]
-    if len(seen) < 3:
-        return scores
-    for number, eyes_open, neutral in zip(seen, *openness_and_rest(np.array(darkness)[seen]), strict=True):
-        scores[number] = replace(scores[number], eyes_open=float(eyes_open), neutral=float(neutral))
+def _scores(frames: torch.Tensor, places: dict[int, Face], found: dict[int, Face | None]) -> list[FrameScore]:
+    """Judges the face of each of these frames; eyes and mouth against the clip's other frames."""
+    looks = _looks(frames, places)
+    eyes_open = openness(np.array([look.opening for look in looks]))
+    eyes_open *= np.nan_to_num(np.array([look.eyes_seen for look in looks]))
+    neutral = rest(np.array([look.mouth for look in looks]))
+    ahead = looking_ahead(np.array([look.gaze for look in looks]))
+    scores = []
+    for number, (index, face) in enumerate(places.items()):
+        region = face_region(frames[index], face.box)
+        scores.append(
+            FrameScore(
+                frame=index,
+                frontal=0.0 if math.isnan(looks[number].turn) else 1 - looks[number].turn,
+                sharp=sharpness(region),
+                exposed=exposure(region),
+                evenly_lit=1 - side_light(region),
+                eyes_open=float(eyes_open[number]),
+                ahead=float(ahead[number]),
+                neutral=float(neutral[number]),
+                face_found=found[index] is not None,
+            )
+        )
     return scores
+
+
+def _looks(frames: torch.Tensor, places: dict[int, Face]) -> list[Looks]:
+    indices = list(places)
+    shown = find_parts(frames[indices], [places[index].box for index in indices], CLOSE, mirrored=False)
+    return [
+        looks_of(shown.parts[number], frames[index].float().mean(dim=-1), places[index].box[2] - places[index].box[0])
+        for number, index in enumerate(indices)
+    ]
+
+
+def _notes(best: FrameScore, first: FrameScore, rank: int) -> list[str]:
+    if not best.spoilt:
+        return []
+    why = " and ".join(WORDS[part] for part in best.spoilt)
+    if rank > 0:
+        return [f"In the chosen frame {best.frame} {why}; frame {first.frame} (rank 0) is better."]
+    return [
+        f"No frame makes a good portrait. Frame {best.frame} is the least bad: {why}. Film the person facing the "
+        "camera with open eyes, or raise candidates and choose by rank."
+    ]
 
 
 def _usual_face(faces: dict[int, Face | None], frames: torch.Tensor) -> Face:
