@@ -8,6 +8,7 @@ from ...slotid_core.errors import SlotIDError
 from ...slotid_core.reference.report.quality import judge_reference
 from ...slotid_core.reference.report.report_card import draw_card
 from ..shared.progress import progress_bar
+from ..shared.warnings import warn
 from .detector import detector_input, face_detector
 from .video import CATEGORY
 
@@ -35,6 +36,17 @@ class SlotIDReferenceReport(io.ComfyNode):
                     )
                     for name, tooltip in REPORTS.items()
                 ),
+                io.Image.Input(
+                    "portrait",
+                    optional=True,
+                    tooltip="The portrait from Select Portrait: it is shown on the card and judged, and so is the cut. "
+                    "Connect portrait_report too, so that it is compared with the frame it was cut out of.",
+                ),
+                io.Mask.Input(
+                    "portrait_mask",
+                    optional=True,
+                    tooltip="The mask from Select Portrait, 1 = person. Left open, it is read off the portrait.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="card", tooltip="One picture: verdict, measurements, what to do better."),
@@ -46,7 +58,16 @@ class SlotIDReferenceReport(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, face_clip, detector, track_report=None, window_report=None, portrait_report=None) -> io.NodeOutput:
+    def execute(
+        cls,
+        face_clip,
+        detector,
+        track_report=None,
+        window_report=None,
+        portrait_report=None,
+        portrait=None,
+        portrait_mask=None,
+    ) -> io.NodeOutput:
         quality = judge_reference(
             face_clip,
             face_detector(detector),
@@ -54,7 +75,10 @@ class SlotIDReferenceReport(io.ComfyNode):
             window=read_report("window_report", window_report),
             portrait=read_report("portrait_report", portrait_report),
             progress=progress_bar(),
+            portrait_image=portrait,
+            portrait_mask=portrait_mask,
         )
+        warn(cls, "\n".join(f"{item.missing} {item.remedy}" for item in quality.advice if item.serious))
         return io.NodeOutput(draw_card(face_clip, quality), json.dumps(quality.report, indent=2))
 
 

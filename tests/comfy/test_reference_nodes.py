@@ -1,6 +1,7 @@
 """The reference nodes in a real ComfyUI: from an uploaded clip to latents, and every kind of bad input."""
 
 import json
+import logging
 import os
 from dataclasses import replace
 from fractions import Fraction
@@ -137,6 +138,23 @@ def test_the_report_joins_what_the_other_nodes_reported(reference, input_folder)
     for wrong in ("no json", "[1, 2]"):
         with pytest.raises(ValueError, match="track_report"):
             reference.SlotIDReferenceReport.execute(clip, "auto", wrong)
+
+
+def test_the_report_judges_the_portrait_and_warns_of_what_makes_it_poor(reference, input_folder, caplog):
+    write_clip(input_folder / "ann.mp4", frames=13)
+    clip, _, _, tracking = track(reference, load(reference, "ann.mp4")[0])
+    mask = torch.zeros(1, *clip.shape[1:3])
+    portrait, report = clip[4:5], json.dumps({"frame": 4, "background": "mask input"})
+    with caplog.at_level(logging.WARNING):
+        card, text = reference.SlotIDReferenceReport.execute(
+            clip, "auto", tracking, None, report, portrait=portrait, portrait_mask=mask
+        ).args
+    judged = json.loads(text)["portrait"]
+    assert judged["frame"] == 4 and judged["verdict"] in ("usable", "poor") and "sharpness" in judged
+    assert card.shape[0] == 1
+    assert any("Reference Report" in record.message for record in caplog.records)
+    optional = reference.SlotIDReferenceReport.INPUT_TYPES()["optional"]
+    assert list(optional)[-2:] == ["portrait", "portrait_mask"]  # saved workflows count inputs in order
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,14 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
+from ...errors import SlotIDError
 from ..decode.clip import Progress
-from ..faces.face import Detector, Face, area
-from ..faces.find_faces import check_frames, detect_faces
+from ..faces.face import Box, Detector, Face, area, box_of
+from ..faces.find_faces import check_frames, detect_faces, faces_in
 from ..faces.measure import APPEARANCE, appearance, exposure, face_region, sharpness, side_light, spread
 from ..faces.pose import head_angles
+from .advice import Advice, compared
+from .portrait_quality import PortraitQuality, judge_portrait, look_at
 
 EXAMINED = 24  # frames, evenly spread
 MOTION_SIDE = 48  # pixels at which the movement inside the face is measured
@@ -23,26 +26,21 @@ FRONTAL_DEGREES = 15  # to each side
 FULL_TRACK = 0.8  # share of frames on which the face should be seen
 SMALL_FACE, SOFT, BADLY_LIT, ONE_SIDED, STIFF, STILL = 100, 0.36, 0.5, 0.3, 0.2, 0.05
 COMMON_COVER, FULL_LENGTH = 0.3, 65
+SAME_COLOR = 0.02  # by which a portrait may differ from its frame where it was kept
 SERIOUS = {"face_seen", "sharpness", "exposure", "change"}  # one of these far off makes a poor reference
 
 
 @dataclass(frozen=True)
-class Advice:
-    """What is missing, and what to film instead."""
-
-    fact: str
-    missing: str
-    remedy: str
-    serious: bool = False
-
-
-@dataclass(frozen=True)
 class Quality:
-    """`facts` is JSON-ready; `pictures` are the frames for the card: the most usual one, then the most different."""
+    """`facts` is JSON-ready; `pictures` are the frames for the card: the most usual one, then the most different.
+
+    `portrait` (H, W, 3) is the picture of the person for the card, None where none was given.
+    """
 
     facts: dict
     advice: tuple[Advice, ...]
     pictures: tuple[int, ...]
+    portrait: torch.Tensor | None = None
 
     @property
     def report(self) -> dict:
@@ -60,6 +58,8 @@ def judge_reference(
     window: dict | None = None,
     portrait: dict | None = None,
     progress: Progress | None = None,
+    portrait_image: torch.Tensor | None = None,
+    portrait_mask: torch.Tensor | None = None,
 ) -> Quality:
     """Judges a face clip, with what the nodes before it reported.
 
@@ -67,11 +67,15 @@ def judge_reference(
         clip: (T, H, W, 3) in [0, 1], the square clip of `make_face_clip`.
         tracking, window, portrait: the reports of the tracker, the loader and the portrait's choice, as far as there
             are any; they know what the clip itself does not show (other people, the face's size before the crop).
+        portrait_image: (1, H, W, 3), the portrait that was made; it is judged, and so is the cut.
+        portrait_mask: (1, H, W), what of its frame the portrait keeps, 1 = person.
 
     Raises:
-        SlotIDError: frames of a wrong shape, or NaN.
+        SlotIDError: frames, portrait or mask of a wrong shape, or NaN.
     """
     check_frames(clip)
+    if portrait_image is not None:
+        check_frames(portrait_image)
     tracking, window, portrait = tracking or {}, window or {}, portrait or {}
     every = max(1, len(clip) // EXAMINED)
     found = detect_faces(clip, detector, every, progress)
@@ -102,10 +106,51 @@ def judge_reference(
         "portrait": {key: portrait[key] for key in ("frame", "background") if key in portrait},
     }
     advice = tuple(_advice(facts))
+    if portrait_image is not None:
+        usual = box_of(np.median(list(boxes.values()), axis=0))
+        judged = _judge(portrait_image[0], portrait_mask, clip, portrait.get("frame"), usual, detector)
+        facts["portrait"] |= judged.facts | {"verdict": judged.verdict}
+        advice += judged.advice
     facts["verdict"] = (
         "poor" if any(item.serious for item in advice) or len(advice) > 4 else "usable" if advice else "good"
     )
-    return Quality(facts, advice, tuple(list(regions)[i] for i in telling_frames(looks)))
+    shown = None if portrait_image is None else portrait_image[0]
+    return Quality(facts, advice, tuple(list(regions)[i] for i in telling_frames(looks)), shown)
+
+
+def _judge(
+    picture: torch.Tensor,
+    mask: torch.Tensor | None,
+    clip: torch.Tensor,
+    index: int | None,
+    usual: Box,
+    detector: Detector,
+) -> PortraitQuality:
+    """Judges the portrait on the clip's own frame that it was made from, where that is known, else by itself."""
+    frame, picture = picture[..., :3].float(), picture[..., :3].float()
+    in_clip = index is not None and 0 <= index < len(clip) and picture.shape == clip[index, ..., :3].shape
+    if in_clip:
+        frame = clip[index, ..., :3].float().to(picture.device)
+    kept = _mask_of(picture, frame, mask, in_clip)
+    face = max(faces_in(frame, detector), key=lambda face: area(face.box), default=None)
+    height, width = frame.shape[:2]
+    middle = usual if in_clip else box_of(np.array([width, height, 3 * width, 3 * height]) / 4)
+    box = middle if face is None else face.box
+    return judge_portrait(frame, kept, box, look_at(frame, box))
+
+
+def _mask_of(
+    picture: torch.Tensor, frame: torch.Tensor, mask: torch.Tensor | None, in_clip: bool
+) -> torch.Tensor | None:
+    """(H, W); without a mask, what of the frame is unchanged on the portrait."""
+    if mask is None:
+        return ((picture - frame).abs().amax(dim=-1) < SAME_COLOR).float() if in_clip else None
+    if mask.dim() != 3 or mask.shape[1:] != picture.shape[:2]:
+        raise SlotIDError(
+            f"portrait_mask has shape {tuple(mask.shape)}, the portrait {tuple(picture.shape)}. Connect both outputs "
+            "of one Select Portrait."
+        )
+    return mask[0].float()
 
 
 def motion_energy(clip: torch.Tensor, box) -> float:
@@ -181,7 +226,7 @@ def _advice(facts: dict):
     if facts["face_seen"] < FULL_TRACK:
         yield Advice(
             "face_seen",
-            f"The face is seen on only {facts['face_seen']:.0%} of the frames.",
+            f"The face is seen on only {_percent(facts['face_seen'], FULL_TRACK)} of the frames.",
             "Keep the face in the picture and turned to the camera, without hands before it.",
             facts["face_seen"] < 0.4,
         )
@@ -194,13 +239,13 @@ def _advice(facts: dict):
     if facts["face_pixels"] is not None and facts["face_pixels"] < SMALL_FACE:
         yield Advice(
             "face_pixels",
-            f"The face is only {facts['face_pixels']:.0f} pixels large.",
+            f"The face is only {compared(facts['face_pixels'], SMALL_FACE, 0)} pixels large.",
             "Go closer until the face fills a third of the picture's height, or raise short_side.",
         )
     if facts["sharpness"] < SOFT:
         yield Advice(
             "sharpness",
-            f"The face is soft (sharpness {facts['sharpness']:.2f}; {SOFT} and more is good).",
+            f"The face is soft (sharpness {compared(facts['sharpness'], SOFT)}; {SOFT} and more is good).",
             "Wipe the lens, rest the camera, focus on the eyes, and use more light.",
             facts["sharpness"] < 0.7 * SOFT,
         )
@@ -215,7 +260,7 @@ def _advice(facts: dict):
     if facts["side_light"] > ONE_SIDED:
         yield Advice(
             "side_light",
-            f"One side of the face is {facts['side_light']:.0%} darker than the other.",
+            f"One side of the face is {_percent(facts['side_light'], ONE_SIDED)} darker than the other.",
             "Turn towards the light, so that it comes from the front.",
         )
     yield from _movement_advice(facts)
@@ -244,7 +289,7 @@ def _movement_advice(facts: dict):
     elif facts["change"] < STIFF:
         yield Advice(
             "change",
-            f"The face changes little (change {facts['change']:.2f}; {STIFF} and more is good).",
+            f"The face changes little (change {compared(facts['change'], STIFF)}; {STIFF} and more is good).",
             "Turn the head slowly to both sides, talk, smile; or search the best window of a longer clip.",
         )
     yaw = facts["pose"].get("yaw_degrees")
@@ -253,9 +298,14 @@ def _movement_advice(facts: dict):
         if sides:
             yield Advice(
                 "pose",
-                f"The face never turns to the picture's {' or '.join(sides)} (yaw {yaw[0]:.0f}° to {yaw[1]:.0f}°).",
+                f"The face never turns to the picture's {' or '.join(sides)} (yaw "
+                f"{compared(yaw[0], -FRONTAL_DEGREES, 0)}° to {compared(yaw[1], FRONTAL_DEGREES, 0)}°).",
                 f"Turn the head slowly to the {' and the '.join(sides)}, about 30°.",
             )
+
+
+def _percent(share: float, limit: float) -> str:
+    return f"{compared(100 * share, 100 * limit, 0)}%"
 
 
 def _rounded(value: float | None) -> float | None:

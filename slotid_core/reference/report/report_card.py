@@ -4,6 +4,7 @@ import textwrap
 
 import torch
 
+from .advice import compared, percent
 from .drawing import ACCENT, FAINT, FAIR, GOOD, INK, LINE, POOR, as_image, canvas, font, from_array
 from .quality import BADLY_LIT, COMMON_COVER, FULL_TRACK, ONE_SIDED, SOFT, STIFF, Quality
 
@@ -31,6 +32,14 @@ def draw_card(clip: torch.Tensor, quality: Quality) -> torch.Tensor:
     pen.text((EDGE + 230, 22), _summary(facts), fill=INK, font=font(13))
     pen.text((EDGE + 230, 40), _where(facts), fill=FAINT, font=font(12))
     left = EDGE
+    if quality.portrait is not None:
+        shown = from_array((quality.portrait[..., :3] * 255).round().byte().cpu().numpy(), PICTURE)
+        picture.paste(shown, (left, 70))
+        verdict = facts["portrait"]["verdict"]
+        pen.rectangle([left, 70, left + shown.width - 1, 70 + PICTURE - 1], outline=VERDICT[verdict], width=2)
+        of = f", frame {facts['portrait']['frame']}" if "frame" in facts["portrait"] else ""
+        pen.text((left + 2, 72 + PICTURE), f"portrait{of}: {verdict}", fill=VERDICT[verdict], font=font(11))
+        left += shown.width + 12
     for number, index in enumerate(quality.pictures):
         frame = from_array((clip[index, ..., :3] * 255).round().byte().cpu().numpy(), PICTURE)
         if left + frame.width > WIDTH - EDGE:
@@ -60,17 +69,18 @@ def _bar(pen, top: int, facts: dict, label: str, fact: str, full: float, enough:
     )
     mark = start + (end - start) * min(1.0, enough / full)
     pen.line([mark, top + 1, mark, top + 19], fill=INK, width=2)
-    pen.text((end + 10, top + 2), f"{value:.2f}", fill=INK if good else FAIR, font=font(13))
+    pen.text((end + 10, top + 2), compared(value, enough), fill=INK if good else FAIR, font=font(13))
 
 
 def _summary(facts: dict) -> str:
-    parts = [f"{facts['frames']} frames", f"movement {facts['motion_energy_percent']:.2f}%"]
+    parts = [f"{facts['frames']} frames", f"movement {percent(facts['motion_energy_percent'])}"]
     if facts["people"] is not None:
         parts.append(f"{facts['people']} {'person' if facts['people'] == 1 else 'people'}")
     if facts["face_pixels"] is not None:
         parts.append(f"face {facts['face_pixels']:.0f} pixels")
     if facts["crop_jitter_percent"] is not None:
-        parts.append(f"crop jitter {facts['crop_jitter_percent']:.2f}%")
+        jitter = facts["crop_jitter_percent"]
+        parts.append("the crop stands still" if jitter == 0 else f"crop jitter {percent(jitter)}")
     return "   ".join(parts)
 
 
