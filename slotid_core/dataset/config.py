@@ -51,6 +51,9 @@ class ToyWorldSource:
             as where a data set has one clip a person.
         references_per_person: so many face clips and portraits, which a person's clips share in turn; 0 gives every
             clip its own. They take four times as long to prepare as a clip to learn.
+        as_users: share, 0 to 1, of the references that are made as the nodes make them from a user's clip: the face
+            found by the detector, the portrait one of the clip's own frames, cut out. The others have the drawing's
+            own head boxes, and a portrait drawn at rest.
     """
 
     people: int
@@ -58,6 +61,7 @@ class ToyWorldSource:
     clips_per_person: int = 4
     reference: str = "other clip"
     references_per_person: int = 0
+    as_users: float = 0.0
 
     def reference_number(self, clip_number: int) -> int:
         """Which of the person's references goes with which of their clips."""

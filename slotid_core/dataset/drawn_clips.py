@@ -1,18 +1,23 @@
 """Pictures of drawn people: target, face clip and portrait, by default in scenes that have nothing to do with each
 other."""
 
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..reference.faces.crop import cut_squares, square_path
 from ..reference.faces.detector import Detector
+from ..reference.faces.drawn_faces import find_drawn_faces
+from ..reference.faces.face_clip import make_face_clip
+from ..reference.portrait.select import select_portrait
 from ..toy_world.motion import move
 from ..toy_world.person import Person, sample_person
 from ..toy_world.render import draw, head_boxes, portrait_motion, reference_motion, render_clip, render_portrait
-from ..toy_world.scene import Scene, sample_scene
+from ..toy_world.scene import sample_scene
 from .clip import Clip
 from .config import PrepareConfig, ToyWorldSource
 from .pixels import Pixels
@@ -54,37 +59,73 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     video = video[:, top : top + sizes.height, left : left + sizes.width]
 
     number = _source(config).reference_number(clip.number)
-    reference, portrait, square_pixels = _face_pictures(clip.person_seed, number, config)
+    faces = _face_pictures(clip.person_seed, number, config)
     facts = {
         "window": {"start": 0.0, "frames": config.frames, "frames_per_second": config.frames_per_second},
-        "detector": "the drawing's own head boxes",
-        "crop": {"square_pixels": square_pixels},
+        "detector": faces.detector,
+        "crop": {"square_pixels": faces.square_pixels},
     }
-    return Pixels(video, reference, portrait, portrait, facts)
+    return Pixels(video, faces.reference, faces.portrait, faces.picture, facts)
+
+
+@dataclass(frozen=True)
+class _Faces:
+    """reference (T, H, H, 3), portrait and uncut picture (1, H, H, 3); mean side of the reference's crop."""
+
+    reference: Tensor
+    portrait: Tensor
+    picture: Tensor
+    square_pixels: float
+    detector: str
 
 
 @lru_cache(maxsize=8)  # a person's clips share them in turn, and follow each other
-def _face_pictures(person_seed: int, number: int, config: PrepareConfig) -> tuple[Tensor, Tensor, float]:
-    """Face clip, portrait, and the side of the face clip's crop."""
+def _face_pictures(person_seed: int, number: int, config: PrepareConfig) -> _Faces:
     person, scene = sample_person(person_seed), sample_scene(scene_seed(person_seed, number))
     rng = np.random.default_rng((person_seed, number, 67))
-    reference, squares = _reference(person, scene, scene_seed(person_seed, number, part=1), config, rng)
-    return reference, _portrait(person, config, rng), round(float(squares[:, 2].mean()) / FINER, 3)
-
-
-def _reference(person: Person, scene: Scene, seed: int, config: PrepareConfig, rng) -> tuple[Tensor, np.ndarray]:
-    sizes, kind = config.sizes, _source(config).reference
-    size, count = FINER * sizes.reference_size, sizes.reference_frames
+    kind, seed = _source(config).reference, scene_seed(person_seed, number, part=1)
+    count = config.sizes.reference_frames
     if kind == "same clip":
         motion = move(person, scene, count)
     else:
         scene, motion = reference_motion(person, seed, count)
-    boxes = _as_if_detected(head_boxes(scene, motion, size), rng)
-    squares = square_path(boxes, size, size, config.margin, SMOOTHING)
-    frames = cut_squares(draw([person], [scene], [motion], size)[0], squares, sizes.reference_size)
+    size = FINER * config.sizes.reference_size
+    frames = draw([person], [scene], [motion], size)[0]
+    # A seed of its own: the other references stay as they are for any share.
+    as_user = np.random.default_rng((person_seed, number, 73)).random() < _source(config).as_users
+    if as_user:
+        faces = _found_faces(frames, config)
+    else:
+        squares = square_path(
+            _as_if_detected(head_boxes(scene, motion, size), rng), size, size, config.margin, SMOOTHING
+        )
+        reference = cut_squares(frames, squares, config.sizes.reference_size)
+        portrait = _portrait(person, config, rng)
+        side = round(float(squares[:, 2].mean()) / FINER, 3)
+        faces = _Faces(reference, portrait, portrait, side, "the drawing's own head boxes")
     if kind == "shuffled":
-        frames = frames[np.random.default_rng((seed, 71)).permutation(count)]
-    return frames, squares
+        order = np.random.default_rng((seed, 71)).permutation(count)
+        faces = replace(faces, reference=faces.reference[order])
+    return faces
+
+
+def _found_faces(frames: Tensor, config: PrepareConfig) -> _Faces:
+    """What the nodes make of a clip: Track Face, Select Portrait, then shrunk as Encode Reference does."""
+    sizes, detector = config.sizes, find_drawn_faces()
+    finer = FINER * max(sizes.reference_size, sizes.portrait_size)
+    found = make_face_clip(frames, detector, finer, config.margin, SMOOTHING, on_missing="skip")
+    chosen = select_portrait(found.clip, detector, candidates=1)
+    picture = found.clip[[chosen.frames[0]]]
+    return _Faces(
+        shrunk(found.clip, sizes.reference_size), shrunk(chosen.image, sizes.portrait_size),
+        shrunk(picture, sizes.portrait_size), round(float(found.squares[:, 2].mean()) / FINER, 3), detector.name,
+    )  # fmt: skip
+
+
+def shrunk(frames: Tensor, side: int) -> Tensor:
+    """Square frames (T, H, H, 3) -> (T, side, side, 3), averaged."""
+    moved = functional.interpolate(frames.movedim(-1, 1), size=(side, side), mode="bilinear", antialias=True)
+    return moved.movedim(1, -1)
 
 
 def _portrait(person: Person, config: PrepareConfig, rng) -> Tensor:

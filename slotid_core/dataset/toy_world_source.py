@@ -23,6 +23,8 @@ def toy_world_clips(source: ToyWorldSource) -> list[Clip]:
             f"references_per_person={source.references_per_person}; people and clips_per_person must be at least 1, "
             "the others at least 0."
         )
+    if not 0 <= source.as_users <= 1:
+        raise SlotIDError(f"toy_world.as_users is {source.as_users}; it is a share, from 0 to 1.")
     if source.references_per_person and source.reference == "same clip":
         raise SlotIDError(
             "toy_world.reference is 'same clip', and a clip cannot be cut from two; leave references_per_person at 0."
