@@ -84,9 +84,9 @@ def test_keyed_portraits_hold_the_face_and_no_studio(portraits):
     for index in range(len(portraits)):
         alpha = portraits.alpha[index].float() / 255
         left, top, right, bottom = (int(value) for value in portraits.boxes[index])
-        width = right - left
-        assert alpha[top + width // 4 : bottom - width // 8, left + width // 4 : right - width // 4].min() > 0.95
-        assert alpha[:20].max() < 0.1 and alpha[: top + width // 2, :20].max() < 0.1
+        third = (right - left) // 3
+        assert alpha[top + third : bottom - third, left + third : right - third].min() > 0.95
+        assert alpha[:20].max() < 0.1 and alpha[: top + third, :20].max() < 0.1
 
 
 @needs_portraits
