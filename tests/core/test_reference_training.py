@@ -86,7 +86,7 @@ def test_keyed_portraits_hold_the_face_and_no_studio(portraits):
         left, top, right, bottom = (int(value) for value in portraits.boxes[index])
         third = (right - left) // 3
         assert alpha[top + third : bottom - third, left + third : right - third].min() > 0.95
-        assert alpha[:20].max() < 0.1 and alpha[: top + third, :20].max() < 0.1
+        assert alpha[: top + third, :20].max() < 0.1  # hair may reach the upper border
 
 
 @needs_portraits
