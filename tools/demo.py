@@ -40,7 +40,7 @@ def main() -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
-    reference = arguments.reference or PACK / "examples" / clip_name(next(iter(EXAMPLES)))
+    reference = arguments.reference or PACK / "example_people" / clip_name(next(iter(EXAMPLES)))
     if not reference.is_file():
         raise SlotIDError(f"There is no file {reference}. Give REFERENCE the path of a video.")
     workflow = json.loads(WORKFLOW.read_text())

@@ -1,6 +1,6 @@
 """Make the identities that come with the pack: one of each example clip, by the workflow that a user runs.
 
-    python -m tools.make_identities [--folder examples/identities]
+    python -m tools.make_identities [--folder example_people/identities]
 
 The shipped workflow runs up to Save Identity, once for each clip, through a real server. Run it again whenever the
 adapter, the reference nodes or the clips change.
@@ -39,7 +39,7 @@ def make_identities(folder: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server:
         client = ComfyClient(server.address)
         for seed in EXAMPLES:
-            clip = PACK / "examples" / clip_name(seed)
+            clip = PACK / "example_people" / clip_name(seed)
             inputs[LOAD]["file"] = client.upload(clip)
             inputs[SAVE] |= {"name": clip.stem, "replace": True}
             client.run(graph)
@@ -53,7 +53,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.make_identities", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--folder", type=Path, default=PACK / "examples" / "identities", help="where they are written")
+    parser.add_argument(
+        "--folder", type=Path, default=PACK / "example_people" / "identities", help="where they are written"
+    )
     for path in make_identities(parser.parse_args().folder):
         print(f"{path} ({path.stat().st_size / 1e3:.0f} kB)")
     return 0

@@ -12,7 +12,8 @@ from pathlib import Path
 import folder_paths
 
 FOLDER = "slotid_examples"
-SHIPPED = Path(__file__).parents[2] / "examples"
+# ComfyUI takes a folder named "examples" for templates, and then serves none from "workflows".
+SHIPPED = Path(__file__).parents[2] / "example_people"
 DEFAULT = f"{FOLDER}/person_1000015.mp4"
 # Releases before there were files drew the same clip under this name; workflows saved then still ask for it.
 EARLIER_NAME = "toy_world_person.mp4 [example]"

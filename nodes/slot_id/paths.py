@@ -13,7 +13,9 @@ from ..shared import paths
 
 ADAPTERS = paths.PACK_MODELS
 IDENTITIES = "slotid_identities"
-EXAMPLES = Path(__file__).parents[2] / "examples" / "identities"  # of the shipped adapter, by tools.make_identities
+EXAMPLES = (
+    Path(__file__).parents[2] / "example_people" / "identities"
+)  # of the shipped adapter, by tools.make_identities
 TOY_ADAPTER, RANDOM_TOY_ADAPTER = "toy_world", "toy_world_random"
 
 

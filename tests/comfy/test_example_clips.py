@@ -8,7 +8,7 @@ import folder_paths
 import pytest
 import torch
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_people"
 DEFAULT = "slotid_examples/person_1000015.mp4"
 EARLIER = "toy_world_person.mp4 [example]"
 

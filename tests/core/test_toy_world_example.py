@@ -44,7 +44,7 @@ def test_poses_at_whole_frames_are_those_of_the_motion():
 def test_the_packs_clips_are_what_the_renderer_draws_today():
     assert len(EXAMPLES) == 6 and min(EXAMPLES) >= HELD_OUT_FROM
     for seed, reference in EXAMPLES.items():
-        frames, rate = frames_of(PACK / "examples" / clip_name(seed))
+        frames, rate = frames_of(PACK / "example_people" / clip_name(seed))
         drawn = render_reference(sample_person(seed), reference, 65, 64).numpy()
         small = frames.reshape(65, 64, 4, 64, 4, 3).mean((2, 4))
         assert rate == 16 and np.abs(small - drawn).mean() < 0.02, seed
