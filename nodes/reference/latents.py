@@ -1,10 +1,10 @@
 """Face clip and portrait through ComfyUI's VAE, with the checks that keep a wrong VAE from giving wrong latents."""
 
 import torch
-from torch.nn import functional
 
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.reference.decode.window import largest_window
+from ...slotid_core.reference.faces.crop import resized
 from ...slotid_core.reference.faces.face_clip import check_frames
 
 WAN_CHANNELS = 16
@@ -31,10 +31,7 @@ def scaled_to(name: str, pixels: torch.Tensor, side: int) -> torch.Tensor:
     height, width = pixels.shape[1:3]
     if height != width:
         raise SlotIDError(f"{name} is {width}x{height}; an adapter reads squares, as Track Face cuts them.")
-    if height == side:
-        return pixels
-    moved = pixels[..., :3].movedim(-1, 1)
-    return functional.interpolate(moved, size=(side, side), mode="bilinear", antialias=True).movedim(1, -1)
+    return pixels if height == side else resized(pixels[..., :3], side)
 
 
 def encode_frames(vae, pixels: torch.Tensor) -> torch.Tensor:

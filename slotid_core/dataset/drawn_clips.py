@@ -7,9 +7,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from ..reference.faces.crop import cut_squares, square_path
+from ..reference.faces.crop import cut_squares, resized, square_path
 from ..reference.faces.detector import Detector
 from ..reference.faces.drawn_faces import find_drawn_faces
 from ..reference.faces.face_clip import make_face_clip
@@ -117,15 +116,9 @@ def _found_faces(frames: Tensor, config: PrepareConfig) -> _Faces:
     chosen = select_portrait(found.clip, detector, candidates=1)
     picture = found.clip[[chosen.frames[0]]]
     return _Faces(
-        shrunk(found.clip, sizes.reference_size), shrunk(chosen.image, sizes.portrait_size),
-        shrunk(picture, sizes.portrait_size), round(float(found.squares[:, 2].mean()) / FINER, 3), detector.name,
+        resized(found.clip, sizes.reference_size), resized(chosen.image, sizes.portrait_size),
+        resized(picture, sizes.portrait_size), round(float(found.squares[:, 2].mean()) / FINER, 3), detector.name,
     )  # fmt: skip
-
-
-def shrunk(frames: Tensor, side: int) -> Tensor:
-    """Square frames (T, H, H, 3) -> (T, side, side, 3), averaged."""
-    moved = functional.interpolate(frames.movedim(-1, 1), size=(side, side), mode="bilinear", antialias=True)
-    return moved.movedim(1, -1)
 
 
 def _portrait(person: Person, config: PrepareConfig, rng) -> Tensor:

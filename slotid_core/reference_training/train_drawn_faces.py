@@ -34,6 +34,7 @@ from ..weights import save_weights
 from .backgrounds import background
 from .compose import portrait_sample
 from .drawn_heads import SIZE, DrawnHeads, drawn_heads
+from .norms import fit_norms
 from .portraits import Portraits, people_in, read_portraits
 
 FRAMES = 33  # of a held-out clip
@@ -61,8 +62,7 @@ def train_drawn_faces(folder: Path, config: DrawnFacesTraining | None = None, de
     heads, empty = material(folder, config)
 
     def loss_of(step: int, pictures: Tensor, targets: Tensor):
-        loss, figures = finder_loss(finder(pictures), targets)
-        return loss, figures
+        return finder_loss(finder(pictures), targets)
 
     schedule = Schedule(config.steps, config.learning_rate, warmup=100)
     train(
@@ -77,23 +77,11 @@ def finish_drawn_faces(folder: Path, path: Path, config: DrawnFacesTraining | No
     heads, empty = material(folder, config)
     finder = DrawnFaceFinder()
     load_trained(folder, "drawn_faces", finder)
-    finder = with_fitted_norms(finder.train(), 40, heads, empty).eval()
+    fit_norms(finder, (draw_batch(5_000_000 + step, 32, heads, empty)[0] for step in range(40)))
     figures = evaluate_finder(finder)
     half = {name: t.half() if t.is_floating_point() else t for name, t in finder.state_dict().items()}
     save_weights(path, half, {"kind": KIND, "version": VERSION, "metrics": figures})
     return figures
-
-
-@torch.no_grad()
-def with_fitted_norms(finder: DrawnFaceFinder, batches: int, heads: DrawnHeads, empty: Tensor) -> DrawnFaceFinder:
-    """Statistics of the batch norms for the averaged weights, which no batch has been through."""
-    for norm in finder.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.reset_running_stats()
-            norm.momentum = None
-    for step in range(batches):
-        finder(draw_batch(5_000_000 + step, 32, heads, empty)[0])
-    return finder
 
 
 def material(folder: Path, config: DrawnFacesTraining) -> tuple[DrawnHeads, Tensor]:

@@ -12,6 +12,7 @@ from ..toy_world.training_loop import Schedule, load_trained, train
 from ..weights import save_weights
 from .compose import draw_batch
 from .drawn_heads import DrawnHeads, drawn_heads
+from .norms import fit_norms
 from .portraits import UNKNOWN, Portraits, people_in, read_portraits
 
 EDGE_WEIGHT = 4.0  # of pixels near the person's edge
@@ -53,7 +54,7 @@ def finish_parts(folder: Path, path: Path, config: PartsTraining) -> dict[str, f
     portraits, heads = material(folder, config)
     network = PartsNetwork()
     steps = load_trained(folder, "parts", network)
-    network = with_fitted_norms(network.train(), 60, portraits, heads).eval()
+    fit_norms(network, (draw_batch(6_000_000 + step, 12, portraits, heads)[0] for step in range(60)))
     unseen = read_portraits(
         Path(config.photographs), people_in(Path(config.photographs))[1], folder / "unseen.safetensors"
     )
@@ -80,18 +81,6 @@ def parts_loss(logits: Tensor, alpha: Tensor, parts: Tensor) -> tuple[Tensor, di
     known = torch.where(parts == UNKNOWN, -100, parts.long())
     share = F.cross_entropy(logits[:, 1:], known, weight=logits.new_tensor(PART_WEIGHTS))
     return cross + 2 * away + 0.5 * share, {"alpha": away.item(), "parts": share.item()}
-
-
-@torch.no_grad()
-def with_fitted_norms(network: PartsNetwork, batches: int, portraits: Portraits, heads: DrawnHeads) -> PartsNetwork:
-    """Statistics of the batch norms for the averaged weights, which no batch has been through."""
-    for norm in network.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.reset_running_stats()
-            norm.momentum = None
-    for step in range(batches):
-        network(draw_batch(6_000_000 + step, 12, portraits, heads)[0])
-    return network
 
 
 @torch.no_grad()

@@ -66,6 +66,12 @@ def cut_squares(frames: torch.Tensor, squares: np.ndarray, size: int) -> torch.T
     return torch.stack([_cut(frame, square, size) for frame, square in zip(frames, squares, strict=True)])
 
 
+def resized(frames: torch.Tensor, side: int) -> torch.Tensor:
+    """Square frames (T, H, H, 3) -> (T, side, side, 3), averaged where they shrink."""
+    moved = functional.interpolate(frames.movedim(-1, 1), size=(side, side), mode="bilinear", antialias=True)
+    return moved.movedim(1, -1)
+
+
 def _cut(frame: torch.Tensor, square: np.ndarray, size: int) -> torch.Tensor:
     height, width = frame.shape[:2]
     left, top, side = (float(value) for value in square)
