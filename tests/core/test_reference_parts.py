@@ -129,9 +129,25 @@ def test_opening_gaze_and_mouth_are_read_from_the_parts():
     ahead, aside = (looks_of(*face_parts(4.0, iris), scale=75).gaze for iris in (0.0, 0.5))
     assert ahead < 0.1 < 0.35 < aside
     mouths = np.array([looks_of(*face_parts(4.0, 0.0, height), scale=75).mouth for height in (4.0, 4.0, 4.0, 12.0)])
-    assert rest(mouths)[0] == 1 and rest(mouths)[3] == 0
+    assert rest(mouths, np.zeros(4))[0] == 1 and rest(mouths, np.zeros(4))[3] == 0
+    assert rest(mouths, np.full(4, np.nan))[0] == 1
     assert wide.eyes_seen > 0.9 and shut.eyes_seen < 0.1
     assert np.allclose(wide.landmarks[:3], [[35.5, 40.5], [65.5, 40.5], [50.5, 55.5]], atol=1.0)
+
+
+def test_a_closed_smile_is_not_at_rest():
+    person, scene, still = sample_person(HELD_OUT_FROM + 830), sample_scene(3), portrait_motion()[1]
+    smiles = (0.12, 0.12, 0.12, 1.0)
+    motions = [replace(still, smile_left=np.full(1, smile), smile_right=np.full(1, smile)) for smile in smiles]
+    pictures, _ = draw_parts([person] * 4, [scene] * 4, motions, SIZE)
+    boxes = [box_of(head_boxes(scene, still, SIZE)[0])] * 4
+    shown = find_parts(pictures[:, 0], boxes, 1.5).parts
+    looks = [
+        looks_of(parts, picture[0].mean(dim=-1), boxes[0][2] - boxes[0][0])
+        for parts, picture in zip(shown, pictures, strict=True)
+    ]
+    at_rest = rest(np.array([look.mouth for look in looks]), np.array([look.lift for look in looks]))
+    assert at_rest[0] > 0.9 and at_rest[3] < 0.3
 
 
 def test_the_file_is_small():

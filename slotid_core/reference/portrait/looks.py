@@ -14,6 +14,8 @@ CLOSED = 0.35  # of the clip's usual opening: below it an eye counts as shut
 ASIDE = 0.45  # of half an eye's width that the iris is away from the middle: somebody looks aside
 EYEBALL = 0.0008  # of the face's area: what is seen of a narrow eye
 USUAL = 0.8  # quantile: eyes are open most of the time
+AT_REST = 0.3  # quantile: a mouth is at rest at least so often
+LIFT_NOISE, LIFT_SMILE = 0.02, 0.12  # rise of the corners that means nothing, and that is a smile
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class Looks:
         landmarks: (5, 2) x, y in pixels of eyes, nose and mouth corners; NaN for what is not seen.
         opening: of the less open eye, its visible area over the squared distance of the eyes; 0 is shut, NaN unknown.
         gaze: how far the irises are from the middle of the eyes, in halves of the eye's width; NaN where none is seen.
-        mouth: the mouth's area over the squared distance of the eyes; larger when it is open or smiles.
+        mouth: the mouth's area over the squared distance of the eyes; larger when it is open.
+        lift: how far the mouth's corners lie above its middle, over the distance of the eyes; larger in a smile, NaN
+            where no mouth is seen.
         eyes_seen: how sure it is that the less open eye shows its eyeball, 0 to 1; NaN unknown.
         turn: how far the head is turned, 0 to the camera, 1 in profile; NaN where no nose and no mouth is seen.
     """
@@ -33,6 +37,7 @@ class Looks:
     opening: float
     gaze: float
     mouth: float
+    lift: float
     eyes_seen: float
     turn: float
 
@@ -67,6 +72,7 @@ def looks_of(parts: Tensor, luminance: Tensor, scale: float) -> Looks:
         opening=min(areas) if nose is not None else float("nan"),
         gaze=float(abs(np.mean(sides))) if sides else float("nan"),
         mouth=float(mouth.sum()) / apart**2,
+        lift=_lift(mouth, points[3:]) / apart,
         eyes_seen=eyes_seen(parts, points, scale),
         turn=turn(parts, points),
     )
@@ -124,10 +130,15 @@ def openness(openings: np.ndarray) -> np.ndarray:
     return ((share - CLOSED) / (0.9 - CLOSED)).clip(0, 1)
 
 
-def rest(mouths: np.ndarray) -> np.ndarray:
-    """Areas (N,) of the mouth in one clip -> mouth at rest, from 0, wide open, to 1."""
-    usual = max(float(np.quantile(mouths, 0.3)), 1e-4)
-    return (1 - (mouths / usual - 1).clip(0) / 0.8).clip(0, 1)
+def rest(mouths: np.ndarray, lifts: np.ndarray) -> np.ndarray:
+    """Areas and lifts (N,) of the mouth in one clip -> mouth at rest, from 0, wide open or a broad smile, to 1."""
+    usual = max(float(np.quantile(mouths, AT_REST)), 1e-4)
+    closed = (1 - (mouths / usual - 1).clip(0) / 0.8).clip(0, 1)
+    known = lifts[np.isfinite(lifts)]
+    if not len(known):
+        return closed
+    rise = np.nan_to_num(lifts - np.quantile(known, AT_REST))
+    return closed * (1 - (rise - LIFT_NOISE) / (LIFT_SMILE - LIFT_NOISE)).clip(0, 1)
 
 
 def looking_ahead(gaze: np.ndarray) -> np.ndarray:
@@ -161,6 +172,12 @@ def _corners(mouth: Tensor) -> np.ndarray:
         return np.full((2, 2), np.nan)
     left, right = found[found[:, 1].argmin()], found[found[:, 1].argmax()]
     return np.array([[left[1], left[0]], [right[1], right[0]]], dtype=float) + 0.5
+
+
+def _lift(mouth: Tensor, corners: np.ndarray) -> float:
+    """Pixels by which the corners lie above the middle of the mouth; NaN if it is not seen."""
+    middle = _centre(mouth)
+    return float("nan") if middle is None else float(middle[1] - corners[:, 1].mean())
 
 
 def _gaze(eye: Tensor, luminance: Tensor) -> float:

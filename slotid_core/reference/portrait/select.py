@@ -130,7 +130,7 @@ def _scores(frames: torch.Tensor, places: dict[int, Face], found: dict[int, Face
     looks = _looks(frames, places)
     eyes_open = openness(np.array([look.opening for look in looks]))
     eyes_open *= np.nan_to_num(np.array([look.eyes_seen for look in looks]))
-    neutral = rest(np.array([look.mouth for look in looks]))
+    neutral = rest(np.array([look.mouth for look in looks]), np.array([look.lift for look in looks]))
     ahead = looking_ahead(np.array([look.gaze for look in looks]))
     scores = []
     for number, (index, face) in enumerate(places.items()):
