@@ -11,10 +11,13 @@ from ..reference.portrait.parts import NONE, SIDE
 from ..toy_world.canvas import BROWS
 from .backgrounds import background
 from .drawn_heads import SIZE, DrawnHeads
-from .portraits import Portraits, blink, hood, other_clothes, spectacles
+from .portraits import Portraits, blink, spectacles
+from .wearing import dressed, long_hair, other_clothes
 
 DRAWN = 0.25  # share of drawn heads
-BLINKS, SPECTACLES, CLOTHES, HOODS = 0.35, 0.15, 0.85, 0.2  # shares of portraits
+BLINKS, SPECTACLES, CLOTHES, LONG_HAIR, DRESSED = 0.35, 0.15, 0.85, 0.2, 0.3  # shares of portraits
+HIDING = 0.35  # share of backgrounds that are about as bright and coloured as the person's edge
+BARS = 0.15  # share of pictures that reach beyond the frame, where crops are black
 NARROWEST, WIDEST = 1.2, 3.4  # side of the square that is looked at, in sides of the face's box
 
 
@@ -27,8 +30,20 @@ def draw_batch(step: int, count: int, portraits: Portraits, heads: DrawnHeads) -
             samples.append(drawn_sample(heads, int(rng.integers(len(heads))), rng))
         else:
             samples.append(portrait_sample(portraits, int(rng.integers(len(portraits))), rng))
+    samples = [beyond_the_frame(*sample, rng) if rng.random() < BARS else sample for sample in samples]
     pictures, alphas, parts = zip(*samples, strict=True)
     return torch.stack(pictures), torch.stack(alphas), torch.stack(parts)
+
+
+def beyond_the_frame(
+    picture: Tensor, alpha: Tensor, parts: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Black bars at one side or two, which are nobody."""
+    inside = torch.ones_like(alpha, dtype=torch.bool)
+    for side in rng.choice(4, int(rng.integers(1, 3)), replace=False):
+        width = int(rng.integers(1, SIDE // 5))
+        torch.rot90(inside, int(side), (0, 1))[:width] = False
+    return picture * inside, alpha * inside, torch.where(inside, parts, torch.full_like(parts, NONE))
 
 
 def portrait_sample(
@@ -45,13 +60,31 @@ def portrait_sample(
             picture = spectacles(picture, points, rng)
     if rng.random() < CLOTHES:
         picture = other_clothes(picture, alpha, float(box[3]), rng)
-    if np.isfinite(points).all() and rng.random() < HOODS:
-        picture, alpha, parts = hood(picture, alpha, parts, points, rng)
+    if np.isfinite(points).all():
+        if rng.random() < LONG_HAIR:
+            picture, alpha, parts = long_hair(picture, alpha, parts, points, rng)
+        if rng.random() < DRESSED:
+            picture, alpha, parts = dressed(picture, alpha, parts, points, rng)
     grid = crop_grid(box, picture.shape[-1], rng)
     picture = lit(resampled(picture, grid), rng)
     alpha, parts = resampled(alpha[None], grid)[0], nearest(parts, grid)
-    picture = torch.lerp(background(rng, SIDE) if behind is None else behind, picture, alpha)
-    return spoilt(picture, rng), alpha, parts
+    if behind is None:
+        behind = background(rng, SIDE)
+        behind = hiding(behind, picture, alpha, rng) if rng.random() < HIDING else behind
+    return spoilt(torch.lerp(behind, picture, alpha), rng), alpha, parts
+
+
+def hiding(behind: Tensor, person: Tensor, alpha: Tensor, rng: np.random.Generator) -> Tensor:
+    """The background in the tones of the person's edge: dark hair before dark leaves."""
+    wide = F.max_pool2d(1 - alpha[None, None], 15, 1, 7)[0, 0]
+    edge = (alpha > 0.5) & (wide > 0.5)
+    if not edge.any():
+        return behind
+    tone, share = person[:, edge].mean(dim=1), float(rng.uniform(0.5, 1))
+    contrast = 1 - share * float(rng.uniform(0, 0.7))
+    mean = behind.mean(dim=(1, 2))
+    moved = torch.lerp(mean, tone, share)[:, None, None] + contrast * (behind - mean[:, None, None])
+    return moved.clamp(0, 1)
 
 
 def drawn_sample(heads: DrawnHeads, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

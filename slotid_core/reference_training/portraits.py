@@ -1,4 +1,4 @@
-"""Studio portraits, keyed and named part by part, and what can be done to them: a blink, spectacles, other clothes."""
+"""Studio portraits, keyed and named part by part, and what can be done to their faces: a blink, spectacles."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..errors import SlotIDError
 from ..reference.portrait.parts import EYES, NONE, SKIN
-from .backgrounds import background, colors
+from .backgrounds import colors
 from .keying import key
 from .portrait_parts import BROW_OUTLINES, CHIN, CREASES, FACE, LOWER_LIDS, UPPER_LIDS, part_map
 
@@ -186,58 +186,3 @@ def spectacles(colors: Tensor, points: np.ndarray, rng: np.random.Generator) -> 
 
 def colors_of_glass(rng: np.random.Generator) -> Tensor:
     return colors(rng, 2) * torch.tensor([[1.0], [float(rng.uniform(0.1, 0.8))]])
-
-
-def other_clothes(picture: Tensor, alpha: Tensor, chin: float, rng: np.random.Generator) -> Tensor:
-    """The white shirt in another colour or pattern; sometimes a jacket over it. (3, H, W) in [0, 1]."""
-    height, width = alpha.shape
-    rows = torch.arange(height)[:, None]
-    light, grey = picture.mean(0), (picture.max(0).values - picture.min(0).values) < 0.09
-    shirt = ((light > 0.55) & grey & (rows > chin) & (alpha > 0.5)).float()
-    shirt = 1 - F.max_pool2d(1 - shirt[None, None], 3, 1, 1)  # without single pixels of highlights on skin
-    shirt = F.avg_pool2d(F.max_pool2d(shirt, 9, 1, 4), 3, 1, 1)[0, 0]
-    cloth = background(rng, height)[:, :, :width] if rng.random() < 0.4 else colors(rng, 1)[0][:, None, None]
-    dyed = cloth * (light / light[shirt > 0.5].median().clamp(min=0.3) if (shirt > 0.5).any() else 1.0)
-    picture = torch.lerp(picture, dyed.clamp(0, 1).expand_as(picture), shirt)
-    if rng.random() < 0.4:
-        x = (torch.arange(width)[None] - width / 2).abs()
-        opening = float(rng.uniform(0.02, 0.2)) * width
-        jacket = (x > opening * (1 + 1.5 * (height - rows) / (height - chin) - 1)) & (rows > chin + 0.12 * height)
-        soft = F.avg_pool2d((jacket & (shirt > 0.3)).float()[None, None], 5, 1, 2)[0, 0]
-        coat = colors(rng, 1)[0][:, None, None] * rng.uniform(0.1, 0.8) * light / 0.85
-        picture = torch.lerp(picture, coat.clamp(0, 1), soft)
-    return picture
-
-
-def hood(
-    picture: Tensor, alpha: Tensor, parts: Tensor, points: np.ndarray, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Something worn around the head: a hood, a hat, a scarf or a high collar, which belongs to the person.
-
-    Args:
-        picture: (3, H, W) in [0, 1]; alpha: (H, W); parts: (H, W).
-        points: (189, 2).
-    """
-    height, width = alpha.shape
-    face = points[list(FACE)]
-    middle, half = (face.min(axis=0) + face.max(axis=0)) / 2, (face.max(axis=0) - face.min(axis=0)) / 2
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    across, down = (x - middle[0]) / half[0], (y - middle[1]) / half[1]
-    around = torch.atan2(down, across)
-    fringe = 1 + float(rng.uniform(0, 0.06)) * torch.sin(around * float(rng.integers(5, 60)) + 6 * float(rng.random()))
-    outer = (across / rng.uniform(1.25, 2.0)).square() + ((down + 0.2) / rng.uniform(1.3, 2.0)).square() < fringe
-    inner = (across / rng.uniform(0.9, 1.15)).square() + (down / rng.uniform(0.9, 1.2)).square() < fringe
-    kind = rng.random()
-    if kind < 0.4:  # a hood: all around
-        worn = outer & ~inner
-    elif kind < 0.75:  # a hat: above a line on the forehead
-        worn = outer & (down < -rng.uniform(0.55, 0.95) + 0.1 * across.square())
-    else:  # a scarf or collar: below the chin, as wide as the shoulders
-        worn = (down > rng.uniform(0.95, 1.25)) & (across.abs() < rng.uniform(1.2, 3.0) * (down - 0.2).clamp(min=0.5))
-    soft = F.avg_pool2d(worn.float()[None, None], 5, 1, 2)[0, 0]
-    tone = background(rng, height)[:, :, :width] if rng.random() < 0.5 else colors(rng, 1)[0][:, None, None]
-    noise = torch.from_numpy(rng.normal(0, rng.uniform(0, 0.12), (1, 1, height // 3, width // 3)).astype(np.float32))
-    grain = F.interpolate(noise, (height, width), mode="bilinear", align_corners=False)[0]
-    picture = torch.lerp(picture, (tone + grain).clamp(0, 1).expand_as(picture), soft)
-    parts = torch.where((soft > 0.5) & (parts != UNKNOWN), torch.full_like(parts, NONE), parts)
-    return picture, alpha.maximum(soft), parts

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..reference.portrait.parts import KIND, NAMES, VERSION, PartsNetwork
+from ..reference.portrait.parts import KIND, NAMES, VERSION, PartsNetwork, load_parts
 from ..toy_world.training_loop import Schedule, load_trained, train
 from ..weights import save_weights
 from .compose import draw_batch
@@ -22,19 +22,22 @@ PART_WEIGHTS = (1.0, 3.0, 6.0, 3.0, 2.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class PartsTraining:
-    """`photographs`: the folder of portraits."""
+    """`photographs`: the folder of portraits. `shipped`: go on from the network that ships, not from random weights."""
 
     heads: int = 4096
     steps: int = 4000
     batch: int = 12
     learning_rate: float = 2e-3
     photographs: str = ""
+    shipped: bool = False
     save_every: int = 200
 
 
 def train_parts(folder: Path, config: PartsTraining, device: str = "cpu") -> None:
     torch.manual_seed(0)
     network = PartsNetwork()
+    if config.shipped:
+        network.load_state_dict(load_parts().state_dict())
     portraits, heads = material(folder, config)
 
     def loss_of(step: int, pictures: Tensor, alpha: Tensor, parts: Tensor):

@@ -11,7 +11,8 @@ from torch import Tensor
 from slotid_core.reference.faces.face import Box, box_of
 from slotid_core.reference_training.backgrounds import background
 from slotid_core.reference_training.compose import compressed
-from slotid_core.reference_training.portraits import Portraits, blink, other_clothes
+from slotid_core.reference_training.portraits import Portraits, blink
+from slotid_core.reference_training.wearing import other_clothes
 from slotid_core.toy_world.canvas import BACKGROUND
 from slotid_core.toy_world.motion import Motion
 from slotid_core.toy_world.person import sample_person
