@@ -2,7 +2,7 @@
 
 import json
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.reference.report.quality import judge_reference
@@ -79,7 +79,8 @@ class SlotIDReferenceReport(io.ComfyNode):
             portrait_mask=portrait_mask,
         )
         warn(cls, "\n".join(f"{item.missing} {item.remedy}" for item in quality.advice if item.serious))
-        return io.NodeOutput(draw_card(face_clip, quality), json.dumps(quality.report, indent=2))
+        card = draw_card(face_clip, quality)
+        return io.NodeOutput(card, json.dumps(quality.report, indent=2), ui=ui.PreviewImage(card, cls=cls))
 
 
 def read_report(name: str, text: str | None) -> dict:

@@ -1,5 +1,5 @@
 """The Slot-ID template as a user meets it, on the canvas and in Nodes 2.0: its clip plays, and
-after a run the ranked candidates are seen.
+after a run the ranked candidates and the card are seen.
 
 SCREENSHOTS=FOLDER keeps pictures of the page.
 """
@@ -32,10 +32,10 @@ QUICKLY = """() => {
 }"""
 
 # On the canvas the node draws pictures that it holds; in Nodes 2.0 it holds an <img>.
-CANDIDATES = """(isNew) => {
-  const preview = window.app.graph.nodes.find((node) => node.title.startsWith("Ranked candidates"));
+PICTURES = """([type, count, isNew]) => {
+  const preview = window.app.graph.nodes.find((node) => node.type === type);
   const outputs = window.app.nodeOutputs[preview.id]?.images ?? [];
-  if (outputs.length !== 5) return false;
+  if (outputs.length !== count) return false;
   const pictures = isNew
     ? [...document.querySelectorAll(`[data-node-id="${preview.id}"] img`)]
     : preview.imgs ?? [];
@@ -73,12 +73,13 @@ def test_the_clip_plays_and_candidates_are_seen_after_a_run(page, renderer):
     page.wait_for_timeout(4000)
     keep_picture(page, f"offered {renderer}")
     page.keyboard.press("Escape")  # what the template offers to download may cover the page
-    page.evaluate(SHOW, ["Reference clip", "Track face", "Select portrait", "Ranked"])
+    page.evaluate(SHOW, ["Reference clip", "Track face", "Select portrait", "How good"])
     keep_picture(page, f"opened {renderer}")
     assert page.get_by_text("failed to load", exact=False).count() == 0
     page.wait_for_function(PLAYS, arg=CLIP)
     page.evaluate(QUICKLY)
     page.evaluate("() => window.app.queuePrompt(0)")
-    page.wait_for_function(CANDIDATES, arg=renderer == "nodes 2.0")
-    page.evaluate(SHOW, ["Reference clip", "Track face", "Select portrait", "Ranked"])
+    for node, pictures in (("SlotIDSelectPortrait", 5), ("SlotIDReferenceReport", 1)):
+        page.wait_for_function(PICTURES, arg=[node, pictures, renderer == "nodes 2.0"])
+    page.evaluate(SHOW, ["Reference clip", "Track face", "Select portrait", "How good"])
     keep_picture(page, f"after a run {renderer}")
