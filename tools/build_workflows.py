@@ -39,7 +39,7 @@ both its scales, to 5. No Slot-ID adapter for Wan has been published yet; see th
 DETECTOR_NOTE = """
 Put [face_detection_yunet_2023mar.onnx](https://huggingface.co/opencv/face_detection_yunet/resolve/main/face_detection_yunet_2023mar.onnx)
 (0.2 MB, MIT) into *models/face_detection*: it sees faces that turn away, which the bundled detector does not.
-"""  # noqa: E501
+"""
 
 LYNX_NOTE = """## Lynx: a video of the person in one picture
 
@@ -92,8 +92,8 @@ NOTES = {
             "size": [420, 420],
             "text": START_NOTE.format(
                 title="the same person again",
-                what="Loads an identity: one that comes with the pack, or that *slot_id_text_to_video* saved. No clip and "
-                "no face tools are needed.",
+                what="Loads an identity: one that comes with the pack, or that *slot_id_text_to_video* saved. No clip "
+                "and no face tools are needed.",
             ),
         }
     ],
