@@ -19,6 +19,7 @@ from slotid_core.reference.portrait.parts import (
     SKIN,
     WEIGHTS,
     cut_square,
+    find_face_parts,
     find_parts,
     placed,
     square_around,
@@ -68,7 +69,7 @@ def test_shut_eyes_have_no_eye_pixels(number):
     motions = [replace(rest, eye_open=np.full(1, opening)) for opening in (0.0, 1.0)]
     pictures, _ = draw_parts([person] * 2, [scene] * 2, motions, SIZE)
     boxes = [box_of(head_boxes(scene, rest, SIZE)[0])] * 2
-    shut, wide = find_parts(pictures[:, 0], boxes, 1.5).parts[:, EYES].sum(dim=(1, 2))
+    shut, wide = find_face_parts(pictures[:, 0], boxes)[:, EYES].sum(dim=(1, 2))
     assert shut < 0.35 * wide
 
 
@@ -141,7 +142,7 @@ def test_a_closed_smile_is_not_at_rest():
     motions = [replace(still, smile_left=np.full(1, smile), smile_right=np.full(1, smile)) for smile in smiles]
     pictures, _ = draw_parts([person] * 4, [scene] * 4, motions, SIZE)
     boxes = [box_of(head_boxes(scene, still, SIZE)[0])] * 4
-    shown = find_parts(pictures[:, 0], boxes, 1.5).parts
+    shown = find_face_parts(pictures[:, 0], boxes)
     looks = [
         looks_of(parts, picture[0].mean(dim=-1), boxes[0][2] - boxes[0][0])
         for parts, picture in zip(shown, pictures, strict=True)

@@ -24,6 +24,7 @@ SIDE = 192  # pixels at which the network looks
 NAMES = ("none", "brows", "eyes", "mouth", "nose", "skin", "hair")
 NONE, BROWS, EYES, MOUTH, NOSE, SKIN, HAIR = range(7)
 WIDEST = 3.2  # side of the square that is looked at, in sides of the face's box; it was trained on 1.2 to 3.4
+CLOSE = 1.5  # the same where eyes and mouth are looked at
 AT_ONCE = 8  # pictures in one pass
 
 
@@ -72,39 +73,58 @@ class Parts:
     parts: Tensor
 
 
-def find_parts(frames: Tensor, boxes: list[Box], widest: float = WIDEST, mirrored: bool = True) -> Parts:
+def find_parts(frames: Tensor, boxes: list[Box], widest: float = WIDEST) -> Parts:
     """Person and parts of the face in each frame.
 
     Args:
         frames: (N, H, W, 3) in [0, 1].
         boxes: the face in each, in pixels.
-        widest: side of the square that is looked at, in sides of the box. Smaller shows the face itself in more
-            pixels; what lies outside of the square counts as background.
-        mirrored: look at the mirror image as well, which takes twice as long and is a little better.
+        widest: side of the square that is looked at, in sides of the face's box. What lies outside of it counts as
+            background.
 
     Returns:
         alpha and parts at the frames' resolution.
     """
-    height, width = frames.shape[1:3]
-    squares = [square_around(box, height, width, widest) for box in boxes]
-    pictures = torch.stack([cut_square(frame, square) for frame, square in zip(frames, squares, strict=True)])
-    alpha, parts = look(pictures, mirrored)
-    alphas, shares = [], []
+    squares, pictures = _pictures(frames, boxes, widest)
+    alpha, parts = look(pictures)
+    alphas = []
     for number, (frame, square) in enumerate(zip(frames, squares, strict=True)):
         guide = frame[..., :3].float().mean(dim=-1)
         alphas.append(sharpened(alpha[number], pictures[number].mean(dim=0), guide, square))
-        shares.append(placed(parts[number], square, height, width))
+    return Parts(torch.stack(alphas), _at_their_places(parts, squares, frames))
+
+
+def find_face_parts(frames: Tensor, boxes: list[Box], mirrored: bool = False) -> Tensor:
+    """Parts of the face from close by, (N, 7, H, W), in less time than `find_parts`, as nobody is cut out."""
+    squares, pictures = _pictures(frames, boxes, CLOSE)
+    return _at_their_places(look(pictures, mirrored)[1], squares, frames)
+
+
+def _pictures(frames: Tensor, boxes: list[Box], widest: float) -> tuple[list[tuple[float, float, float]], Tensor]:
+    """Squares (left, top, side) around the faces, and what they show, (N, 3, SIDE, SIDE)."""
+    squares = [square_around(box, *frames.shape[1:3], widest) for box in boxes]
+    pictures = [cut_square(frame, square) for frame, square in zip(frames, squares, strict=True)]
+    return squares, torch.stack(pictures)
+
+
+def _at_their_places(parts: Tensor, squares: list[tuple[float, float, float]], frames: Tensor) -> Tensor:
+    """(N, 7, SIDE, SIDE) -> (N, 7, H, W); outside of the squares is nothing of a face."""
+    shares = [placed(part, square, *frames.shape[1:3]) for part, square in zip(parts, squares, strict=True)]
     found = torch.stack(shares)
     found[:, NONE] += 1 - found.sum(dim=1)
-    return Parts(torch.stack(alphas), found)
+    return found
 
 
 @torch.inference_mode()
 def look(pictures: Tensor, mirrored: bool = True) -> tuple[Tensor, Tensor]:
-    """Pictures (N, 3, SIDE, SIDE) -> alpha (N, SIDE, SIDE) and parts (N, 7, SIDE, SIDE)."""
+    """Pictures (N, 3, SIDE, SIDE) -> alpha (N, SIDE, SIDE) and parts (N, 7, SIDE, SIDE).
+
+    Args:
+        mirrored: look at the mirror image as well, which takes twice as long and is a little better.
+    """
     network = load_parts().to(pictures.device)
     alphas, parts = [], []
-    for some in pictures.split(AT_ONCE):
+    for some in pictures.contiguous(memory_format=torch.channels_last).split(AT_ONCE):
         logits = network(some)
         if mirrored:
             logits = (logits + network(some.flip(-1)).flip(-1)) / 2
@@ -118,7 +138,8 @@ def load_parts(path: Path = WEIGHTS) -> PartsNetwork:
     tensors, _ = load_weights(path, KIND, VERSION)
     network = PartsNetwork()
     network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
-    return network.eval().requires_grad_(False)
+    # A seventh less time on CPUs.
+    return network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def square_around(box: Box, height: int, width: int, widest: float) -> tuple[float, float, float]:

@@ -15,7 +15,7 @@ from ..faces.measure import exposure, face_region, sharpness, side_light
 from .background import neutralise
 from .cut import find_cut
 from .looks import Looks, looking_ahead, looks_of, openness, rest
-from .parts import find_parts
+from .parts import find_face_parts
 
 WEIGHTS = {
     "frontal": 0.25, "sharp": 0.2, "exposed": 0.1, "evenly_lit": 0.05, "eyes_open": 0.15, "ahead": 0.1, "neutral": 0.15,
@@ -24,8 +24,7 @@ WEIGHTS = {
 SPOILING = {"eyes_open": 0.4, "frontal": 0.55, "ahead": 0.2}
 SPOILT = 1.0
 FOUND_BONUS = 0.25  # the detector sees the face: it is most likely not covered
-EXAMINED = 24  # frames, evenly spread: neighbours differ too little to look at all
-CLOSE = 1.5  # side of what is looked at for eyes and mouth, in sides of the face's box
+EXAMINED = 24  # frames at most, evenly spread: neighbours differ too little to look at all
 WORDS = {"eyes_open": "the eyes are shut", "frontal": "the head is turned", "ahead": "the eyes look aside"}
 
 
@@ -91,7 +90,7 @@ def select_portrait(
     """
     check_frames(frames)
     frames = frames[..., :3]
-    faces = detect_faces(frames, detector, every=max(1, len(frames) // EXAMINED), progress=progress)
+    faces = detect_faces(frames, detector, every=-(-len(frames) // EXAMINED), progress=progress)
     largest = {index: max(found, key=lambda face: area(face.box), default=None) for index, found in faces.items()}
     usual = _usual_face(largest, frames)
     scores = _scores(frames, {index: _at_size(usual, face) for index, face in largest.items()}, largest)
@@ -153,9 +152,9 @@ def _scores(frames: torch.Tensor, places: dict[int, Face], found: dict[int, Face
 
 def _looks(frames: torch.Tensor, places: dict[int, Face]) -> list[Looks]:
     indices = list(places)
-    shown = find_parts(frames[indices], [places[index].box for index in indices], CLOSE, mirrored=False)
+    shown = find_face_parts(frames[indices], [places[index].box for index in indices])
     return [
-        looks_of(shown.parts[number], frames[index].float().mean(dim=-1), places[index].box[2] - places[index].box[0])
+        looks_of(shown[number], frames[index].float().mean(dim=-1), places[index].box[2] - places[index].box[0])
         for number, index in enumerate(indices)
     ]
 

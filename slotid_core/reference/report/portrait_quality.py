@@ -13,11 +13,10 @@ from torch import Tensor
 from ..faces.face import Box
 from ..faces.measure import exposure, face_region, sharpness, side_light
 from ..portrait.looks import looks_of
-from ..portrait.parts import SIDE, Parts, find_parts, placed, square_around
+from ..portrait.parts import SIDE, Parts, find_face_parts, find_parts, placed, square_around
 from .advice import Advice, compared
 from .cut_quality import cut_facts
 
-CLOSE = 1.5  # side of what is looked at for eyes and mouth, in sides of the face's box
 NEARER = 1.75  # the same for a second look at the cut
 LUMINANCE = (0.299, 0.587, 0.114)
 # Limits. The face: pixels of its box, sharpness, brightness of what is bright in it, light, eyes, gaze, pose.
@@ -44,9 +43,9 @@ class PortraitQuality:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the parts network found in a frame: close to the face, and `views` of the whole person."""
+    """What the parts network found in a frame: parts of the face (7, H, W), and `views` of the whole person."""
 
-    close: Parts
+    close: Tensor
     views: list[Parts]
 
 
@@ -59,7 +58,7 @@ def look_at(frame: Tensor, box: Box) -> Seen:
     second = Parts(
         torch.where(inside, nearer.alpha, whole.alpha), torch.where(inside[:, None], nearer.parts, whole.parts)
     )
-    return Seen(find_parts(frame[None], [box], widest=CLOSE), [whole, second])
+    return Seen(find_face_parts(frame[None], [box], mirrored=True)[0], [whole, second])
 
 
 def judge_portrait(
@@ -77,7 +76,7 @@ def judge_portrait(
     side = max(box[2] - box[0], box[3] - box[1])
     region = face_region(frame, box)
     luminance = frame[..., :3].float() @ frame.new_tensor(LUMINANCE).float()
-    looks = looks_of(seen.close.parts[0], luminance, side)
+    looks = looks_of(seen.close, luminance, side)
     facts = {
         "face_pixels": round(side if face_pixels is None else face_pixels, 1),
         "sharpness": _rounded(sharpness(region)),
