@@ -47,7 +47,7 @@ def drawn(number: int, kind: str):
     parts = Parts((1 - shares[BACKGROUND])[None], named[None])
     box = box_of(head_boxes(scene, motion, SIDE)[0])
     made = spoilt(frames[0, 0].permute(2, 0, 1), parts.alpha[0], box, kind, rng)
-    return made, Seen(parts, [parts])
+    return made, Seen(parts.parts[0], [parts])
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -74,7 +74,7 @@ def test_a_small_face_and_a_head_at_the_border_are_told():
     alpha, parts = (torch.roll(part, shift, -2) for part in (seen.close.alpha, seen.close.parts))
     alpha[:, shift:], parts[:, :, shift:], parts[:, NONE, shift:] = 0, 0, 1
     moved, box = Parts(alpha, parts), (made.box[0], made.box[1] + shift, made.box[2], made.box[3] + shift)
-    found = {item.fact for item in judge_portrait(frame, mask, box, Seen(moved, [moved])).advice}
+    found = {item.fact for item in judge_portrait(frame, mask, box, Seen(moved.parts[0], [moved])).advice}
     assert "border" in found
 
 
