@@ -71,7 +71,7 @@ def test_a_small_face_and_a_head_at_the_border_are_told():
     shift = -int(made.box[1]) - 4  # the head's upper end leaves the picture
     frame, mask = torch.roll(made.frame, shift, 0), torch.roll(made.mask, shift, 0)
     mask[shift:] = 0
-    alpha, parts = (torch.roll(part, shift, -2) for part in (seen.close.alpha, seen.close.parts))
+    alpha, parts = (torch.roll(part, shift, -2) for part in (seen.views[0].alpha, seen.views[0].parts))
     alpha[:, shift:], parts[:, :, shift:], parts[:, NONE, shift:] = 0, 0, 1
     moved, box = Parts(alpha, parts), (made.box[0], made.box[1] + shift, made.box[2], made.box[3] + shift)
     found = {item.fact for item in judge_portrait(frame, mask, box, Seen(moved.parts[0], [moved])).advice}
@@ -80,10 +80,10 @@ def test_a_small_face_and_a_head_at_the_border_are_told():
 
 def test_views_that_disagree_are_unsure():
     made, seen = drawn(1, "good")
-    half = seen.close.alpha.clone()
+    half = seen.views[0].alpha.clone()
     half[:, :, : int(made.box[0] + made.box[2]) // 2] = 0
-    facts = cut_facts(made.mask, made.box, [seen.close, Parts(half, seen.close.parts)])
-    assert facts.unsure > 0.3 and cut_facts(made.mask, made.box, [seen.close, seen.close]).unsure == 0
+    facts = cut_facts(made.mask, made.box, [seen.views[0], Parts(half, seen.views[0].parts)])
+    assert facts.unsure > 0.3 and cut_facts(made.mask, made.box, [seen.views[0], seen.views[0]]).unsure == 0
 
 
 def test_straight_runs_count_along_rows_and_columns_and_round_edges_do_not():
@@ -109,7 +109,7 @@ def test_what_is_not_nothing_is_not_shown_as_nothing():
 
 def test_a_fog_around_the_head_is_told():
     made, seen = drawn(2, "good")
-    fog = (seen.close.alpha[0] < 0.05) & (torch.arange(SIDE)[:, None] < made.box[3])
+    fog = (seen.views[0].alpha[0] < 0.05) & (torch.arange(SIDE)[:, None] < made.box[3])
     mask = torch.where(fog & (torch.arange(SIDE) < made.box[0]), torch.tensor(0.4), made.mask)
     found = {item.fact for item in judge_portrait(made.frame, mask, made.box, seen).advice}
     assert "unsure" in found
