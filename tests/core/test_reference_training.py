@@ -10,14 +10,15 @@ import torch
 from safetensors.torch import load_file
 
 from slotid_core.errors import SlotIDError
-from slotid_core.reference.portrait.parts import EYES, SIDE
+from slotid_core.reference.portrait.parts import EYES, HAIR, NONE, SIDE
 from slotid_core.reference_training import drawn_heads as store
 from slotid_core.reference_training.backgrounds import background
-from slotid_core.reference_training.compose import draw_batch
+from slotid_core.reference_training.compose import beyond_the_frame, draw_batch, hiding
 from slotid_core.reference_training.drawn_heads import drawn_heads
 from slotid_core.reference_training.keying import vignette
 from slotid_core.reference_training.portraits import UNKNOWN, blink, people_in, read_portraits
 from slotid_core.reference_training.train_drawn_faces import DrawnFacesTraining, train_drawn_faces
+from slotid_core.reference_training.wearing import dressed, long_hair
 
 PORTRAITS = Path(__file__).resolve().parents[3] / "shared" / "data" / "portraits"
 needs_portraits = pytest.mark.skipif(not PORTRAITS.is_dir(), reason="the portraits are not there")
@@ -100,6 +101,40 @@ def test_a_blink_takes_the_eyes_away_and_changes_nothing_else(portraits):
     eyes = torch.nonzero((parts == EYES).any(dim=1))[:, 0]
     assert rows.min() > eyes.min() - 0.3 * (portraits.boxes[0, 3] - portraits.boxes[0, 1])
     assert rows.max() <= eyes.max() + 3
+
+
+@needs_portraits
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_worn_belongs_to_the_person_and_hides_no_face(portraits, seed):
+    alpha, parts = portraits.alpha[0].float() / 255, portraits.parts[0]
+    before = portraits.colors[0].float() / 255, alpha, parts, portraits.points[0].double().numpy()
+    picture, worn, named = dressed(*before, np.random.default_rng(seed))
+    assert (worn >= alpha).all() and picture.min() >= 0 and picture.max() <= 1
+    assert torch.equal(named == EYES, parts == EYES)
+    changed = (picture != before[0]).any(dim=0)
+    assert (worn[changed] > 0).all()
+    picture, worn, named = long_hair(*before, np.random.default_rng(seed))
+    assert (worn >= alpha).all() and torch.equal(named == EYES, parts == EYES)
+    grown = (named == HAIR) & (parts != HAIR)
+    assert grown.any() and (worn[grown] > 0.5).all()
+
+
+def test_a_background_can_take_on_the_tones_of_the_person():
+    rng = np.random.default_rng(0)
+    person, behind = torch.full((3, SIDE, SIDE), 0.1), background(rng, SIDE) * 0.2 + 0.8
+    alpha = torch.zeros(SIDE, SIDE)
+    alpha[60:, 60:130] = 1
+    assert hiding(behind, person, alpha, rng).mean() < behind.mean() - 0.2
+    assert hiding(behind, person, torch.zeros(SIDE, SIDE), rng) is behind
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_beyond_the_frame_is_black_and_nobody(seed):
+    ones = torch.ones(3, SIDE, SIDE), torch.ones(SIDE, SIDE), torch.full((SIDE, SIDE), HAIR, dtype=torch.uint8)
+    picture, alpha, parts = beyond_the_frame(*ones, np.random.default_rng(seed))
+    outside = alpha == 0
+    assert 0 < outside.float().mean() < 0.5
+    assert (picture[:, outside] == 0).all() and (parts[outside] == NONE).all() and (parts[~outside] == HAIR).all()
 
 
 @needs_portraits
