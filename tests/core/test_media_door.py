@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import pytest
+from av.error import FFmpegError
 from PIL import Image
 from reference_clips import numbered_frame, write_video
 
@@ -109,7 +110,7 @@ def test_b2_media_of_an_mp4_that_lie_in_another_file_are_not_read(tmp_path):
 def frames_or_error(path: Path) -> int | str:
     try:
         return frames_of(path)
-    except (SlotIDError, av.error.FFmpegError) as error:
+    except (SlotIDError, FFmpegError) as error:
         return type(error).__name__
 
 
@@ -138,7 +139,7 @@ def test_b9_a_video_has_a_limit_of_pixels_and_frames(tmp_path, monkeypatch):
     content[6:10] = (9000).to_bytes(2, "little") * 2
     (tmp_path / "huge.gif").write_bytes(content)
     assert MOST_PIXELS < 9000 * 9000
-    with pytest.raises((SlotIDError, av.error.FFmpegError)):
+    with pytest.raises((SlotIDError, FFmpegError)):
         frames_of(tmp_path / "huge.gif")
     monkeypatch.setattr(video_files, "MOST_FRAMES", 4)
     assert frames_of(gif(tmp_path / "four.gif", count=4)) == 4
