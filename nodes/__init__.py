@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from ..slotid_core.systems.registry import SYSTEMS
+from .shared.choices import with_checked_choices
 
 SYSTEM_FOLDERS = [name for name in SYSTEMS if find_spec(f".{name}", __package__)]
 NAMES = ("shared", "reference", *SYSTEM_FOLDERS, "sampling", "training")
@@ -16,4 +17,4 @@ for folder in FOLDERS:
     if hasattr(folder, "register_folders"):
         folder.register_folders()
 
-NODES = [node for folder in FOLDERS for node in folder.NODES]
+NODES = [with_checked_choices(node) for folder in FOLDERS for node in folder.NODES]

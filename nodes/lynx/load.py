@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import comfy.model_management
-import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
@@ -14,7 +13,7 @@ from ...slotid_core.errors import SlotIDError
 from ...slotid_core.systems.lynx import LynxAdapter as AdapterModule
 from ...slotid_core.systems.lynx import ReferenceFeatures, build_adapter
 from ...slotid_core.weights import read_tensors
-from ..shared.files import copy_whole
+from ..shared.files import keep_as_new
 from ..shared.paths import file_state
 from ..shared.progress import progress_bar
 from . import patching, paths
@@ -114,8 +113,7 @@ def file_paths(id_layers: str, resampler: str, ref_layers: str) -> list[str | No
 
 def install_trained(adapter: Path, name: str) -> ExecutionBlocker:
     """Put a trained adapter into `models/lynx`; it is loaded by Load Lynx Adapter, whose socket is another."""
-    target = Path(folder_paths.get_folder_paths(paths.LAYERS)[0]) / f"{name}.safetensors"
-    copy_whole(adapter, target)
+    target = keep_as_new(adapter, paths.LAYERS, "an adapter", name)
     return ExecutionBlocker(f"The adapter is Lynx's: {target.name} in {target.parent}. Load it with Load Lynx Adapter.")
 
 

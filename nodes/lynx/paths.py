@@ -6,6 +6,7 @@ import os
 
 import folder_paths
 
+from ...slotid_core.errors import SlotIDError
 from ...slotid_core.systems.lynx.random_checkpoints import LynxPaths, random_lynx
 from ...slotid_core.toy_world.random_checkpoints import DEPTH, WIDTH
 from ..shared import paths
@@ -28,11 +29,14 @@ def register_folders() -> None:
 def layer_names() -> list[str]:
     """Files of layers and resamplers. Those that another pack's users already have count as well."""
     names = paths.names_outside(LAYERS, ("references", paths.TOY_FOLDER))
-    return names + [name for name in folder_paths.get_filename_list("diffusion_models") if "lynx" in name.lower()]
+    return names + [name for name in paths.file_names("diffusion_models") if "lynx" in name.lower()]
 
 
 def layer_path(name: str) -> str:
-    return folder_paths.get_full_path("diffusion_models", name) or paths.model_path(LAYERS, name)
+    try:
+        return paths.model_path("diffusion_models", name)
+    except SlotIDError:
+        return paths.model_path(LAYERS, name)
 
 
 def toy(name: str, full: str, lite: str) -> str | None:
@@ -46,7 +50,7 @@ def toy_files() -> LynxPaths:
 
 
 def face_encoder_names() -> list[str]:
-    return [name for name in folder_paths.get_filename_list(FACE_ENCODERS) if "arcface" in name.lower()] + [TOY_FULL]
+    return [name for name in paths.file_names(FACE_ENCODERS) if "arcface" in name.lower()] + [TOY_FULL]
 
 
 def face_encoder_path(name: str) -> str:

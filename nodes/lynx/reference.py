@@ -99,6 +99,10 @@ class LynxSaveReference(io.ComfyNode):
     def execute(cls, reference, name, replace) -> io.NodeOutput:
         return FILES.save(reference, name, replace)
 
+    @classmethod
+    def validate_inputs(cls, name=None):
+        return FILES.name_is_valid(name)
+
 
 class LynxLoadReference(io.ComfyNode):
     @classmethod

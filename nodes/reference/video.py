@@ -8,14 +8,16 @@ import folder_paths
 from comfy_api.latest import InputImpl, io
 
 from ...slotid_core.errors import SlotIDError
+from ...slotid_core.picture_files import ENDINGS as PICTURE_ENDINGS
 from ...slotid_core.reference.decode.audio import cut_audio, read_audio
 from ...slotid_core.reference.decode.clip import read_clip
-from ...slotid_core.reference.decode.image_reader import PICTURES, GivenFrames
+from ...slotid_core.reference.decode.image_reader import GivenFrames
 from ...slotid_core.reference.decode.source import FrameSource, Trimmed, open_source
 from ...slotid_core.reference.faces.best_window import find_best_window, without_search
 from ...slotid_core.reference.report.timeline import draw_timeline
+from ...slotid_core.video_files import ENDINGS
 from ..shared import paths
-from ..shared.progress import progress_bar
+from ..shared.progress import progress_bar, stop_if_interrupted
 from ..shared.warnings import warn
 from . import example_clip
 from .detector import face_detector
@@ -24,7 +26,6 @@ CATEGORY = "Slot-ID/reference"
 WAN_RATE = 16.0  # frames per second
 WINDOWS = ("at start_seconds", "best")
 FEWEST_PICTURES = 5  # in a folder that is offered as a clip
-ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 
 
 def input_videos() -> list[str]:
@@ -35,7 +36,7 @@ def input_videos() -> list[str]:
     for folder, _, names in os.walk(root):
         below = os.path.relpath(folder, root).replace(os.sep, "/")
         found += [f"{below}/{name}".removeprefix("./") for name in names if name.lower().endswith(ENDINGS)]
-        if below != "." and sum(name.lower().endswith(PICTURES) for name in names) >= FEWEST_PICTURES:
+        if below != "." and sum(name.lower().endswith(PICTURE_ENDINGS) for name in names) >= FEWEST_PICTURES:
             found.append(f"{below}/")
     return sorted({*found, *not_on_disk}, key=lambda name: (name.startswith(example_clip.FOLDER), name))
 
@@ -48,11 +49,9 @@ def input_video_path(name: str) -> str:
     """
     root = os.path.realpath(folder_paths.get_input_directory())
     name = (name or "").removesuffix("[input]").strip()
-    if not name or "\0" in name:
+    if not name:
         raise SlotIDError("No video is chosen. Upload one, or choose one from ComfyUI's input folder.")
-    path = os.path.realpath(os.path.join(root, name))
-    if not _is_below(root, path):
-        raise SlotIDError(f"{name!r} lies outside ComfyUI's input folder. Upload the clip or copy it into {root}.")
+    path = paths.input_path(name, "The video")
     if not os.path.isfile(path) and (path == root or not os.path.isdir(path)):
         raise SlotIDError(f"There is no video {name!r} in ComfyUI's input folder. Upload it, or check the name.")
     return path
@@ -68,13 +67,6 @@ def video_path(name: str) -> str:
         raise
 
 
-def _is_below(root: str, path: str) -> bool:
-    try:
-        return os.path.commonpath([root, path]) == root
-    except ValueError:  # different drives
-        return False
-
-
 def source_of(video) -> tuple[Path | FrameSource, dict | None]:
     """ComfyUI's VIDEO -> what `read_clip` takes, and its sound where that must be cut apart.
 
@@ -88,8 +80,9 @@ def source_of(video) -> tuple[Path | FrameSource, dict | None]:
     start, duration = video.get_active_trim_window() if hasattr(video, "get_active_trim_window") else (0.0, 0.0)
     if not start and not duration:
         return file, None
-    sound = read_audio(file, start, duration or 86400.0)  # first: a file in memory has one position for both
-    return Trimmed(open_source(file), start, duration or None), sound
+    # Sound first: a file in memory has one position for both.
+    sound = read_audio(file, start, duration or 86400.0, stop_if_interrupted)
+    return Trimmed(open_source(file, heartbeat=stop_if_interrupted), start, duration or None), sound
 
 
 class SlotIDLoadReferenceVideo(io.ComfyNode):

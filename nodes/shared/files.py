@@ -1,6 +1,8 @@
 """A kind of file that one node saves and another loads."""
 
+import filecmp
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,10 @@ class FileKind:
         file_name = os.path.basename(path)
         return io.NodeOutput(file_name, ui=ui.PreviewText(f"Saved as {file_name}"))
 
+    def name_is_valid(self, name: str | None) -> bool | str:
+        """For `validate_inputs` of a save node."""
+        return paths.name_is_valid(self.what, name)
+
     def path(self, name: str) -> str:
         return paths.model_path(self.category, name)
 
@@ -44,7 +50,7 @@ class FileKind:
 
     def input(self, name: str, tooltip: str) -> io.Combo.Input:
         """The choice of a file, of a load node."""
-        return io.Combo.Input(name, options=folder_paths.get_filename_list(self.category), tooltip=tooltip)
+        return io.Combo.Input(name, options=paths.file_names(self.category), tooltip=tooltip)
 
 
 def save_inputs() -> list[io.Input]:
@@ -65,6 +71,21 @@ def save_inputs() -> list[io.Input]:
 
 def save_outputs() -> list[io.Output]:
     return [io.String.Output(display_name="file_name", tooltip="The name it was saved under.")]
+
+
+def keep_as_new(source: Path, category: str, what: str, name: str) -> Path:
+    """Copy a file among those of a category; one of that name is kept, and the new one numbered.
+
+    Where a file of that name, numbered or not, has the very same content, it is that one.
+    """
+    name, folder = paths.new_name(what, name), Path(folder_paths.get_folder_paths(category)[0])
+    number = re.compile(re.escape(name) + r"(_\d+)?" + re.escape(paths.WEIGHTS))
+    for there in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if number.fullmatch(there.name) and there.is_file() and filecmp.cmp(source, there, shallow=False):
+            return there
+    target = Path(paths.new_path(category, what, name))
+    copy_whole(source, target)
+    return target
 
 
 def copy_whole(source: Path, target: Path) -> None:

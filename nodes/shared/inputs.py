@@ -70,7 +70,7 @@ def parse_blocks(text: str, depth: int) -> list[int]:
     chosen: set[int] = set()
     for part in text.split(","):
         ends = part.strip().split("-")
-        if not all(end.strip().isdigit() for end in ends) or len(ends) > 2:
+        if not all(end.strip().isdecimal() for end in ends) or len(ends) > 2:
             raise SlotIDError(f"{part.strip()!r} is no block or range. Write 'all', or such as '0-9, 20'.")
         chosen.update(range(int(ends[0]), int(ends[-1]) + 1))
     if not chosen or max(chosen) >= depth:

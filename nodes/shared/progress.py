@@ -4,6 +4,11 @@ import comfy.model_management
 import comfy.utils
 
 
+def stop_if_interrupted() -> None:
+    """For work that reports no progress."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
 def progress_bar():
     """A callback (done, total) that moves ComfyUI's progress bar and stops at once when the queue is interrupted."""
     bar = None
@@ -11,7 +16,7 @@ def progress_bar():
     def report(done: int, total: int) -> None:
         nonlocal bar
         bar = bar or comfy.utils.ProgressBar(total)
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        stop_if_interrupted()
         bar.update_absolute(done, total)
 
     return report

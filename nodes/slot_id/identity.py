@@ -27,6 +27,10 @@ class SlotIDSaveIdentity(io.ComfyNode):
     def execute(cls, identity, name, replace) -> io.NodeOutput:
         return FILES.save(identity, name, replace)
 
+    @classmethod
+    def validate_inputs(cls, name=None):
+        return FILES.name_is_valid(name)
+
 
 class SlotIDLoadIdentity(io.ComfyNode):
     @classmethod

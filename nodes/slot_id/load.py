@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.model_management
-import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...slotid_core.systems.slot_id import SlotIDAdapter, load_adapter
-from ..shared.files import copy_whole
+from ..shared.files import keep_as_new
 from ..shared.paths import file_state
 from . import paths
 from .types import CATEGORY, Adapter
@@ -69,8 +68,7 @@ class SlotIDLoadAdapter(io.ComfyNode):
 
 def install_trained(adapter: Path, name: str) -> LoadedAdapter:
     """Put a trained adapter into `models/slotid`, and load it."""
-    target = Path(folder_paths.get_folder_paths(paths.ADAPTERS)[0]) / f"{name}.safetensors"
-    copy_whole(adapter, target)
+    target = keep_as_new(adapter, paths.ADAPTERS, "an adapter", name)
     return SlotIDLoadAdapter.execute(target.name).result[0]
 
 

@@ -1,13 +1,13 @@
 """MODEL nodes: a Wan model with an adapter's LoRA, and a person applied to it."""
 
 import comfy.sd
-import folder_paths
 import torch
 from comfy_api.latest import io
 
 from ..shared.inputs import blocks_input, conditionings_input, parse_blocks, range_inputs, strength_input
 from ..shared.models import wan_shape
 from ..shared.patching import CONDITIONINGS
+from ..shared.paths import file_names, model_path
 from . import patching
 from .types import Adapter, Identity
 
@@ -39,7 +39,7 @@ class SlotIDLoadWanModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model_name",
-                    options=folder_paths.get_filename_list("diffusion_models"),
+                    options=file_names("diffusion_models"),
                     tooltip="A Wan 2.1 or 2.2 file in models/diffusion_models. For GGUF, use its own loader and then "
                     "Apply Slot-ID LoRA.",
                 ),
@@ -57,7 +57,7 @@ class SlotIDLoadWanModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name, weight_dtype, adapter=None, lora_strength=1.0) -> io.NodeOutput:
-        path = folder_paths.get_full_path_or_raise("diffusion_models", model_name)
+        path = model_path("diffusion_models", model_name)
         model = comfy.sd.load_diffusion_model(path, model_options=dict(WEIGHT_DTYPES[weight_dtype]))
         wan_shape(model)
         return io.NodeOutput(with_lora(model, adapter, lora_strength))

@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 import comfy.utils
-import folder_paths
 from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
@@ -23,12 +22,11 @@ NO_FACE_ENCODER = "none"
 
 
 def input_folder(name: str) -> Path:
-    root = os.path.realpath(folder_paths.get_input_directory())
-    path = os.path.realpath(os.path.join(root, name))
-    if os.path.commonpath([root, path]) != root or not os.path.exists(path):
+    path = paths.input_path(name, "path")
+    if not os.path.exists(path):
         raise SlotIDError(
-            f"{name!r} is not in ComfyUI's input folder {root}. Copy the clips there, or prepare them from anywhere "
-            "with python -m slotid_core.dataset."
+            f"{name!r} is not in ComfyUI's input folder. Copy the clips there, or prepare them from anywhere with "
+            "python -m slotid_core.dataset."
         )
     return Path(path)
 
@@ -67,12 +65,12 @@ class SlotIDPrepareDataset(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "vae",
-                    options=[*folder_paths.get_filename_list("vae"), TOY],
+                    options=[*paths.file_names("vae"), TOY],
                     tooltip="The Wan 2.1 VAE; training and use must have the same one.",
                 ),
                 io.Combo.Input(
                     "text_encoder",
-                    options=[*folder_paths.get_filename_list("text_encoders"), TOY],
+                    options=[*paths.file_names("text_encoders"), TOY],
                     tooltip="The umT5-XXL file that you use with Wan.",
                 ),
                 io.Int.Input(
@@ -149,6 +147,10 @@ class SlotIDPrepareDataset(io.ComfyNode):
             run_module("slotid_core.dataset", arguments, on_event)
         report = json.dumps({key: value for key, value in facts.items() if key != "event"}, indent=2)
         return io.NodeOutput(str(folder), report)
+
+    @classmethod
+    def validate_inputs(cls, name=None):
+        return paths.name_is_valid("a folder", name)
 
     @classmethod
     def fingerprint_inputs(cls, source, path, **inputs):

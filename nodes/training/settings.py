@@ -1,18 +1,17 @@
 """What both training nodes have in common: the system, the model files, and the folder of the results."""
 
-import re
+import os
 from pathlib import Path
 
 import folder_paths
 from comfy_api.latest import io
 
-from ...slotid_core.errors import SlotIDError
+from ...slotid_core.paths import checked_name, inside
 from ...slotid_core.systems.registry import DEFAULT, SYSTEMS
 from ..shared import paths
 
 CATEGORY = "Slot-ID/training"
 TOY = "toy_world"
-NAME = re.compile(r"[\w][\w .-]*")
 
 
 def system_input(tooltip: str, first: str = "") -> io.Combo.Input:
@@ -22,10 +21,9 @@ def system_input(tooltip: str, first: str = "") -> io.Combo.Input:
 
 
 def work_folder(kind: str, name: str) -> Path:
-    """`output/slotid/<kind>/<name>`, made if it is not there."""
-    if not NAME.fullmatch(name.strip()):
-        raise SlotIDError(f"{name!r} cannot be a folder's name. Use letters, digits, spaces, dots, '-' and '_'.")
-    folder = Path(folder_paths.get_output_directory()) / "slotid" / kind / name.strip()
+    """`output/slotid/<kind>/<name>`, made if it is not there; a link to elsewhere is refused."""
+    root = Path(os.path.realpath(folder_paths.get_output_directory())) / "slotid" / kind
+    folder = inside(root, checked_name(name, "a folder"), "The folder of this name", "Choose another name.")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 
 import comfy.utils
-import folder_paths
 import numpy as np
 import torch
 import yaml
 from comfy_api.latest import io
-from PIL import Image
 
 from ...slotid_core.errors import SlotIDError
+from ...slotid_core.picture_files import open_picture, read_rgb
 from ...slotid_core.systems.registry import DEFAULT
+from ..shared.paths import file_names, name_is_valid, new_name, work_path
 from ..slot_id.types import Adapter
 from .child_process import PACK, run_module
 from .settings import CATEGORY, TOY, model_file, system_input, work_folder
@@ -42,18 +42,19 @@ class SlotIDTrainEncoder(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "preset",
-                    options=sorted(path.stem for path in PRESETS.glob("*.yaml")),
+                    options=presets(),
                     tooltip="Sizes and rates to start from: toy_world (minutes on a CPU), wan_1_3b_24gb (one GPU of 24 "
                     "GB). The 14B preset is for torchrun on eight GPUs; see the pack's README.",
                 ),
                 io.Combo.Input(
                     "model_name",
-                    options=[*folder_paths.get_filename_list("diffusion_models"), TOY],
+                    options=[*file_names("diffusion_models"), TOY],
                     tooltip="The Wan 2.1 text-to-video model to train for; it stays as it is.",
                 ),
                 io.String.Input(
                     "name", default="my_adapter",
-                    tooltip="File name in models/slotid, and folder of the checkpoints in output/slotid/training.",
+                    tooltip="File name in models/slotid, and folder of the checkpoints in output/slotid/training. An "
+                    "adapter of that name is kept, and the new one numbered.",
                 ),
                 io.Int.Input(
                     "steps", default=2000, min=1, max=1_000_000,
@@ -92,6 +93,10 @@ class SlotIDTrainEncoder(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    def validate_inputs(cls, name=None):
+        return name_is_valid("an adapter", name)
+
+    @classmethod
     def fingerprint_inputs(cls, **inputs):
         return json.dumps({key: str(value) for key, value in inputs.items()}, sort_keys=True)
 
@@ -102,10 +107,10 @@ class SlotIDTrainEncoder(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         check_packages()
         system = checked_system(preset, system)
-        folder = work_folder("training", name)
+        folder = work_folder("training", new_name("an adapter", name))
         chosen = {
-            "data.train": dataset,
-            "data.validation": validation or "",
+            "data.train": work_path(dataset, "dataset"),
+            "data.validation": work_path(validation, "validation") if validation else "",
             "model.path": model_file("diffusion_models", model_name),
             "run.steps": steps,
             "run.sample_every": max(100, steps // 5) if validation else 0,
@@ -114,14 +119,28 @@ class SlotIDTrainEncoder(io.ComfyNode):
         }
         own = {"run.batch": batch, "run.micro_batch": micro_batch, "optimizer.learning_rate": learning_rate}
         chosen |= {key: value for key, value in own.items() if value}
-        arguments = ["--config", str(PRESETS / f"{preset}.yaml"), "--output", str(folder), "--resume"]
+        arguments = ["--config", str(preset_path(preset)), "--output", str(folder), "--resume"]
         arguments += ["--progress", "json"]
         for key, value in chosen.items():
             arguments += ["--set", f"{key}={json.dumps(value)}"]
         shown = Shown(steps)
         run_module("slotid_core.training", arguments, shown)
-        loaded = install_trained(system, Path(shown.adapter), name.strip())
+        loaded = install_trained(system, Path(shown.adapter), name)
         return io.NodeOutput(loaded, read_picture(shown.curve), read_picture(shown.samples))
+
+
+def presets() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def preset_path(preset: str) -> Path:
+    """
+    Raises:
+        SlotIDError: there is no such preset in the pack.
+    """
+    if preset not in presets():
+        raise SlotIDError(f"There is no preset {preset!r}. Choose one of {', '.join(presets())}.")
+    return PRESETS / f"{preset}.yaml"
 
 
 def checked_system(preset: str, system: str) -> str:
@@ -130,7 +149,7 @@ def checked_system(preset: str, system: str) -> str:
     Raises:
         SlotIDError: it is not the one that was chosen.
     """
-    found = (yaml.safe_load((PRESETS / f"{preset}.yaml").read_text()) or {}).get("system", DEFAULT)
+    found = (yaml.safe_load(preset_path(preset).read_text()) or {}).get("system", DEFAULT)
     if system not in (OF_PRESET, found):
         raise SlotIDError(
             f"The preset {preset} is of the system {found}, but system is {system}. Choose a preset of {system}, or "
@@ -170,7 +189,8 @@ class Shown:
 
     def show(self, step: int, picture: str) -> None:
         if os.path.isfile(picture):
-            self.bar.update_absolute(step, self.steps, ("PNG", Image.open(picture).convert("RGB"), None))
+            with open_picture(Path(picture)) as opened:
+                self.bar.update_absolute(step, self.steps, ("PNG", opened.convert("RGB"), None))
 
 
 def install_trained(system: str, adapter: Path, name: str):
@@ -182,7 +202,7 @@ def read_picture(path: str | None) -> torch.Tensor:
     """A PNG as IMAGE (1, H, W, 3); a grey square while there is none."""
     if not path or not os.path.isfile(path):
         return torch.full((1, 64, 64, 3), 0.5)
-    return torch.from_numpy(np.asarray(Image.open(path).convert("RGB")).astype(np.float32) / 255)[None]
+    return torch.from_numpy(read_rgb(Path(path)).astype(np.float32) / 255)[None]
 
 
 NODES = [SlotIDTrainEncoder]

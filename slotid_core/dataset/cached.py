@@ -10,6 +10,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from ..errors import SlotIDError
+from ..paths import inside
 from .manifest import read_manifest
 from .shards import read_index
 
@@ -43,7 +44,7 @@ class CachedDataset:
         self.manifest_hash: str = self.manifest["sha256"]
         samples: list[SampleInfo] = []
         for shard in self.manifest["shards"]:
-            tar = self.folder / f"{shard['name']}.tar"
+            tar = self._file(f"{shard['name']}.tar")
             length = tar.stat().st_size if tar.is_file() else 0
             if length != shard["bytes"]:
                 raise SlotIDError(
@@ -51,7 +52,7 @@ class CachedDataset:
                     f"{'cut short' if length else 'missing'}. Copy it again, or run the preparation again, which "
                     "makes it anew."
                 )
-            for line in read_index(tar.with_suffix(".jsonl")):
+            for line in read_index(self._file(f"{shard['name']}.jsonl")):
                 if "key" in line:
                     place = {name: line[name] for name in PLACE}
                     samples.append(SampleInfo(index=len(samples), shard=tar.name, **place))
@@ -62,6 +63,10 @@ class CachedDataset:
         for sample in samples:
             people[sample.person].append(sample.index)
         self.by_person: dict[str, tuple[int, ...]] = {person: tuple(found) for person, found in people.items()}
+
+    def _file(self, name: str) -> Path:
+        """A file that the manifest names, which may name no other place."""
+        return inside(self.folder.absolute(), name, f"The manifest of {self.folder}", "Copy the whole shard there.")
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -20,17 +20,20 @@ class FolderSource:
     """Videos with a `.txt` of the same name beside each, or a `.jsonl` of `{video_path, caption, person?}`.
 
     `group_by`: "none", each clip is a person of its own; "folder", clips in one subfolder show one person.
+    `root`: the folder in which every video and caption must lie, links followed; by default the folder of `path`.
     """
 
     path: str
     group_by: str = "none"
+    root: str = ""
 
 
 @dataclass(frozen=True)
 class ConsisIDSource:
     """The layout of ConsisID-preview-Data: `path` is its total_train_data.txt, or the folder that holds it.
 
-    `root`: what the paths in that file are relative to; by default the file's folder.
+    `root`: what the paths in that file are relative to, and where all files must lie, links followed; by default the
+    file's folder.
     `group_by`: "none", or "video": clips cut from one video (the name before `_segment_`) show one person.
     """
 

@@ -8,10 +8,12 @@ import json
 from pathlib import Path
 
 from ..errors import SlotIDError
+from ..paths import inside
 from .clip import Clip, key_of
 from .config import ConsisIDSource
 
 LIST = "total_train_data.txt"
+REMEDY = "Copy it there, or set root to a folder that holds the whole data set."
 
 
 def consisid_clips(source: ConsisIDSource) -> list[Clip]:
@@ -21,10 +23,10 @@ def consisid_clips(source: ConsisIDSource) -> list[Clip]:
         SlotIDError: the list is not there, or a line or caption file of it cannot be read.
     """
     path = Path(source.path)
-    path = path / LIST if path.is_dir() else path
+    path = inside(path.absolute(), LIST, "The list of the data set", REMEDY) if path.is_dir() else path
     if not path.is_file():
         raise SlotIDError(f"There is no {path}. Give the {LIST} of the data set, or the folder that holds it.")
-    root = Path(source.root) if source.root else path.parent
+    root = (Path(source.root) if source.root else path.parent).absolute()
     clips = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         if not line.strip():
@@ -36,7 +38,7 @@ def consisid_clips(source: ConsisIDSource) -> list[Clip]:
                 "`video folder,caption file,annotation folder`."
             )
         videos, captions, annotations = (_locate(root, column) for column in columns)
-        clips += _clips_of(videos, captions, annotations, source.group_by == "video")
+        clips += _clips_of(root, videos, captions, annotations, source.group_by == "video")
     return clips
 
 
@@ -45,7 +47,8 @@ def _locate(root: Path, listed: str) -> Path:
     parts = Path(listed).parts
     for start in range(len(parts)):
         candidate = root.joinpath(*parts[start:])
-        if candidate.exists():
+        # The list's own prefix may exist on this machine as well, and is not meant.
+        if _lies_in(root, candidate) and candidate.exists():
             return candidate
     raise SlotIDError(
         f"Neither {listed} nor an end of that path lies in {root}. Set root to the folder that the list's paths are "
@@ -53,7 +56,15 @@ def _locate(root: Path, listed: str) -> Path:
     )
 
 
-def _clips_of(videos: Path, captions: Path, annotations: Path, by_video: bool) -> list[Clip]:
+def _lies_in(root: Path, path: Path) -> bool:
+    try:
+        inside(root, path, path.name, REMEDY)
+    except SlotIDError:
+        return False
+    return True
+
+
+def _clips_of(root: Path, videos: Path, captions: Path, annotations: Path, by_video: bool) -> list[Clip]:
     try:
         entries = json.loads(captions.read_text(encoding="utf-8"))
         named = [(str(entry["path"]), entry["cap"]) for entry in entries]
@@ -67,8 +78,11 @@ def _clips_of(videos: Path, captions: Path, annotations: Path, by_video: bool) -
         key = key_of(stem, f"{videos.name}/{videos.parent.name}/{name}")
         boxes = annotations / "refine_bbox_jsons" / f"{stem}.json"
         caption = " ".join(str(caption[0] if isinstance(caption, list) and caption else caption or "").split())
-        failed = "" if video.is_file() else f"there is no video {video}"
+        if not _lies_in(root, video) or not _lies_in(root, boxes):
+            failed = f"{name!r} of {captions.name}, or its boxes, lie outside {root}. {REMEDY}"
+        else:
+            failed = "" if video.is_file() else f"there is no video {video}"
         person = stem.split("_segment_")[0] if by_video else key
-        found = str(boxes) if boxes.is_file() else ""
+        found = str(boxes) if not failed and boxes.is_file() else ""
         clips.append(Clip(key, caption, person, str(video), found, failed=failed or ("" if caption else "no caption")))
     return clips

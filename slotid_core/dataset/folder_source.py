@@ -5,10 +5,12 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import SlotIDError
+from ..paths import inside
+from ..video_files import ENDINGS
 from .clip import Clip, key_of
 from .config import FolderSource
 
-ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
+REMEDY = "Copy it into that folder, or set root to a folder that holds all clips."
 
 
 def folder_clips(source: FolderSource) -> list[Clip]:
@@ -19,31 +21,43 @@ def folder_clips(source: FolderSource) -> list[Clip]:
     """
     path = Path(source.path)
     if path.is_dir():
-        return _videos_in(path, source.group_by == "folder")
+        return _videos_in(path, Path(source.root or path), source.group_by == "folder")
     if path.is_file() and path.suffix == ".jsonl":
-        return _listed_in(path, source.group_by == "folder")
+        return _listed_in(path, Path(source.root or path.parent), source.group_by == "folder")
     raise SlotIDError(
         f"{source.path} is neither a folder nor a .jsonl file. Give a folder of videos with .txt captions, or a list."
     )
 
 
-def _videos_in(root: Path, by_folder: bool) -> list[Clip]:
+def _videos_in(folder: Path, root: Path, by_folder: bool) -> list[Clip]:
     clips = []
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
         if hidden or path.suffix.lower() not in ENDINGS or not path.is_file():
             continue
-        caption, failed = _caption_beside(path)
+        caption, failed = _caption_beside(path, root)
+        failed = _outside(root, path, relative.as_posix()) or failed
         key = key_of(relative.with_suffix("").as_posix(), relative.as_posix())
         clips.append(Clip(key, caption, _person(relative, key, by_folder), str(path), failed=failed))
     return clips
 
 
-def _caption_beside(video: Path) -> tuple[str, str]:
+def _outside(root: Path, path: Path, what: str) -> str:
+    """Why a file may not be read, or nothing."""
+    try:
+        inside(root.absolute(), path.absolute(), what, REMEDY)
+    except SlotIDError as error:
+        return str(error)
+    return ""
+
+
+def _caption_beside(video: Path, root: Path) -> tuple[str, str]:
     path = video.with_suffix(".txt")
     if not path.is_file():
         return "", f"it has no caption: there is no {path.name} beside it"
+    if failed := _outside(root, path, path.name):
+        return "", failed
     try:
         caption = _tidy(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
@@ -51,7 +65,7 @@ def _caption_beside(video: Path) -> tuple[str, str]:
     return caption, "" if caption else f"{path.name} is empty"
 
 
-def _listed_in(path: Path, by_folder: bool) -> list[Clip]:
+def _listed_in(path: Path, root: Path, by_folder: bool) -> list[Clip]:
     clips: list[Clip] = []
     seen: Counter[str] = Counter()
     try:
@@ -61,11 +75,11 @@ def _listed_in(path: Path, by_folder: bool) -> list[Clip]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        clips.append(_listed(path, number, line, by_folder, seen))
+        clips.append(_listed(path, root, number, line, by_folder, seen))
     return clips
 
 
-def _listed(path: Path, number: int, line: str, by_folder: bool, seen: Counter) -> Clip:
+def _listed(path: Path, root: Path, number: int, line: str, by_folder: bool, seen: Counter) -> Clip:
     where = f"line {number} of {path.name}"
     try:
         entry = json.loads(line)
@@ -83,7 +97,7 @@ def _listed(path: Path, number: int, line: str, by_folder: bool, seen: Counter) 
     key = key_of((relative.parent / relative.stem).as_posix(), f"{video} {seen[video]}")
     who = _person(relative, key, by_folder) if person in (None, "") else str(person)
     caption = _tidy(caption)
-    failed = "" if caption else f"{where} has an empty caption"
+    failed = _outside(root, path.parent / relative, where) if caption else f"{where} has an empty caption"
     return Clip(key, caption, who, str(path.parent / relative), failed=failed)
 
 

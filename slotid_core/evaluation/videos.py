@@ -8,18 +8,20 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from ..errors import SlotIDError
 from ..toy_world.motion import CLIP_FRAMES
 from ..toy_world.render import FRAME_SIZE
+from ..video_files import VideoFile
 
 
 def read_frames(path: Path) -> tuple[np.ndarray, float]:
     """All frames of a video (T, H, W, 3) uint8 and its frames per second."""
-    import av
-
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
+    with VideoFile(Path(path)) as file:
+        if not file.container.streams.video:
+            raise SlotIDError(f"{file.name} has no video stream. Give a file with moving pictures.")
+        stream = file.container.streams.video[0]
         rate = float(stream.average_rate or 0)
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]), rate
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(stream)]), rate
 
 
 def as_judged(frames: np.ndarray) -> Tensor:

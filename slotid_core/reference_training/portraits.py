@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import SlotIDError
+from ..picture_files import read_rgb
 from ..reference.portrait.parts import EYES, NONE, SKIN
 from .backgrounds import colors
 from .keying import key
@@ -82,9 +83,7 @@ def read_portraits(folder: Path, numbers: list[str], cache: Path | None = None) 
 
 def read_portrait(path: Path, points: np.ndarray, marked: bool) -> dict[str, Tensor]:
     """One portrait; `points` not `marked` on it are those of the person's other picture, good for a box only."""
-    from PIL import Image
-
-    picture = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).float() / 255
+    picture = torch.from_numpy(read_rgb(path)).float() / 255
     alpha, own = key(picture, points)
     parts = np.full(alpha.shape, UNKNOWN, dtype=np.uint8)
     if marked:

@@ -75,7 +75,7 @@ def test_training_says_what_is_wrong(client):
         graph = prepare_graph("bad", 1)
         graph["data bad"]["inputs"] |= {"source": "folder", "path": "../.."}
         client.run(graph)
-    with pytest.raises(WorkflowError, match="folder's name"):
+    with pytest.raises(WorkflowError, match="adapter's name"):
         client.run(train_graph(steps=1, name="../outside"))
     with pytest.raises(WorkflowError, match="not a Wan"):
         client.run(train_graph(steps=1, name="wrong_model", model_name="tiny_vae_as_model.safetensors"))

@@ -192,7 +192,7 @@ def test_a_header_that_asks_for_a_picture_of_gigabytes_is_refused(tmp_path):
     content = bytearray((tmp_path / "huge.gif").read_bytes())
     content[6:10] = b"\x28\x23\x28\x23"  # the screen's width and height: 9000
     (tmp_path / "huge.gif").write_bytes(content)
-    with pytest.raises(SlotIDError, match="9000x9000"):
+    with pytest.raises(SlotIDError, match="50 megapixels"):
         read_clip(tmp_path / "huge.gif", 5)
 
 

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ...comfy_runtime import PACK
 from ...errors import SlotIDError
 from ...files import write_json
+from ...picture_files import read_rgb
 from ..subjects import Subject
 from ..videos import read_frames
 
@@ -83,7 +83,7 @@ class Records:
     def sampled_frames(self, subject: Subject, place: int) -> np.ndarray | None:
         """The same before the codec, if the workflow let them be had."""
         paths = sorted(self.frames(subject, place).glob("*.png"))
-        return np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths]) if paths else None
+        return np.stack([read_rgb(path) for path in paths]) if paths else None
 
 
 def pack_fingerprint(pack: Path = PACK) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ...errors import SlotIDError
+from ...picture_files import read_rgb
 from ..subjects import Subject
 from ..videos import read_frames
 from .records import Record, Records
@@ -68,7 +70,7 @@ def pictures_of(
     came_out = record is not None and not record.error
     return {
         "reference": read_or(nothing, records.reference(subject)),
-        "portrait": np.asarray(Image.open(portrait).convert("RGB"))[None] if portrait.is_file() else nothing,
+        "portrait": read_rgb(portrait)[None] if portrait.is_file() else nothing,
         "result": records.saved_frames(subject, 0) if came_out else nothing,
         "lab": nothing if lab is None else (lab * 255).round().byte().numpy(),
     }
@@ -80,7 +82,7 @@ def read_or(nothing: np.ndarray, path: Path) -> np.ndarray:
 
     try:
         return read_frames(path)[0]
-    except (OSError, FFmpegError):
+    except (OSError, FFmpegError, SlotIDError):
         return nothing
 
 

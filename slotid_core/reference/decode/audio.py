@@ -1,14 +1,22 @@
 """The sound that belongs to a window of a video file."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
 
+from ...video_files import VideoFile
 
-def read_audio(path: Path | BinaryIO, start: float, duration: float) -> dict | None:
+
+def read_audio(
+    path: Path | BinaryIO, start: float, duration: float, heartbeat: Callable[[], None] = lambda: None
+) -> dict | None:
     """The first audio stream from `start` for `duration` seconds of the file's clock, in the form of ComfyUI's AUDIO.
+
+    Args:
+        heartbeat: as for `VideoFile`.
 
     Returns:
         {"waveform": (1, channels, samples) float32 in [-1, 1], "sample_rate": Hz}, or None where there is no sound.
@@ -17,18 +25,17 @@ def read_audio(path: Path | BinaryIO, start: float, duration: float) -> dict | N
     from av.error import FFmpegError
 
     try:
-        if not isinstance(path, Path):
-            path.seek(0)
-        with av.open(str(path) if isinstance(path, Path) else path) as container:
+        with VideoFile(path, heartbeat) as file:
+            container = file.container
             if not container.streams.audio or container.streams.audio[0].codec_context is None:
                 return None
             stream = container.streams.audio[0]
             rate = stream.codec_context.sample_rate
             resampler = av.AudioResampler(format="fltp", rate=rate)
             if start > 0:
-                container.seek(int(start / stream.time_base), stream=stream)
+                file.seek(int(start / stream.time_base), stream)
             first, chunks = None, []
-            for frame in container.decode(stream):
+            for frame in file.decode(stream):
                 if frame.time is not None and frame.time >= start + duration:
                     break
                 first = frame.time if first is None else first

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as functional
 
 from ...errors import SlotIDError
+from ...interrupts import Heartbeat, Progress
+from ...video_files import MOST_PIXELS
 from .audio import read_audio
 from .decord_reader import DecordVideo
 from .pyav_reader import PyAVVideo
@@ -20,7 +22,7 @@ from .shots import find_cuts, longest_shot
 from .source import BACKENDS, FrameSource, open_source
 from .window import every_frame_from, largest_window, nearest_in_time, sample_times
 
-Progress = Callable[[int, int], None]
+MOST_BYTES = 32 * 2**30  # of the frames that are returned
 logger = logging.getLogger(__name__)
 
 
@@ -62,25 +64,26 @@ def read_clip(
         frames_per_second: sample at this rate by presentation time; None takes every frame of the file.
         short_side: frames are shrunk to this many pixels on the shorter side; smaller ones stay as they are.
         backend: "decord", "PyAV", or "auto", which is PyAV: it reaches a late window without reading the whole file.
-        progress: called with (frames read, frames wanted).
+        progress: called with (frames read, frames wanted), also while no frame comes: what it raises stops the reading.
 
     Raises:
         SlotIDError: a setting out of range, or a missing, empty or broken file; the message has the remedy.
     """
     _check(num_frames, start_seconds, frames_per_second, short_side, backend)
+    wanted = largest_window(num_frames)
+    heartbeat = Heartbeat(progress, wanted)
     file: Path | BinaryIO | None = None
     if isinstance(path, FrameSource):
         source = path
     else:
         file = Path(path) if isinstance(path, str) else path
-        source = open_source(file, backend)
+        source = open_source(file, backend, heartbeat)
     name = getattr(source if file is None else file, "name", "The video")
     notes: list[str] = []
-    wanted = largest_window(num_frames)
     if wanted != num_frames:
         notes.append(f"{num_frames} frames asked; {wanted} taken, the next smaller 4n+1.")
     try:
-        frames, times = _read(source, name, wanted, start_seconds, frames_per_second, short_side, progress)
+        frames, times = _read(source, name, wanted, start_seconds, frames_per_second, short_side, heartbeat.report)
     finally:
         if file is not None:
             source.close()
@@ -108,7 +111,7 @@ def read_clip(
         logger.info("Slot-ID, %s: %s", name, note)
     audio = None
     if file is not None and isinstance(source, PyAVVideo | DecordVideo):  # pictures have no sound
-        audio = read_audio(file, times[0] + source.origin_seconds, kept / rate)
+        audio = read_audio(file, times[0] + source.origin_seconds, kept / rate, heartbeat)
     return ReferenceClip(frames, rate, tuple(times), audio, source.name, tuple(notes))
 
 
@@ -133,18 +136,20 @@ def _read(source: FrameSource, name, wanted, start, rate, short_side, progress) 
                 pixels = _resized(pixels.float(), (frames.shape[1], frames.shape[2]))
             frames[len(times)].copy_(pixels).div_(255)  # in place: large temporaries between small ones pile up
         times.append(round(time, 4))
-        if progress:
-            progress(len(times), wanted)
+        progress(len(times), wanted)
     return frames[: len(times)], times
 
 
 def _room(count: int, shape: tuple[int, ...], name: str) -> torch.Tensor:
+    size = count * math.prod(shape) * 4
     try:
+        if size > MOST_BYTES:  # the system would promise it, and kill the server later
+            raise RuntimeError("more than is ever read")
         return torch.empty(count, *shape)
     except RuntimeError as error:
         raise SlotIDError(
             f"{count} frames of {shape[1]}x{shape[0]} pixels from {name} do not fit into memory "
-            f"({count * math.prod(shape) * 4 / 1e9:.1f} GB). Lower short_side or num_frames."
+            f"({size / 1e9:.1f} GB). Lower short_side or num_frames."
         ) from error
 
 
@@ -207,7 +212,8 @@ def _check(num_frames, start_seconds, frames_per_second, short_side, backend) ->
 def _nothing_read(name: str, start: float, source: FrameSource) -> SlotIDError:
     if source.failure:
         return SlotIDError(
-            f"No frame of {name} can be decoded ({source.failure}). The file is damaged: copy it again from its source."
+            f"No frame of {name} can be decoded ({source.failure}). The file is damaged, or its frames have more than "
+            f"{MOST_PIXELS // 1_000_000} megapixels: copy it again from its source, or shrink it."
         )
     if start > 0 and (source.duration is None or start >= source.duration - 0.5 / source.rate):
         length = f"{source.duration:.2f} s long" if source.duration else "shorter"

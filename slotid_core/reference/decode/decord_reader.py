@@ -2,10 +2,13 @@
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from ...errors import SlotIDError
+from ...video_files import looks_like_text
 from .pyav_reader import Frame, PyAVVideo
 
 
@@ -18,8 +21,14 @@ class DecordVideo:
 
     name = "decord"
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, heartbeat: Callable[[], None] = lambda: None):
+        self._heartbeat = heartbeat
         self._refuse_what_only_pyav_shows_right(path)
+        if looks_like_text(path):
+            raise SlotIDError(
+                f"decord chooses a format by itself, and could take {path.name} for a list of other files. Use the "
+                "PyAV backend."
+            )
         # decord retries 10240 times at the end of a damaged file, which looks like a hang; sound files need some 500
         os.environ.setdefault("DECORD_EOF_RETRY_MAX", "2048")
         try:
@@ -41,7 +50,7 @@ class DecordVideo:
 
     def _refuse_what_only_pyav_shows_right(self, path: Path) -> None:
         """decord ignores mirroring, transparency and HDR, and for a picture of any size takes the memory it asks."""
-        probe = PyAVVideo(path)
+        probe = PyAVVideo(path, self._heartbeat)
         try:
             self.size, self.origin_seconds = probe.size, probe.origin_seconds
             peculiarity = probe.peculiarity()
@@ -59,7 +68,16 @@ class DecordVideo:
         if only_key_frames:
             indices = [key for key in reader.get_key_indices() if key >= first]
         for index in indices:
-            yield float(self._times[index]), lambda index=index: reader[index].asnumpy()
+            self._heartbeat()
+            yield float(self._times[index]), lambda index=index: self._picture(index)
+
+    def _picture(self, index: int) -> np.ndarray:
+        assert self._reader is not None
+        image = self._reader[index].asnumpy()
+        if image.ndim != 3 or image.shape[2] != 3:  # of a clip 16 pixels wide decord gives two pixels for one
+            width, height = self.size
+            raise SlotIDError(f"decord does not read {width}x{height} video right. Use the PyAV backend.")
+        return image
 
     def close(self) -> None:
         self._reader = None

@@ -1,16 +1,17 @@
 """Frames that are no video file: a folder of pictures, or frames that are already here."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ...errors import SlotIDError
+from ...picture_files import ENDINGS, open_picture
 from .pyav_reader import Frame, on_white
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+MOST_PICTURES = 100_000  # over an hour at the usual rate
 USUAL_RATE = 25.0  # frames per second; pictures in a folder have no clock
 
 
@@ -20,15 +21,21 @@ class ImageFolder:
     name = "Pillow"
     failure: str | None = None
 
-    def __init__(self, folder: Path, rate: float = USUAL_RATE):
-        # a link could lead anywhere on the machine
-        files = [
-            file
-            for file in folder.iterdir()
-            if file.suffix.lower() in PICTURES and file.is_file() and not file.is_symlink()
-        ]
+    def __init__(self, folder: Path, heartbeat: Callable[[], None] = lambda: None, rate: float = USUAL_RATE):
+        self._heartbeat = heartbeat
+        files = []
+        for file in folder.iterdir():
+            heartbeat()
+            # a link could lead anywhere on the machine
+            if file.suffix.lower() in ENDINGS and file.is_file() and not file.is_symlink():
+                files.append(file)
         if not files:
-            raise SlotIDError(f"The folder {folder.name} holds no pictures ({', '.join(PICTURES)}). Choose another.")
+            raise SlotIDError(f"The folder {folder.name} holds no pictures ({', '.join(ENDINGS)}). Choose another.")
+        if len(files) > MOST_PICTURES:
+            raise SlotIDError(
+                f"The folder {folder.name} holds {len(files)} pictures; more than {MOST_PICTURES} are not read as one "
+                "clip. Move those that you need into a folder of their own."
+            )
         self._files = sorted(files, key=lambda file: _in_order(file.name))
         self.rate = rate
         self.duration = len(files) / rate
@@ -37,6 +44,7 @@ class ImageFolder:
 
     def frames(self, start: float = 0.0, only_key_frames: bool = False) -> Iterator[Frame]:
         for index in range(max(0, int(start * self.rate) - 1), len(self._files)):
+            self._heartbeat()
             yield index / self.rate, lambda index=index: _read(self._files[index])
 
     def close(self) -> None:
@@ -68,19 +76,16 @@ class GivenFrames:
 
 def _in_order(name: str) -> list:
     """frame_2 before frame_10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name.lower())]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name.lower())]
 
 
 def _read(file: Path) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    try:
-        with Image.open(file) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode.startswith("I;16"):
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-                return on_white(np.asarray(upright.convert("RGBA")))
-            return np.array(upright.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SlotIDError(f"{file.name} cannot be read as a picture ({error}). Remove or replace it.") from error
+    with open_picture(file) as opened:
+        upright = ImageOps.exif_transpose(opened)
+        if upright.mode.startswith("I;16"):
+            upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+        if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+            return on_white(np.asarray(upright.convert("RGBA")))
+        return np.array(upright.convert("RGB"))

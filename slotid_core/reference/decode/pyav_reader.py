@@ -9,10 +9,10 @@ from typing import BinaryIO
 import numpy as np
 
 from ...errors import SlotIDError
+from ...video_files import VideoFile, check_pixels
 from .hdr import TRANSFERS, to_sdr
 
 Frame = tuple[float, Callable[[], np.ndarray]]
-MOST_PIXELS = 50_000_000  # in one frame: 8K has 33 million; a damaged header asks for anything
 STEPS_BACK = (0.0, 2.0, 10.0, float("inf"))  # seconds; formats without an index seek to somewhere behind the target
 
 
@@ -21,22 +21,9 @@ class PyAVVideo:
 
     name = "PyAV"
 
-    def __init__(self, path: Path | BinaryIO):
-        import av
-        from av.error import FFmpegError
-
-        name = getattr(path, "name", "The video")
-        if not isinstance(path, Path):
-            path.seek(0)  # an earlier reader leaves it at its end
-
-        self._failure = FFmpegError
-        try:
-            self._container = av.open(str(path) if isinstance(path, Path) else path, mode="r")
-        except (FFmpegError, ValueError, OSError) as error:
-            raise SlotIDError(
-                f"{name} cannot be read as a video ({error}). It may be truncated or of an unknown format: "
-                "copy it again from its source, or convert it to mp4 (H.264)."
-            ) from error
+    def __init__(self, path: Path | BinaryIO, heartbeat: Callable[[], None] = lambda: None):
+        self._file = VideoFile(path, heartbeat)
+        name, self._failure, self._container = self._file.name, self._file.failure, self._file.container
         streams = self._container.streams.video
         if not streams:
             self.close()
@@ -49,12 +36,11 @@ class PyAVVideo:
                 "again from its source."
             )
         self.size = (self._stream.codec_context.width, self._stream.codec_context.height)
-        if self.size[0] * self.size[1] > MOST_PIXELS:
+        try:
+            check_pixels(name, *self.size)
+        except SlotIDError:
             self.close()
-            raise SlotIDError(
-                f"{name} says that its frames are {self.size[0]}x{self.size[1]} pixels; more than 50 megapixels "
-                "are not read. If that is not its size, the file is damaged; else shrink it first."
-            )
+            raise
         self._stream.thread_type = "AUTO"
         self.rate = float(self._stream.average_rate or self._stream.guessed_rate or 0) or 25.0
         self._tick = self._stream.time_base or Fraction(0)  # seconds of one unit of the stream's clock
@@ -98,21 +84,21 @@ class PyAVVideo:
 
     def _decode(self) -> Iterator[Frame]:
         self._fresh = False
-        for index, frame in enumerate(self._container.decode(self._stream)):
+        for index, frame in enumerate(self._file.decode(self._stream)):
             time = index / self.rate if frame.pts is None else float((frame.pts - self._origin) * self._tick)
             yield time, lambda frame=frame: picture(frame)
 
     def _seek(self, seconds: float) -> None:
         try:
-            self._container.seek(int(seconds / self._tick) + self._origin, stream=self._stream)
+            self._file.seek(int(seconds / self._tick) + self._origin, self._stream)
         except self._failure:
-            self._container.seek(0)
+            self._file.seek(0)
 
     def peculiarity(self) -> str | None:
         """What only this reader handles: "transparent", "HDR" or "mirrored"; None for an ordinary file."""
         self._fresh = False
         try:
-            frame = next(self._container.decode(self._stream), None)
+            frame = next(self._file.decode(self._stream), None)
         except self._failure:
             return None
         if frame is None:
@@ -124,7 +110,7 @@ class PyAVVideo:
         return "mirrored" if _orientation(frame)[0] else None
 
     def close(self) -> None:
-        self._container.close()
+        self._file.close()
 
 
 def picture(frame) -> np.ndarray:

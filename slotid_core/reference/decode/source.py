@@ -1,10 +1,9 @@
 """What a clip can be read from, and how the right reader is found."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
-from ...errors import SlotIDError
 from .decord_reader import DecordVideo
 from .image_reader import ImageFolder
 from .pyav_reader import PyAVVideo
@@ -34,23 +33,24 @@ class FrameSource(Protocol):
     def close(self) -> None: ...
 
 
-def open_source(file: Path | BinaryIO, backend: str = "auto") -> FrameSource:
+def open_source(
+    file: Path | BinaryIO, backend: str = "auto", heartbeat: Callable[[], None] = lambda: None
+) -> FrameSource:
     """A video file (or its bytes), or a folder of pictures.
 
     "auto" is PyAV: it reaches a window without reading what lies before, where decord first reads the whole file.
+
+    Args:
+        heartbeat: called often while the clip is opened, sought in and decoded; what it raises ends the work.
 
     Raises:
         SlotIDError: nothing is there, or it cannot be read; the message has the remedy.
     """
     if not isinstance(file, Path):
-        return PyAVVideo(file)
+        return PyAVVideo(file, heartbeat)
     if file.is_dir():
-        return ImageFolder(file)
-    if not file.is_file():
-        raise SlotIDError(f"There is no video file {file}. Check the name, or upload the clip again.")
-    if file.stat().st_size == 0:
-        raise SlotIDError(f"{file.name} is empty (0 bytes). The copy or upload broke off; do it again.")
-    return BACKENDS["PyAV" if backend == "auto" else backend](file)
+        return ImageFolder(file, heartbeat)
+    return BACKENDS["PyAV" if backend == "auto" else backend](file, heartbeat)
 
 
 class Trimmed:

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from ...errors import SlotIDError
-from ..decode.clip import Progress, ReferenceClip, select_frames, shrink
+from ...interrupts import Heartbeat, Progress
+from ..decode.clip import ReferenceClip, select_frames, shrink
 from ..decode.shots import cuts_between, thumbnail
 from ..decode.source import FrameSource, open_source
 from ..decode.window import largest_window
@@ -96,7 +97,7 @@ def find_best_window(
         num_frames: how long the window should be; between two close cuts it is shorter, of the form 4n+1.
         start_seconds: what lies before is left out.
         frames_per_second: as for `read_clip`: sample at this rate; None takes every frame.
-        progress: called with (work done, work in all).
+        progress: called with (work done, work in all), also while none is done: what it raises stops the search.
 
     Returns:
         Survey; `best.start_seconds` and `best.num_frames` are what `read_clip` takes.
@@ -105,12 +106,16 @@ def find_best_window(
         SlotIDError: the clip cannot be read, or is over before `start_seconds`.
     """
     given = isinstance(path, FrameSource)
-    source = path if isinstance(path, FrameSource) else open_source(Path(path) if isinstance(path, str) else path)
+    heartbeat = Heartbeat(progress)
+    if isinstance(path, FrameSource):
+        source = path
+    else:
+        source = open_source(Path(path) if isinstance(path, str) else path, heartbeat=heartbeat)
     wanted = largest_window(num_frames)
     rate = frames_per_second or source.rate
     length = ((source.duration or 0.0) - start_seconds) * rate
     survey = Survey(source.duration or 0.0)
-    report = progress or (lambda done, total: None)
+    report = heartbeat.report
     try:
         if source.duration is None or length <= READ_WHOLE:
             regions = [(start_seconds, READ_WHOLE if source.duration is None else max(1, round(length)) + 1)]
