@@ -100,6 +100,7 @@ class SlotIDAdapter(nn.Module):
             image_tokens=image_tokens, video_tokens=video_tokens, image_film=image_film, video_film=video_film,
             model_width=self.config.model_width, model_depth=self.config.model_depth, gate=gate,
             gate_mode=gate_mode or self.config.gate_mode, adapter_fingerprint=self.fingerprint, source=source or {},
+            adapter_has_lora=bool(self.lora),
         )  # fmt: skip
 
     def _tokens_and_film(

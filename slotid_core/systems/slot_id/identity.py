@@ -31,6 +31,7 @@ class IdentityHeader:
     gate_mode: GateMode
     adapter_fingerprint: str
     source: dict
+    adapter_has_lora: bool | None = None
 
     __post_init__ = check_ranges
 
@@ -50,6 +51,7 @@ class Identity:
             instead, because Wan normalises keys, which undoes most of a scaling.
         adapter_fingerprint: which adapter made it, by content.
         source: facts about the reference, for people; JSON-ready.
+        adapter_has_lora: whether that adapter belongs on the model as well; None in files that do not say it.
     """
 
     image_tokens: Tensor
@@ -62,6 +64,7 @@ class Identity:
     gate_mode: GateMode = "paper"
     adapter_fingerprint: str = ""
     source: dict = field(default_factory=dict)
+    adapter_has_lora: bool | None = None
 
     def __post_init__(self):
         if self.gate_mode not in ("paper", "lerp_to_padding"):
@@ -124,6 +127,7 @@ class Identity:
             "kind": KIND, "version": VERSION, "model_width": self.model_width, "model_depth": self.model_depth,
             "gate": config_to_dict(self.gate), "gate_mode": self.gate_mode,
             "adapter_fingerprint": self.adapter_fingerprint, "source": self.source,
+            "adapter_has_lora": self.adapter_has_lora,
         }  # fmt: skip
         tensors = {name: getattr(self, name) for name in TENSORS}
         save_weights(path, tensors, header)
