@@ -28,20 +28,23 @@ def read_json(text: str) -> dict[str, Any]:
 
 
 def write_json(value: dict[str, Any]) -> str:
-    """The text that `read_json` reads back.
+    """The text that `read_json` reads back; a figure that came out as NaN or infinity is null in it.
 
     Raises:
         ValueError: `read_json` would refuse it.
     """
-    _check(value)
-    return json.dumps(value, sort_keys=True)
+    _check(value, finite=False)
+    text = json.dumps(_with_null(value), sort_keys=True)
+    if len(text) > LONGEST:
+        raise ValueError(f"it is {len(text)} characters long, more than {LONGEST}")
+    return text
 
 
-def _check(value: dict[str, Any]) -> None:
+def _check(value: dict[str, Any], finite: bool = True) -> None:
     level: list[Any] = [value]
     for _ in range(DEEPEST):
         for item in level:
-            if isinstance(item, float) and not math.isfinite(item):
+            if finite and isinstance(item, float) and not math.isfinite(item):
                 raise ValueError(f"a number in it is {item}")
             if isinstance(item, int) and abs(item) > LARGEST:
                 raise ValueError("a number in it has more than 63 bits")
@@ -49,6 +52,14 @@ def _check(value: dict[str, Any]) -> None:
         if not level:
             return
     raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+
+
+def _with_null(item: Any) -> Any:
+    if isinstance(item, dict):
+        return {name: _with_null(inner) for name, inner in item.items()}
+    if isinstance(item, list | tuple):
+        return [_with_null(inner) for inner in item]
+    return None if isinstance(item, float) and not math.isfinite(item) else item
 
 
 def _inside(item: Any) -> list[Any]:

@@ -7,6 +7,7 @@ import torch
 from weight_files import LOADERS, good_file, put_header, spoil
 
 from slotid_core.errors import SlotIDError
+from slotid_core.weights import load_weights, save_weights
 
 pytestmark = pytest.mark.timeout(60)  # what never ends must fail
 WITH_HEADER = ("adapter", "identity", "lynx_reference", "checkpoint", "finder", "parts", "dit")
@@ -294,3 +295,18 @@ def test_b11_every_weight_file_goes_through_one_door():
             if any(reader in path.read_text() for reader in readers):
                 found.add(path.relative_to(folder).as_posix())
     assert found - others == {"weights.py"}
+
+
+def test_b11_what_is_written_can_be_read(tmp_path):
+    """A training's figure may be NaN, which must not cost its weights; a header that nobody could read is refused."""
+    path = tmp_path / "weights.safetensors"
+    figures = {"loss": float("nan"), "all": [1.5, float("inf")], "least": -float("inf")}
+    save_weights(path, {"a": torch.ones(1)}, {"kind": "some", "version": 1, "figures": figures})
+    assert load_weights(path, "some", 1)[1]["figures"] == {"loss": None, "all": [1.5, None], "least": None}
+    deep: dict = {}
+    for _ in range(100):
+        deep = {"deeper": deep}
+    for more in (deep, {"a": "b" * 20_000_000}, {"a": 10**30}):
+        with pytest.raises(SlotIDError, match="weights.safetensors cannot be written"):
+            save_weights(path, {"a": torch.zeros(1)}, {"kind": "some", "version": 1, "more": more})
+    assert load_weights(path, "some", 1)[0]["a"] == 1
