@@ -108,6 +108,6 @@ def _checked(kind, value, name: str):
     fits = {float: (int, float), int: int, bool: bool, str: str, dict: dict}.get(kind)
     if fits is not None and (not isinstance(value, fits) or (isinstance(value, bool) and kind is not bool)):
         raise SlotIDError(f"{name} must be of type {kind.__name__}; got {shown(value)}.")
-    if kind is float and not abs(value) <= LARGEST:
+    if kind is float and isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
         raise SlotIDError(f"{name} must be a finite number; got {shown(value)}.")
     return value
