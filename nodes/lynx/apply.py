@@ -1,13 +1,12 @@
 """Apply a person to a MODEL with a Lynx adapter."""
 
-import logging
-
 from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
 from ..shared.inputs import blocks_input, conditionings_input, parse_blocks, range_inputs, strength_input
 from ..shared.models import wan_shape
 from ..shared.patching import CONDITIONINGS, add_to_calls, install_nothing
+from ..shared.warnings import warn
 from . import patching
 from .types import CATEGORY, Adapter, Face, Reference
 
@@ -58,6 +57,8 @@ class LynxApply(io.ComfyNode):
         adapter.module.check_model(width, depth)
         chosen = parse_blocks(blocks, depth)
         embedding = needed(face, adapter.module.id_layers, id_scale, "face", "ID layers")
+        lacks_reference = reference is None and len(adapter.module.ref_layers) and ref_scale
+        warn(cls, "Ref layers are loaded, but no reference is connected; they do nothing." if lacks_reference else "")
         reference = needed(reference, adapter.module.ref_layers, ref_scale, "reference", "Ref layers")
         names = CONDITIONINGS[conditionings]
         if embedding is None and reference is None:
@@ -77,8 +78,6 @@ def needed(value, layers, scale: float, socket: str, title: str):
     """`value` if there are layers for it at a scale above 0, else None; what cannot be meant is an error."""
     if value is not None and not len(layers):
         raise SlotIDError(f"A {socket} is connected, but the adapter has no {title}. Load them, or disconnect it.")
-    if value is None and len(layers) and socket == "reference" and scale:
-        logging.warning("Lynx: Ref layers are loaded, but no reference is connected; only the ID layers act.")
     if value is None and len(layers) and socket == "face":
         raise SlotIDError(f"The adapter's {title} need a face. Connect Lynx Face Embedding, or load no {title}.")
     return value if scale else None

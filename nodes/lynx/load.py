@@ -11,8 +11,7 @@ from comfy_execution.graph import ExecutionBlocker
 
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.systems.lynx import LynxAdapter as AdapterModule
-from ...slotid_core.systems.lynx import ReferenceFeatures, build_adapter
-from ...slotid_core.weights import read_tensors
+from ...slotid_core.systems.lynx import ReferenceFeatures, read_adapter
 from ..shared.files import keep_as_new
 from ..shared.paths import file_state
 from ..shared.progress import progress_bar
@@ -89,10 +88,8 @@ class LynxLoadAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, id_layers, resampler, ref_layers) -> io.NodeOutput:
-        files = [
-            None if path is None else read_tensors(path)[0] for path in file_paths(id_layers, resampler, ref_layers)
-        ]
-        module = build_adapter(resampler=files[1], id_layers=files[0], ref_layers=files[2])
+        layers, face, references = file_paths(id_layers, resampler, ref_layers)
+        module = read_adapter(face, layers, references)
         return io.NodeOutput(LoadedLynx(" + ".join(name for name in (id_layers, ref_layers) if name != NONE), module))
 
     @classmethod

@@ -64,10 +64,16 @@ class IdentityGuider(comfy.samplers.CFGGuider):
             return super().predict_noise(x, timestep, model_options, seed)
         first_scale, second_scale = self.scales
         negative, positive = self.conds["negative"], self.conds["positive"]
+        text_is_middle = "text" in self.conds
+        acts = patching.somebody_acts(model_options, timestep)
         skip_negative = math.isclose(first_scale, 1.0) and not model_options.get("disable_cfg1_optimization", False)
+        skip_negative = skip_negative and (acts or text_is_middle)
+        conds = [None if skip_negative else negative, middle if acts else None, positive]
         negative_out, middle_out, positive_out = comfy.samplers.calc_cond_batch(
-            self.inner_model, [None if skip_negative else negative, middle, positive], x, timestep, model_options
+            self.inner_model, conds, x, timestep, model_options
         )
+        if not acts:  # without a person, the middle is one of the others
+            middle_out = positive_out if text_is_middle else negative_out
         before_post = {name: value for name, value in model_options.items() if name != POST_CFG}
         guided = comfy.samplers.cfg_function(
             self.inner_model, middle_out, negative_out, first_scale, x, timestep,

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ...slotid_core.wan.hooks.latents import ChangeClean
 from .models import wan_shape
+from .patching import check_range
 
 
 def change_clean_latents(
@@ -16,6 +17,7 @@ def change_clean_latents(
     Wan 2.1 this space is that of `wan.vae.normalize_latents`: ComfyUI's `process_latent_in` does the same.
     """
     wan_shape(model)
+    check_range(start_percent, end_percent)
 
     def changed(args: dict) -> Tensor:
         sampling, sigma, clean = args["model"].model_sampling, args["sigma"], args["denoised"]

@@ -8,6 +8,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ...slotid_core.errors import SlotIDError
+from ...slotid_core.wan.model import TEXT_ROWS
 
 
 def wan_shape(model: ModelPatcher) -> tuple[int, int]:
@@ -37,6 +38,18 @@ def check_size(model: ModelPatcher, made: str, width: int, depth: int) -> None:
         )
 
 
+def check_rows_apart(transformer: torch.nn.Module, num_rows: int) -> None:
+    """An error for models whose blocks take the batch as it is, where a prompt leaves no room for `num_rows` rows.
+
+    Rows of the batch then run a block apart, and HuMo's blocks hold the audio of all of them.
+    """
+    if isinstance(transformer, getattr(comfy.ldm.wan.model, "HumoWanModel", ())):
+        raise SlotIDError(
+            f"The prompt leaves no room for {num_rows} tokens of the identity, and a HuMo MODEL cannot take more rows. "
+            f"Shorten the prompt to {TEXT_ROWS - num_rows} tokens."
+        )
+
+
 def apply_lora(
     model: ModelPatcher, system: str, tensors: Mapping[str, torch.Tensor], strength: float, fingerprint: str, key: str
 ) -> ModelPatcher:
@@ -45,10 +58,16 @@ def apply_lora(
     Args:
         system: title of the system, for the log.
         tensors: by the keys that ComfyUI's own LoRA loader reads.
-        fingerprint: of the adapter. It is attached to the clone under `key`.
+        fingerprint: of the adapter. It is added to those that are attached to the MODEL under `key`.
     """
     import comfy.lora
 
+    applied = loras_on(model, key)
+    if fingerprint in applied:
+        raise SlotIDError(
+            f"The LoRA of adapter {fingerprint} is on this MODEL already; twice, both strengths would add up. Remove "
+            "one of the nodes that apply it, or the adapter at Load Wan Model."
+        )
     expected = sum(name.endswith(".lora_A.weight") for name in tensors)
     patches = comfy.lora.load_lora(dict(tensors), comfy.lora.model_lora_keys_unet(model.model, {}), log_missing=False)
     patched = model.clone()
@@ -59,5 +78,10 @@ def apply_lora(
             "The adapter was trained for another video model; choose the one that matches."
         )
     logging.info("%s: LoRA of adapter %s on %d modules, strength %g", system, fingerprint, matched, strength)
-    patched.set_attachments(key, fingerprint)
+    patched.set_attachments(key, (*applied, fingerprint))
     return patched
+
+
+def loras_on(model: ModelPatcher, key: str) -> tuple[str, ...]:
+    """Fingerprints of the adapters whose LoRA `apply_lora` has put on this MODEL."""
+    return model.get_attachment(key) or ()

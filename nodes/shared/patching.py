@@ -15,10 +15,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor, nn
 
+from ...slotid_core.errors import SlotIDError
 from ...slotid_core.wan.hooks.rows import SHARED_KEY
 
 WRAPPER_KEY = "slotid_identity"
-COND_NAMES, RUN = "cond_names", "run"
+COND_NAMES, RUN, RANGE = "cond_names", "run", "range_"
+NEVER = (-1.0, float("inf"))  # noise levels from and to which nobody is drawn
 NEGATIVE_WITH_IDENTITY = "negative with identity"
 # Choice of an Apply node -> the guiders' names of the conditionings that get the person.
 CONDITIONINGS = {
@@ -95,15 +97,30 @@ def add_to_calls(
         install: gives the `transformer_options` for this one pass.
         wrap_call: runs the pass, with these options; for systems that add inputs or strip outputs.
     """
-    range_key = f"range_{uuid.uuid4().hex}"
+    check_range(start_percent, end_percent)
+    range_key = f"{RANGE}{uuid.uuid4().hex}"
+    percents = None if install is install_nothing else (start_percent, end_percent)
     patched = model.clone()
-    patched.add_wrapper_with_key(
-        WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, _note_run(range_key, start_percent, end_percent)
-    )
+    patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, _note_run(range_key, percents))
     patched.add_wrapper_with_key(
         WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY, _act_in_range(range_key, cond_names, install, wrap_call)
     )
     return patched
+
+
+def check_range(start_percent: float, end_percent: float) -> None:
+    if start_percent > end_percent:
+        raise SlotIDError(
+            f"start_percent {start_percent:g} lies behind end_percent {end_percent:g}, so that nothing would happen. "
+            "Lower the start or raise the end; a strength of 0 switches the person off."
+        )
+
+
+def somebody_acts(model_options: dict, sigma: Tensor) -> bool:
+    """Whether any person is drawn at this noise level of the run; outside of a run, everybody is."""
+    shared = model_options.get("transformer_options", {}).get(SHARED_KEY, {})
+    ranges = [value for name, value in shared.items() if name.startswith(RANGE)]
+    return not ranges or any(end <= sigma.max() <= start for start, end in ranges)
 
 
 def install_nothing(call: Call) -> dict:
@@ -111,15 +128,16 @@ def install_nothing(call: Call) -> dict:
     return call.transformer_options
 
 
-def _note_run(range_key: str, start_percent: float, end_percent: float) -> Callable:
+def _note_run(range_key: str, percents: tuple[float, float] | None) -> Callable:
     def note_run(executor, guider, sigmas, extra_args, *args, **kwargs):
         options = extra_args["model_options"].setdefault("transformer_options", {})
         sampling = guider.inner_model.model_sampling
+        start, end = NEVER if percents is None else map(sampling.percent_to_sigma, percents)
         options[SHARED_KEY] = {
             RUN: uuid.uuid4().hex,
             **options.get(SHARED_KEY, {}),
             COND_NAMES: name_conditionings(guider.conds),
-            range_key: (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent)),
+            range_key: (start, end),
         }
         return executor(guider, sigmas, extra_args, *args, **kwargs)
 

@@ -103,6 +103,23 @@ def to_wan_latents(samples: torch.Tensor, device: torch.device) -> torch.Tensor:
     return normalize_latents(samples.float()).to(device)
 
 
+def unlike_training(what: str, latents: torch.Tensor, size: int, frames: int) -> str:
+    """How latents (1, 16, T, H, W) differ from what the adapter learnt from, a line each; "" where they do not."""
+    time, height, width = latents.shape[2:]
+    width, height, found = 8 * width, 8 * height, 4 * (time - 1) + 1
+    lines = []
+    if (width, height) != (size, size):
+        lines.append(
+            f"The {what} has {width} x {height} pixels, where the adapter learnt from {size} x {size}. Connect the "
+            "adapter to Encode Reference, which then scales to that."
+        )
+    if found == 1 < frames:
+        lines.append("The clip is a single frame, which does not show how the person moves.")
+    elif found != frames:
+        lines.append(f"The {what} has {found} frames, where the adapter learnt from {frames}.")
+    return "\n".join(lines)
+
+
 class SlotIDTemporalEncoder(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -134,8 +151,7 @@ class SlotIDTemporalEncoder(io.ComfyNode):
         if module.encoder is None:
             raise SlotIDError(f"Adapter {adapter.name!r} has no temporal encoder. Use the Image Anchor node alone.")
         latents = to_wan_latents(clip_latent["samples"], device)
-        is_still = latents.shape[2] == 1 and module.config.reference_frames > 1
-        warn(cls, "The clip is a single frame, which does not show how the person moves." if is_still else "")
+        warn(cls, unlike_training("clip", latents, module.config.reference_size, module.config.reference_frames))
         stream = module.encoder(latents)
         return io.NodeOutput(EncodedStream("slots", module.fingerprint, stream), slot_heat_map(stream.assignment))
 
@@ -169,6 +185,7 @@ class SlotIDImageAnchor(io.ComfyNode):
                 f"The portrait is one picture, but this latent has {latents.shape[2]} frames. Connect portrait_latent "
                 "of Encode Reference here, and clip_latent to the Temporal Encoder."
             )
+        warn(cls, unlike_training("portrait", latents, module.config.portrait_size, 1))
         return io.NodeOutput(EncodedStream("anchors", module.fingerprint, module.anchor(latents)))
 
 

@@ -8,6 +8,7 @@ from ..shared.inputs import blocks_input, conditionings_input, parse_blocks, ran
 from ..shared.models import wan_shape
 from ..shared.patching import CONDITIONINGS
 from ..shared.paths import file_names, model_path
+from ..shared.warnings import warn
 from . import patching
 from .types import Adapter, Identity
 
@@ -119,9 +120,9 @@ class SlotIDApplyIdentity(io.ComfyNode):
     def execute(cls, model, identity, strength, start_percent, end_percent, blocks, conditionings) -> io.NodeOutput:
         _, depth = wan_shape(model)
         chosen, names = parse_blocks(blocks, depth), CONDITIONINGS[conditionings]
-        return io.NodeOutput(
-            patching.apply_identity(model, identity, strength, start_percent, end_percent, chosen, names)
-        )
+        patched = patching.apply_identity(model, identity, strength, start_percent, end_percent, chosen, names)
+        warn(cls, patching.lora_warning(model, identity) if strength else "")
+        return io.NodeOutput(patched)
 
 
 NODES = [SlotIDLoadWanModel, SlotIDApplyLoRA, SlotIDApplyIdentity]

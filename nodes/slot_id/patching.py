@@ -1,6 +1,5 @@
 """A Slot-ID adapter's LoRA, and an identity, on a ComfyUI MODEL."""
 
-import logging
 from collections.abc import Iterable
 
 import torch
@@ -11,7 +10,7 @@ from ...slotid_core.systems.slot_id import Identity, SlotIDAdapter
 from ...slotid_core.systems.slot_id.injection import install_identity
 from ...slotid_core.wan.hooks.text_rows import count_padding
 from ..shared import models
-from ..shared.patching import Call, add_to_calls
+from ..shared.patching import Call, add_to_calls, install_nothing
 
 ADAPTER_KEY = "slotid_adapter"
 
@@ -33,7 +32,8 @@ def apply_identity(
         blocks: indices of the transformer blocks that see it.
     """
     models.check_size(model, "identity was made", identity.model_width, identity.model_depth)
-    warn_about_lora(model, identity)
+    if not strength:
+        return add_to_calls(model, start_percent, end_percent, cond_names, install_nothing)
     blocks = tuple(blocks)
     on_device: dict[torch.device, Identity] = {}
 
@@ -47,6 +47,7 @@ def apply_identity(
         condition = on_device[device].condition(call.sigma.expand(len(call.rows)), row_strength)
 
         def padding_vector() -> Tensor:
+            models.check_rows_apart(call.transformer, identity.num_tokens)
             return call.transformer.text_embedding(call.context.new_zeros(1, 1, call.context.shape[2]))
 
         padding = count_padding(call.context)
@@ -62,13 +63,14 @@ def apply_lora(model: ModelPatcher, adapter: SlotIDAdapter, strength: float) -> 
     return models.apply_lora(model, "Slot-ID", adapter.lora, strength, adapter.fingerprint, ADAPTER_KEY)
 
 
-def warn_about_lora(model: ModelPatcher, identity: Identity) -> None:
-    applied = model.get_attachment(ADAPTER_KEY)
-    if applied != identity.adapter_fingerprint:
-        state = f"carries the LoRA of adapter {applied}" if applied else "carries no adapter's LoRA"
-        logging.warning(
-            "Slot-ID: the identity comes from adapter %s, but the MODEL %s. Likeness will suffer; "
-            "apply that adapter's LoRA first.",
-            identity.adapter_fingerprint,
-            state,
-        )
+def lora_warning(model: ModelPatcher, identity: Identity) -> str:
+    """What a user should know about the MODEL's LoRA and this identity; "" where nothing is wrong."""
+    applied = models.loras_on(model, ADAPTER_KEY)
+    if identity.adapter_has_lora is False or identity.adapter_fingerprint in applied:
+        return ""
+    state = f"carries the LoRA of adapter {', '.join(applied)}" if applied else "carries no adapter's LoRA"
+    condition = "" if identity.adapter_has_lora else " if that adapter has one, which this identity does not say"
+    return (
+        f"the identity comes from adapter {identity.adapter_fingerprint}, but the MODEL {state}. Likeness will suffer"
+        f"{condition}; apply that adapter's LoRA first."
+    )

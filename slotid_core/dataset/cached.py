@@ -97,13 +97,15 @@ class CachedDataset:
         """Whose face clip and portrait go with this sample's video.
 
         Returns:
-            another sample of the same person from another clip, when there is one and `same_clip` is false; else
-            the index itself.
+            where `same_clip` is false, another sample of the same person: from another clip if they have one, else
+            from another window of the same. Otherwise the index itself.
         """
         sample = self.samples[index]
         if same_clip:
             return index
-        others = [i for i in self.by_person[sample.person] if self.samples[i].clip != sample.clip]
+        windows = [i for i in self.by_person[sample.person] if i != index]
+        clips = {self.samples[i].clip for i in self.by_person[sample.person]}
+        others = [i for i in windows if self.samples[i].clip != sample.clip] if len(clips) > 1 else windows
         return others[int(rng.integers(len(others)))] if others else index
 
 

@@ -1,15 +1,14 @@
 """The frozen models of a preparation: Wan's VAE and text encoder, from files or from the toy world."""
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import SlotIDError
 from ..model_files import model_file
 from ..wan.text_encoder import TextEncoder
-from ..wan.vae import WanVAE, WanVAEConfig, normalize_latents
+from ..wan.vae import WanVAE, normalize_latents
 from ..wan.vae_chunks import encode_in_chunks
+from ..weights import naming, read_tensors
 from .config import PrepareConfig
 
 
@@ -54,16 +53,8 @@ def load_vae(path: str) -> WanVAE:
     file = model_file(path, "vae")
     if not file.is_file():
         raise SlotIDError(f"There is no VAE file {path}. Give the path of wan_2.1_vae.safetensors, or toy_world.")
-    try:
-        weights = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise SlotIDError(f"The VAE {path} cannot be read as safetensors ({error}). Copy it again.") from error
-    vae = WanVAE(WanVAEConfig.from_state_dict(weights))
-    try:
-        vae.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    except RuntimeError as error:
-        raise SlotIDError(f"{file.name} is not a Wan 2.1 VAE ({_first_line(error)}). Give that file.") from error
-    return vae.eval().requires_grad_(False)
+    with naming(file):
+        return WanVAE.from_state_dict(read_tensors(file)[0])
 
 
 def load_text_encoder(path: str, dtype: torch.dtype, device: torch.device) -> TextEncoder:
@@ -75,7 +66,3 @@ def _stored(tensor: Tensor, maker: str) -> Tensor:
     if not torch.isfinite(tensor).all():
         raise SlotIDError(f"{maker} gave NaN or values beyond float16; try float32 for it")
     return tensor
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

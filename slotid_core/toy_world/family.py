@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from ..errors import SlotIDError
 from ..files import write_json
+from ..tensor_shapes import fill, floats
 from ..wan import WanConfig, WanModel
 from ..wan.text_encoder import TextEncoder
-from ..wan.vae import WanVAE, WanVAEConfig
-from ..weights import load_weights, save_weights
+from ..wan.vae import WanVAE
+from ..weights import load_weights, naming, save_weights
 from .judges import ClipJudge, FaceJudge, MarkJudge
 
 Judge = TypeVar("Judge", bound=nn.Module)
@@ -78,24 +79,27 @@ def part_path(part: str, folder: Path = WEIGHTS) -> Path:
 def read_part(part: str, folder: Path = WEIGHTS) -> tuple[dict[str, Tensor], dict]:
     """Tensors in fp32, and the header."""
     tensors, header = load_weights(part_path(part, folder), KIND, VERSION)
-    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, header
+    return floats(tensors), header
 
 
 def load_vae(folder: Path = WEIGHTS) -> WanVAE:
     tensors, _ = read_part("vae", folder)
-    vae = WanVAE(WanVAEConfig.from_state_dict(tensors))
-    vae.load_state_dict(tensors)
-    return vae.eval().requires_grad_(False)
+    with naming(part_path("vae", folder)):
+        return WanVAE.from_state_dict(tensors)
 
 
 def load_text_model(folder: Path = WEIGHTS) -> TextEncoder:
-    return TextEncoder(read_part("text_encoder", folder)[0])
+    tensors, _ = read_part("text_encoder", folder)
+    with naming(part_path("text_encoder", folder)):
+        return TextEncoder(tensors)
 
 
 def load_dit(folder: Path = WEIGHTS) -> WanModel:
     tensors, _ = read_part("dit", folder)
-    model = WanModel(WanConfig.from_state_dict(tensors))
-    model.load_state_dict(tensors)
+    with naming(part_path("dit", folder)):
+        with torch.device("meta"):
+            model = WanModel(WanConfig.from_state_dict(tensors))
+        fill(model, tensors, "a Wan model")
     return model.eval().requires_grad_(False)
 
 
@@ -112,5 +116,6 @@ def load_mark_judge(folder: Path = WEIGHTS) -> MarkJudge:
 
 
 def _judge(judge: Judge, part: str, folder: Path) -> Judge:
-    judge.load_state_dict(read_part(part, folder)[0])
+    with naming(part_path(part, folder)):
+        fill(judge, read_part(part, folder)[0], f"a {part.replace('_', ' ')}")
     return judge.eval().requires_grad_(False)

@@ -19,14 +19,26 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..config import known_settings
 from ..errors import SlotIDError
 from ..interrupts import stop_signals
-from ..weights import load_weights, save_weights, with_prefix
+from ..ranges import Step, check_ranges
+from ..tensor_shapes import fill
+from ..weights import load_weights, naming, save_weights, with_prefix
 
 KIND, VERSION = "toy_training", 1
 DRAWERS = 8  # threads that draw ahead for a GPU; for a CPU one, as texts take a third of a step
 
 Batch = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointHeader:
+    """What every checkpoint says."""
+
+    step: Step
+
+    __post_init__ = check_ranges
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,8 @@ def resume(
     path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None = None
 ) -> int:
     tensors, header = load_weights(path, KIND, VERSION)
+    with naming(path):
+        step = known_settings(CheckpointHeader, header).step
     weights = with_prefix(tensors, "model.")
     try:
         module.load_state_dict(weights)
@@ -152,18 +166,25 @@ def resume(
             state["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(state)
     # One line a step; a killed run may have logged more than it saved, and its last line may be cut short.
-    kept = log.read_text().splitlines()[: header["step"]] if log.exists() else []
+    kept = log.read_text().splitlines()[:step] if log.exists() else []
     replacement = log.with_suffix(".tmp")
     replacement.write_text("".join(line + "\n" for line in kept))
     os.replace(replacement, log)
-    return header["step"]
+    return step
 
 
 def load_trained(folder: Path, name: str, module: nn.Module) -> int:
     """Put the last checkpoint's weights into `module`, finished or not; returns the step it is of."""
-    tensors, header = load_weights(folder / f"{name}.safetensors", KIND, VERSION)
-    module.load_state_dict(with_prefix(tensors, "average.") or with_prefix(tensors, "model."))
-    return header["step"]
+    path = folder / f"{name}.safetensors"
+    tensors, header = load_weights(path, KIND, VERSION)
+    with naming(path):
+        fill(
+            module,
+            with_prefix(tensors, "average.") or with_prefix(tensors, "model."),
+            f"a training of {name}",
+            copy=True,
+        )
+        return known_settings(CheckpointHeader, header).step
 
 
 def plot(log: Path, picture: Path) -> None:

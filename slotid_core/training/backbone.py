@@ -1,14 +1,13 @@
 """The frozen video model: read, cast, and, if asked, held in eight bits."""
 
-from pathlib import Path
-
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
 from ..model_files import model_file
+from ..tensor_shapes import fill
 from ..wan import WAN_1_3B, WAN_14B, WanConfig, WanModel
+from ..weights import check_finite, naming, read_shapes, read_tensors
 from .config import BackboneConfig
 
 SHAPES = {"1.3B": WAN_1_3B, "14B": WAN_14B}
@@ -20,26 +19,27 @@ def load_backbone(config: BackboneConfig) -> WanModel:
     """The frozen model of a configuration, on the CPU.
 
     Raises:
-        SlotIDError: no such file, or not a Wan checkpoint.
+        SlotIDError: no such file, not a Wan checkpoint, or one with NaN or infinity.
     """
     path = model_file(config.path, "dit")
-    tensors = read_tensors(path)
-    with torch.device("meta"):
-        model = WanModel(WanConfig.from_state_dict(tensors))
-    try:
-        model.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        raise SlotIDError(f"{path.name} is not a Wan model that can be trained on: {error}") from error
-    model.requires_grad_(False)
-    model.activation_checkpointing = config.activation_checkpointing
-    return cast(model, DTYPES[config.dtype])
+    if not path.is_file():
+        raise SlotIDError(f"There is no model file {path}. Correct model.path in the configuration.")
+    tensors = without_prefix(read_tensors(path, check=False)[0])
+    with naming(path):
+        with torch.device("meta"):
+            model = WanModel(WanConfig.from_state_dict(tensors))
+        fill(model, tensors, "a Wan model that can be trained on")
+        model.requires_grad_(False)
+        model.activation_checkpointing = config.activation_checkpointing
+        return cast(model, DTYPES[config.dtype])
 
 
 def meta_backbone(config: BackboneConfig) -> WanModel:
     """The same without weights, from the file's header or from `config.shape`; for counting."""
     path = model_file(config.path, "dit")
     if path.is_file():
-        shape = WanConfig.from_state_dict(read_tensors(path, "meta"))
+        with naming(path):
+            shape = WanConfig.from_state_dict(without_prefix(read_shapes(path)))
     elif config.shape:
         shape = SHAPES[config.shape]
     else:
@@ -52,17 +52,8 @@ def meta_backbone(config: BackboneConfig) -> WanModel:
     return cast(model.requires_grad_(False), DTYPES[config.dtype])
 
 
-def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    if not path.is_file():
-        raise SlotIDError(f"There is no model file {path}. Correct model.path in the configuration.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            if device == "meta":
-                tensors = {key: torch.empty(file.get_slice(key).get_shape(), device="meta") for key in file.keys()}  # noqa: SIM118
-            else:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except Exception as error:
-        raise SlotIDError(f"{path.name} cannot be read as safetensors: {error}") from error
+def without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by Wan's own names, whatever stands before them in the file."""
     for prefix in PREFIXES:
         if any(key.startswith(prefix) for key in tensors):
             return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
@@ -70,26 +61,41 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
 
 
 def cast(model: WanModel, dtype: torch.dtype) -> WanModel:
-    """The model in `dtype`; eight bits are for the large matrices of the blocks only, the rest is then bfloat16."""
-    if dtype != torch.float8_e4m3fn:
-        return model.to(dtype)
-    model.to(torch.bfloat16)
-    for block in model.blocks:
-        for name, module in list(block.named_modules()):
-            if isinstance(module, nn.Linear):
-                block.get_submodule(name.rpartition(".")[0])._modules[name.rpartition(".")[2]] = EightBitLinear(module)
+    """The model in `dtype`; eight bits are for the large matrices of the blocks only, the rest is then bfloat16.
+
+    Each weight is looked at for NaN where it is cast: the file is mapped and may be larger than the memory, so that a
+    look of its own would fetch it twice. Eight bits need the largest value of a matrix anyway, which NaN would be.
+
+    Raises:
+        SlotIDError: a weight holds NaN or infinity.
+    """
+    eight_bits = dtype == torch.float8_e4m3fn
+    large = {
+        f"blocks.{number}.{name}": module
+        for number, block in enumerate(model.blocks)
+        for name, module in block.named_modules()
+        if eight_bits and isinstance(module, nn.Linear)
+    }
+    for name, parameter in model.named_parameters():
+        if name.removesuffix(".weight") not in large:
+            check_finite({name: parameter})
+        parameter.data = parameter.data.to(torch.bfloat16 if eight_bits else dtype)
+    for name, module in large.items():
+        parent, _, last = name.rpartition(".")
+        model.get_submodule(parent)._modules[last] = EightBitLinear(module, name)
     return model
 
 
 class EightBitLinear(nn.Linear):
     """A frozen linear layer whose weight is stored as float8 with one scale, and computed with as bfloat16."""
 
-    def __init__(self, source: nn.Linear):
+    def __init__(self, source: nn.Linear, name: str = "a layer"):
         nn.Module.__init__(self)
         self.in_features, self.out_features = source.in_features, source.out_features
         weight = source.weight.detach()
         largest = torch.finfo(torch.float8_e4m3fn).max
         scale = weight.abs().amax().float().clamp_min(1e-12) / largest
+        check_finite({f"{name}.weight": scale})
         self.weight = nn.Parameter((weight.float() / scale).to(torch.float8_e4m3fn), requires_grad=False)
         self.bias = source.bias
         self.register_buffer("scale", scale)

@@ -26,7 +26,7 @@ class DataConfig:
         train: folder of samples to train on.
         validation: folder of samples of other people; without one there is no validation.
         pairing: "other clip" takes the reference from another clip of the person where there is one, so that copying
-            the clip does not pay; "same clip" never does.
+            the clip does not pay, and else from another window of the same clip; "same clip" never does.
     """
 
     train: str

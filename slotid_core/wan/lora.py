@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
+from ..tensor_shapes import shortened
 from .model import WanModel
 
 NAME = "default"
@@ -36,6 +37,24 @@ def new_lora(
             tensors[f"{key}.lora_B.weight"] = torch.zeros(width, rank)
             tensors[f"{key}.alpha"] = torch.tensor(alpha)
     return tensors
+
+
+def check_lora(lora: Mapping[str, Tensor], targets: Sequence[str], rank: int, width: int, depth: int) -> None:
+    """Raises a SlotIDError unless these are the tensors of `new_lora` by names and shapes."""
+    parts = {"lora_A.weight": (rank, width), "lora_B.weight": (width, rank), "alpha": ()}
+    expected = {
+        f"{lora_key(block, target)}.{part}": shape
+        for block in range(depth)
+        for target in targets
+        for part, shape in parts.items()
+    }
+    found = {name: tuple(tensor.shape) for name, tensor in lora.items()}
+    odd = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    if odd:
+        raise SlotIDError(
+            f"The LoRA has {shortened(odd[0])} of shape {found.get(odd[0])}, where its settings ask for "
+            f"{expected.get(odd[0])} (rank {rank}, width {width}, {depth} blocks)."
+        )
 
 
 def merge_lora(model: nn.Module, lora: Mapping[str, Tensor], strength: float = 1.0) -> None:

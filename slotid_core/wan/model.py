@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import SlotIDError
+from ..tensor_shapes import count_numbered, shape_of
 from .attention import dot_product_attention
 from .rope import apply_rotary, rotary_matrices
 
 CLIP_WIDTH = 1280
 TEXT_ROWS = 512
+HEAD_WIDTH = 128
 # Under this key the options of an attention override say which attention of the block is computed.
 ATTENTION_KIND = "attention_kind"
 SELF_ATTENTION, TEXT_ATTENTION, IMAGE_ATTENTION = "self", "text", "image"
@@ -46,22 +48,32 @@ class WanConfig:
 
     @classmethod
     def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> "WanConfig":
-        """Read the shape off a checkpoint, as ComfyUI does (head width is 128 in every published size)."""
+        """Read the shape off a checkpoint, as ComfyUI does (head width is 128 in every published size).
+
+        Raises:
+            SlotIDError: it is none of Wan, or its tensors cannot be one's.
+        """
         if "head.modulation" not in state_dict or "blocks.0.self_attn.q.weight" not in state_dict:
             raise SlotIDError(
                 "This is not a Wan diffusion checkpoint: it lacks 'head.modulation' or the transformer blocks. "
                 "Give the file of a Wan 2.1 or 2.2 diffusion model."
             )
-        dim = state_dict["head.modulation"].shape[-1]
+        dim = shape_of(state_dict, "head.modulation", 3)[2]
+        out_dim = shape_of(state_dict, "head.head.weight", 2)[0] // 4
+        if dim % HEAD_WIDTH or not out_dim:
+            raise SlotIDError(
+                f"A Wan model's width is a multiple of {HEAD_WIDTH}, and its output has at least 4 numbers; this has "
+                f"width {dim} and {4 * out_dim}. Give the file of a Wan 2.1 or 2.2 diffusion model."
+            )
         return cls(
             dim=dim,
-            ffn_dim=state_dict["blocks.0.ffn.0.weight"].shape[0],
-            num_layers=1 + max(int(key.split(".")[1]) for key in state_dict if key.startswith("blocks.")),
-            num_heads=dim // 128,
-            in_dim=state_dict["patch_embedding.weight"].shape[1],
-            out_dim=state_dict["head.head.weight"].shape[0] // 4,
-            text_dim=state_dict["text_embedding.0.weight"].shape[1],
-            freq_dim=state_dict["time_embedding.0.weight"].shape[1],
+            ffn_dim=shape_of(state_dict, "blocks.0.ffn.0.weight", 2)[0],
+            num_layers=count_numbered(state_dict, "blocks."),
+            num_heads=dim // HEAD_WIDTH,
+            in_dim=shape_of(state_dict, "patch_embedding.weight", 5)[1],
+            out_dim=out_dim,
+            text_dim=shape_of(state_dict, "text_embedding.0.weight", 2)[1],
+            freq_dim=shape_of(state_dict, "time_embedding.0.weight", 2)[1],
             has_image_tokens="img_emb.proj.0.bias" in state_dict,
         )
 

@@ -7,17 +7,18 @@ feed-forward 10240. Training and preparation run where no ComfyUI is; parity wit
 
 import math
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
+from ..finite import all_finite
+from ..tensor_shapes import count_numbered, fill, shape_of
+from ..weights import naming, read_tensors
 
 FARTHEST = 128  # beyond this many tokens, all distances share one bucket
 PADDING = 0
@@ -53,16 +54,15 @@ class TextEncoderConfig:
                 f"This is not a umT5 text encoder in ComfyUI's layout: it lacks {', '.join(missing)}. "
                 "Give the file that ComfyUI loads for Wan, such as umt5_xxl_fp16.safetensors."
             )
-        layers = {int(name.split(".")[2]) for name in weights if re.match(r"encoder\.block\.\d+\.", name)}
-        buckets, heads = weights[bias.format(0)].shape
-        vocab_size, width = weights["shared.weight"].shape
+        buckets, heads = shape_of(weights, bias.format(0), 2)
+        vocab_size, width = shape_of(weights, "shared.weight", 2)
         return cls(
             vocab_size=vocab_size,
             width=width,
-            num_layers=len(layers),
+            num_layers=count_numbered(weights, "encoder.block."),
             num_heads=heads,
-            head_dim=weights[f"{first}.0.SelfAttention.q.weight"].shape[0] // heads,
-            ffn_dim=weights[f"{first}.1.DenseReluDense.wi_0.weight"].shape[0],
+            head_dim=shape_of(weights, f"{first}.0.SelfAttention.q.weight", 2)[0] // heads,
+            ffn_dim=shape_of(weights, f"{first}.1.DenseReluDense.wi_0.weight", 2)[0],
             num_buckets=buckets,
         )
 
@@ -160,13 +160,17 @@ class TextEncoder(nn.Module):
         import sentencepiece
 
         self.config = TextEncoderConfig.from_state_dict(weights)
-        self.tokenizer = sentencepiece.SentencePieceProcessor(
-            model_proto=weights["spiece_model"].cpu().numpy().tobytes(), add_eos=True
-        )
+        shape_of(weights, "spiece_model", 1)
+        try:
+            self.tokenizer = sentencepiece.SentencePieceProcessor(
+                model_proto=weights["spiece_model"].cpu().numpy().tobytes(), add_eos=True
+            )
+        except Exception as error:  # a parser's, of any kind
+            raise SlotIDError(f"The text encoder's 'spiece_model' is no tokenizer ({error}). Copy it again.") from error
         with torch.device("meta"):
             self.shared = nn.Embedding(self.config.vocab_size, self.config.width)
             self.encoder = Stack(self.config)
-        self.load_state_dict(_in_dtype(weights, set(self.state_dict()), dtype, device), assign=True)
+        fill(self, _in_dtype(weights, set(self.state_dict()), dtype, device), "a umT5 text encoder")
         self.eval().requires_grad_(False)
 
     @classmethod
@@ -181,14 +185,8 @@ class TextEncoder(nn.Module):
         path = Path(path)
         if not path.is_file():
             raise SlotIDError(f"There is no text encoder file {path}. Give the path of a umT5 safetensors file.")
-        try:
-            with safe_open(path, framework="pt") as file:
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise SlotIDError(
-                f"{path.name} cannot be read as safetensors ({error}). It is damaged or not finished; copy it again."
-            ) from error
-        return cls(weights, dtype, device)
+        with naming(path):
+            return cls(read_tensors(path, check=False)[0], dtype, device)
 
     @torch.no_grad()
     def forward(self, prompts: list[str]) -> Tensor:
@@ -237,6 +235,9 @@ def _in_dtype(weights: dict[str, Tensor], names: set[str], dtype, device) -> dic
     ready = {}
     for name in names:
         scale = weights.get(name.removesuffix(".weight") + SCALE)
+        # Here and not when the file is opened, so that each of its gigabytes is fetched once.
+        if not all_finite(weights[name]) or (scale is not None and not all_finite(scale)):
+            raise SlotIDError(f"The text encoder's {name!r} holds NaN or infinity. Copy the file again.")
         tensor = weights[name].to(device=device, dtype=dtype)
         ready[name] = tensor if scale is None else tensor * scale.to(device=device, dtype=dtype)
     return ready

@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
+from ..tensor_shapes import fill, floats, shape_of
 
 # Mean and standard deviation of each latent channel; the video model sees latents with these taken out.
 LATENT_MEAN = (
@@ -55,7 +56,7 @@ class WanVAEConfig:
     def from_state_dict(cls, state_dict: dict[str, Tensor]) -> "WanVAEConfig":
         if "decoder.head.0.gamma" not in state_dict:
             raise SlotIDError("This is not a Wan 2.1 VAE: it lacks 'decoder.head.0.gamma'. Give the file of that VAE.")
-        return cls(width=state_dict["decoder.head.0.gamma"].shape[0])
+        return cls(width=shape_of(state_dict, "decoder.head.0.gamma", 4)[0])
 
 
 class CausalConv3d(nn.Conv3d):
@@ -206,6 +207,18 @@ class WanVAE(nn.Module):
         self.conv1 = CausalConv3d(2 * channels, 2 * channels, 1)
         self.conv2 = CausalConv3d(channels, channels, 1)
         self.decoder = Decoder(self.config)
+
+    @classmethod
+    def from_state_dict(cls, state_dict: dict[str, Tensor]) -> "WanVAE":
+        """Frozen, in float32.
+
+        Raises:
+            SlotIDError: these are not the tensors of a Wan 2.1 VAE.
+        """
+        with torch.device("meta"):
+            vae = cls(WanVAEConfig.from_state_dict(state_dict))
+        fill(vae, floats(state_dict), "a Wan 2.1 VAE")
+        return vae.eval().requires_grad_(False)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The posterior's mean, not normalised; see `normalize_latents`."""

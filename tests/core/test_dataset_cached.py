@@ -3,6 +3,7 @@
 import json
 import pickle
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,21 @@ def test_partners_are_the_same_person_in_another_clip_each_in_turn(folder):
         partners = {dataset.partner(sample.index, rng, same_clip=False) for _ in range(50)}
         assert partners == set(dataset.by_person[sample.person]) - {sample.index}
         assert dataset.partner(sample.index, rng, same_clip=True) == sample.index
+
+
+def test_d12_windows_of_the_only_clip_are_partners(folder):
+    """Where a person has another clip, a window of the same one is none."""
+    dataset, rng = CachedDataset(folder), np.random.default_rng(0)
+    first, second = dataset.by_person.values()
+    clip_of = {index: f"{sample.person} {index == first[0]}" for index, sample in enumerate(dataset.samples)}
+    dataset.samples = tuple(replace(sample, clip=clip_of[sample.index]) for sample in dataset.samples)
+
+    def partners(index, same_clip=False):
+        return {dataset.partner(index, rng, same_clip) for _ in range(50)}
+
+    assert partners(second[0]) == set(second[1:])
+    assert partners(second[0], same_clip=True) == {second[0]}
+    assert partners(first[0]) == set(first[1:]) and partners(first[1]) == {first[0]}
 
 
 def test_somebody_of_one_clip_is_their_own_partner(config, tmp_path):

@@ -58,7 +58,7 @@ def test_points_interpolate():
         ({"family": "points", "points": ((0.5, 0.9), (0.6, 0.1))}, "never falls"),
         ({"family": "points"}, "pairs"),
         ({"family": "sigmoid", "steepness": 0.0}, "steepness"),
-        ({"shift": 0.5}, "at least 1; got 0.5"),
+        ({"shift": 0.5}, "shift must lie between 1 and 1000; got 0.5"),
     ],
 )
 def test_impossible_gates_are_named(settings, message):

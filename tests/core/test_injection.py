@@ -101,6 +101,39 @@ def test_too_little_padding_appends_and_leaves_other_rows_alone(real_rows):
     assert torch.allclose(mixed[1], alone[0], atol=1e-5)
 
 
+def test_d6_a_block_that_is_left_out_gets_no_film():
+    """As skip-layer guidance leaves blocks out: its replacement returns what came in."""
+    model, (x, timestep, context) = tiny_wan(), inputs()
+    options = {"patches_replace": {"dit": {("double_block", TINY_DEPTH - 1): lambda args, extra: args}}}
+    conditions = [random_identity(seed).condition(timestep / 1000, torch.ones(2)) for seed in (1, 2)]
+
+    def predict(blocks):
+        changed = options
+        for condition in conditions:
+            changed = install_identity(changed, condition, blocks, count_padding(context))
+        with torch.no_grad():
+            return model(x, timestep, context, transformer_options=changed)
+
+    assert torch.equal(predict(range(TINY_DEPTH)), predict(range(TINY_DEPTH - 1)))
+    assert not torch.equal(predict(range(TINY_DEPTH)), predict(range(TINY_DEPTH - 2)))
+
+
+@pytest.mark.parametrize("real_rows", [(6, 40), (6, 36), (30, 40), (38, 34)])
+@pytest.mark.parametrize("strengths", [[(1.0, 0.0)], [(1.0, 0.5)], [(1.0, 0.0), (0.5, 1.0)]])
+def test_d9_a_row_does_not_depend_on_the_others_of_its_batch(real_rows, strengths):
+    """Prompts of different length in one batch: each row is what it is alone, however the batch was cut."""
+    model, (x, timestep, context) = tiny_wan(), inputs(real_rows=MODEL_ROWS)
+    for row, real in enumerate(real_rows):
+        context[row, real:] = 0
+    identities = [random_identity(seed) for seed in range(len(strengths))]
+    together = run_each(model, x, timestep, context, identities, strengths)
+    for row in (0, 1):
+        part = slice(row, row + 1)
+        own = [(identity, [s[row]]) for identity, s in zip(identities, strengths, strict=True) if s[row]]
+        alone = run_each(model, x[part], timestep[part], context[part], *(zip(*own, strict=True) if own else ((), ())))
+        assert torch.allclose(together[row], alone[0], atol=2e-6), (together[row] - alone[0]).abs().max()
+
+
 def test_two_identities_take_different_rows():
     model, args = tiny_wan(), inputs()
     first, second = random_identity(seed=1, film_blocks=0), random_identity(seed=2, film_blocks=0)
@@ -164,7 +197,7 @@ def test_image_tokens_of_i2v_stay_first():
     identity = random_identity()
     condition = identity.condition(timestep / 1000, torch.ones(2))
     with torch.no_grad():
-        model(x, timestep, context, clip, transformer_options=install_identity(options, condition, [0], 28))
+        model(x, timestep, context, clip, transformer_options=install_identity(options, condition, [0], [28, 28]))
     plain, conditioned = seen
     rows = identity.num_tokens
     assert torch.equal(plain[:, :-rows], conditioned[:, :-rows])
@@ -223,14 +256,14 @@ def test_gradients_reach_tokens_and_film():
     for tensor in tensors:
         tensor.requires_grad_()
     condition = identity.condition(args[1] / 1000, torch.ones(2))
-    model(*args, transformer_options=install_identity({}, condition, range(TINY_DEPTH), 28)).sum().backward()
+    model(*args, transformer_options=install_identity({}, condition, range(TINY_DEPTH), [28, 28])).sum().backward()
     assert all(tensor.grad.abs().max() > 0 for tensor in tensors)
     plain = [tensor.grad.clone() for tensor in tensors]
     model.activation_checkpointing = True
     for tensor in tensors:
         tensor.grad = None
     condition = identity.condition(args[1] / 1000, torch.ones(2))
-    model(*args, transformer_options=install_identity({}, condition, range(TINY_DEPTH), 28)).sum().backward()
+    model(*args, transformer_options=install_identity({}, condition, range(TINY_DEPTH), [28, 28])).sum().backward()
     for tensor, expected in zip(tensors, plain, strict=True):
         assert torch.allclose(tensor.grad, expected, atol=1e-5)
 
@@ -247,7 +280,7 @@ def test_one_weighted_padding_row_equals_512_rows(with_identity, blocks):
     if with_identity:
         for seed, strength in ((1, [1.0, 0.0]), (2, [0.5, 1.0])):
             condition = random_identity(seed).condition(timestep / 1000, torch.tensor(strength))
-            options[False] = install_identity(options[False], condition, blocks, num_padding=503)
+            options[False] = install_identity(options[False], condition, blocks, num_padding=[503, 503])
             options[True] = install_identity(options[True], condition, blocks, padding_row=9)
     with torch.no_grad():
         expected = model(x, timestep, full, transformer_options=options[False])

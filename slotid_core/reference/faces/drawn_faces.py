@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...weights import load_weights
+from ...tensor_shapes import fill, floats
+from ...weights import load_weights, naming
 from .face import Detector, Face, box_of, overlap, sides
 
 KIND, VERSION = "drawn_face_finder", 1
@@ -109,7 +110,8 @@ def decode(output: Tensor, least_score: float = LEAST_SCORE) -> Found:
 def load_finder(path: Path = WEIGHTS) -> DrawnFaceFinder:
     tensors, _ = load_weights(path, KIND, VERSION)
     finder = DrawnFaceFinder()
-    finder.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+    with naming(path):
+        fill(finder, floats(tensors), "the network that finds drawn faces")
     return finder.eval().requires_grad_(False)
 
 

@@ -13,12 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import SlotIDError
-from ...weights import read_pth, read_tensors
+from ...tensor_shapes import fill, floats, shape_of
+from ...weights import naming, read_pth, read_tensors
 
 FILE_NAME = "recognition_arcface_ir_se50.pth"
 INPUT_SIZE = 112
 STAGES = (3, 4, 14, 3)  # units; each stage halves the picture
 SQUEEZE = 16
+SIZES = (("input_layer.0.weight", 4), ("output_layer.3.weight", 2))  # tensors that tell both widths, and their axes
 
 
 class SqueezeExcitation(nn.Module):
@@ -101,13 +103,11 @@ def load_face_encoder(path: str | os.PathLike) -> FaceEncoder:
     tensors = read_tensors(path)[0] if path.suffix == ".safetensors" else _read_pth(path)
     if "input_layer.0.weight" not in tensors or "output_layer.3.weight" not in tensors:
         raise SlotIDError(f"{path.name} is not facexlib's IR-SE50. The file is called {FILE_NAME}.")
-    with torch.device("meta"):
-        encoder = FaceEncoder(tensors["input_layer.0.weight"].shape[0], tensors["output_layer.3.weight"].shape[0])
-    floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    try:
-        encoder.load_state_dict(floats, assign=True)
-    except RuntimeError as error:
-        raise SlotIDError(f"{path.name} is not facexlib's IR-SE50: {error}") from error
+    with naming(path):
+        width, embedding_width = (shape_of(tensors, *place)[0] for place in SIZES)
+        with torch.device("meta"):
+            encoder = FaceEncoder(width, embedding_width)
+        fill(encoder, floats(tensors), "facexlib's IR-SE50")
     return encoder.eval().requires_grad_(False)
 
 

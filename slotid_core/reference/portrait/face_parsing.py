@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as functional
 
 from ...errors import SlotIDError
-from ...weights import read_pth
+from ...tensor_shapes import fill
+from ...weights import naming, read_pth
 from ..faces.face import Box
 
 SIDE = 512  # pixels that both networks were trained on
@@ -68,11 +69,8 @@ def load_face_parser(path: Path, kind: str) -> FaceParser:
     except ImportError as error:
         raise SlotIDError(f"{path.name} is not used, as facexlib is not installed ({error}).") from error
     network = ParseNet(in_size=SIDE, out_size=SIDE, parsing_ch=PARTS) if kind == "ParseNet" else BiSeNet(PARTS)
-    try:
-        network.load_state_dict(read_pth(path))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise SlotIDError(f"{path.name} is not facexlib's {kind} ({reason}). Download it again.") from error
+    with naming(path):
+        fill(network, read_pth(path), f"facexlib's {kind}, so download it again")
     network.eval().requires_grad_(False)
     mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in PIXELS[kind])
     return FaceParser(f"facexlib {kind}", lambda picture: network((picture.cpu() - mean) / deviation)[0])

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...weights import load_weights
+from ...tensor_shapes import fill, floats
+from ...weights import load_weights, naming
 from ..faces.face import Box
 
 KIND, VERSION = "portrait_parts", 1
@@ -137,7 +138,8 @@ def look(pictures: Tensor, mirrored: bool = True) -> tuple[Tensor, Tensor]:
 def load_parts(path: Path = WEIGHTS) -> PartsNetwork:
     tensors, _ = load_weights(path, KIND, VERSION)
     network = PartsNetwork()
-    network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+    with naming(path):
+        fill(network, floats(tensors), "the network that finds the parts of a face")
     # A seventh less time on CPUs.
     return network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 

@@ -4,7 +4,7 @@ Two adapters, both beside a frozen Wan: the ID adapter adds attention to tokens 
 cross-attention, the Ref adapter adds attention to the base model's own view of the face to each self-attention.
 """
 
-from .adapter import LynxAdapter, build_adapter
+from .adapter import LynxAdapter, build_adapter, read_adapter
 from .injection import AttentionBranch, LynxCondition, install_lynx
 from .reference import ReferenceFeatures, read_features
 from .resampler import Resampler, ResamplerConfig
@@ -18,5 +18,6 @@ __all__ = [
     "ResamplerConfig",
     "build_adapter",
     "install_lynx",
+    "read_adapter",
     "read_features",
 ]

@@ -5,6 +5,7 @@ large projections never need to stay on the GPU beside the video model.
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -13,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import SlotIDError
+from ...tensor_shapes import fill, floats
 from ...wan.hooks.attention import AttentionBranch
+from ...weights import naming, read_tensors
 from .layouts import TITLES, AdapterLayers, read_layers
 from .resampler import Resampler, ResamplerConfig
 
@@ -128,6 +131,18 @@ def layers_by_block(layers: nn.ModuleDict) -> dict[int, KeyValueLayer]:
     return {int(block): layer for block, layer in layers.items() if isinstance(layer, KeyValueLayer)}
 
 
+def read_adapter(
+    resampler: str | os.PathLike | None,
+    id_layers: str | os.PathLike | None,
+    ref_layers: str | os.PathLike | None,
+) -> LynxAdapter:
+    """`build_adapter` of up to three files, whose names its errors have."""
+    paths = (resampler, id_layers, ref_layers)
+    parts = [None if path is None else read_tensors(path)[0] for path in paths]
+    with naming(" + ".join(os.path.basename(path) for path in paths if path is not None)):
+        return build_adapter(*parts)
+
+
 def build_adapter(
     resampler: Mapping[str, Tensor] | None,
     id_layers: Mapping[str, Tensor] | None,
@@ -146,8 +161,8 @@ def build_adapter(
         with torch.device("meta"):
             module = Resampler(config)
         # What is trained here holds the layers of the blocks in the same file.
-        own = {name: tensor.float() for name, tensor in resampler.items() if not name.startswith("blocks.")}
-        _load(module, own, "resampler")
+        own = floats({name: tensor for name, tensor in resampler.items() if not name.startswith("blocks.")})
+        fill(module, own, "Lynx's resampler")
     variant: Variant = "none"
     if id_read is not None:
         variant = "full" if id_read.has_registers else "lite"
@@ -174,16 +189,9 @@ def _build(layers: AdapterLayers | None) -> dict[int, KeyValueLayer]:
         num_registers = tensors["registers"].shape[1] if "registers" in tensors else 0
         with torch.device("meta"):
             layer = KeyValueLayer(token_width, width, "to_k.bias" in tensors, num_registers)
-        _load(layer, tensors, f"{TITLES[layers.part]} layer {block}")
+        fill(layer, tensors, f"layer {block} of Lynx's {TITLES[layers.part]}")
         built[block] = layer
     return built
-
-
-def _load(module: nn.Module, tensors: Mapping[str, Tensor], title: str) -> None:
-    try:
-        module.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        raise SlotIDError(f"Lynx {title} does not fit its own shape: {error}") from error
 
 
 def _project(linear: nn.Linear, tokens: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...errors import SlotIDError
+from ...ranges import Count, Depth, Width, check_ranges
 from .resampler import ResamplerConfig
 
 
@@ -19,14 +20,15 @@ class AdapterConfig:
         num_registers: of each ID layer of the full variant.
     """
 
-    model_width: int
-    model_depth: int
+    model_width: Width
+    model_depth: Depth
     resampler: ResamplerConfig
     variant: Literal["full", "lite"] = "full"
     has_id: bool = True
     has_ref: bool = True
-    num_registers: int = 16
+    num_registers: Count = 16
 
     def __post_init__(self):
+        check_ranges(self)
         if not (self.has_id or self.has_ref):
             raise SlotIDError("A Lynx adapter needs ID layers, Ref layers, or both: set has_id or has_ref.")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...wan import WanModel
 from ...wan.guidance import Predict
-from ...weights import read_tensors
+from ...weights import naming, read_tensors
 from ..contract import Variant
 from .adapter import LynxAdapter, build_adapter
 from .injection import LynxCondition, install_lynx
@@ -117,11 +117,12 @@ class LynxInference:
 def load_trained(path: str | os.PathLike) -> LynxAdapter:
     """An adapter that was trained here: all parts in one file, each in a published layout."""
     tensors, _ = read_tensors(path)
-    return build_adapter(
-        resampler=tensors if "latents" in tensors else None,
-        id_layers=tensors if holds(tensors, "ip") else None,
-        ref_layers=tensors if holds(tensors, "ref") else None,
-    )
+    with naming(path):
+        return build_adapter(
+            resampler=tensors if "latents" in tensors else None,
+            id_layers=tensors if holds(tensors, "ip") else None,
+            ref_layers=tensors if holds(tensors, "ref") else None,
+        )
 
 
 def in_one_file(adapter_tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:

@@ -15,11 +15,14 @@ from typing import Literal
 from torch import Tensor
 
 from ...errors import SlotIDError
+from ...tensor_shapes import shape_of, shortened
 
 Part = Literal["ip", "ref"]
 WHERE = {"ip": "cross_attn.ip_adapter", "ref": "self_attn.ref_adapter"}
 TITLES = {"ip": "ID adapter", "ref": "Ref adapter"}
 LITE_STRIDE = 2
+LONGEST_NUMBER = 4  # digits of a block's
+AXES = {"to_k.weight": 2, "to_v.weight": 2, "to_k.bias": 1, "to_v.bias": 1, "registers": 3}
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,15 @@ def read_layers(tensors: Mapping[str, Tensor], part: Part) -> AdapterLayers:
         SlotIDError: not one tensor belongs to this part, or a block is incomplete or of another shape.
     """
     names = rf"(?:(to_[kv])_{part}\.(weight|bias)|({'registers' if part == 'ip' else '(?!)'}))"
-    official = re.compile(rf"(\d+)\.{names}")
-    repacked = re.compile(rf"(?:diffusion_model\.)?blocks\.(\d+)\.{re.escape(WHERE[part])}\.{names}")
+    official = re.compile(rf"([0-9]+)\.{names}")
+    repacked = re.compile(rf"(?:diffusion_model\.)?blocks\.([0-9]+)\.{re.escape(WHERE[part])}\.{names}")
     for layout in (official, repacked):
         blocks: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             if match := layout.fullmatch(key):
                 number, linear, kind, registers = match.groups()
+                if len(number) > LONGEST_NUMBER:
+                    raise SlotIDError(f"The tensor {shortened(key)!r} is of no block. The file is damaged.")
                 blocks.setdefault(int(number), {})[registers or f"{linear}.{kind}"] = tensor
         if blocks:
             layers = AdapterLayers(part, blocks)
@@ -70,6 +75,9 @@ def _check(layers: AdapterLayers) -> None:
     usual = shapes[min(shapes)]
     if not {"to_k.weight", "to_v.weight"} <= set(usual):
         raise SlotIDError(f"The {TITLES[layers.part]} file has keys without values or the reverse: {sorted(usual)}.")
+    for name, axes in AXES.items():
+        if name in usual:
+            shape_of(layers.blocks[min(shapes)], name, axes)
     odd = [number for number, found in shapes.items() if found != usual]
     if odd:
         raise SlotIDError(
@@ -79,7 +87,7 @@ def _check(layers: AdapterLayers) -> None:
 
 
 def _nothing_matched(tensors: Mapping[str, Tensor], part: Part) -> str:
-    found = "it is empty" if not tensors else f"its first tensor is {next(iter(tensors))!r}"
+    found = "it is empty" if not tensors else f"its first tensor is {shortened(next(iter(tensors)))!r}"
     for other in WHERE:
         if other != part and any(f"to_k_{other}." in key for key in tensors):
             found = f"it holds the {TITLES[other]}"

@@ -7,13 +7,21 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ...config import known_settings, shown
 from ...errors import SlotIDError
 from ...wan.hooks.blocks import Transformer
-from ...weights import load_weights, save_weights
+from ...weights import load_weights, naming, save_weights
 
 KIND = "lynx_reference"
 VERSION = 1
 PROMPT = "image of a face"
+
+
+@dataclass(frozen=True)
+class ReferenceHeader:
+    """What a reference's file says beside its tensor; see `ReferenceFeatures`."""
+
+    source: dict
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class ReferenceFeatures:
     source: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        if self.features.dim() != 4 or self.features.shape[0] != 2:
+        if self.features.dim() != 4 or self.features.shape[0] != 2 or 0 in self.features.shape:
             raise SlotIDError(
                 f"Reference features have shape (2, blocks, tokens, width); got {tuple(self.features.shape)}."
             )
@@ -52,9 +60,10 @@ class ReferenceFeatures:
         tensors, header = load_weights(path, KIND, VERSION)
         if set(tensors) != {"features"}:
             raise SlotIDError(
-                f"{os.path.basename(path)} lacks the tensor of a Lynx reference; it has {sorted(tensors)}."
+                f"{os.path.basename(path)} lacks the tensor of a Lynx reference; it has {shown(sorted(tensors))}."
             )
-        return cls(tensors["features"], header["source"])
+        with naming(path):
+            return cls(tensors["features"], known_settings(ReferenceHeader, header).source)
 
 
 def read_features(transformer: Transformer, run: Callable[[], object]) -> Tensor:

@@ -9,6 +9,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ...errors import SlotIDError
+from ...ranges import Count, Layers, Width, check_ranges
+from ...tensor_shapes import count_numbered, shape_of
 
 HEAD_WIDTH = 64
 
@@ -17,13 +19,15 @@ HEAD_WIDTH = 64
 class ResamplerConfig:
     """The defaults are those of the published full resampler; the lite one has `output_width` 2048."""
 
-    width: int = 1280
-    depth: int = 4
-    num_heads: int = 20
-    num_tokens: int = 16
-    face_width: int = 512
-    output_width: int = 5120
-    mlp_width: int = 5120
+    width: Width = 1280
+    depth: Layers = 4
+    num_heads: Count = 20
+    num_tokens: Count = 16
+    face_width: Width = 512
+    output_width: Width = 5120
+    mlp_width: Width = 5120
+
+    __post_init__ = check_ranges
 
     @classmethod
     def from_state_dict(cls, tensors: Mapping[str, Tensor]) -> "ResamplerConfig":
@@ -39,13 +43,13 @@ class ResamplerConfig:
                 "resampler.safetensors, or lynx_full_resampler or lynx_lite_resampler."
             )
         return cls(
-            width=tensors["latents"].shape[2],
-            depth=1 + max(int(key.split(".")[1]) for key in tensors if key.startswith("layers.")),
-            num_heads=tensors["layers.0.0.to_q.weight"].shape[0] // HEAD_WIDTH,
-            num_tokens=tensors["latents"].shape[1],
-            face_width=tensors["proj_in.weight"].shape[1],
-            output_width=tensors["proj_out.weight"].shape[0],
-            mlp_width=tensors["layers.0.1.1.weight"].shape[0],
+            width=shape_of(tensors, "latents", 3)[2],
+            depth=count_numbered(tensors, "layers."),
+            num_heads=shape_of(tensors, "layers.0.0.to_q.weight", 2)[0] // HEAD_WIDTH,
+            num_tokens=shape_of(tensors, "latents", 3)[1],
+            face_width=shape_of(tensors, "proj_in.weight", 2)[1],
+            output_width=shape_of(tensors, "proj_out.weight", 2)[0],
+            mlp_width=shape_of(tensors, "layers.0.1.1.weight", 2)[0],
         )
 
 

@@ -2,14 +2,19 @@
 
 import hashlib
 import os
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from ...config import config_from_dict
+from ...config import known_settings
 from ...errors import SlotIDError
+from ...ranges import Range, check_ranges
+from ...tensor_shapes import count_numbered, fill, floats
 from ...wan.lora import PREFIX as LORA_PREFIX
-from ...weights import load_weights, save_weights
+from ...wan.lora import check_lora
+from ...weights import load_weights, naming, save_weights
 from .baselines import ConvPoolEncoder, MeanLatentEncoder
 from .config import AdapterConfig
 from .film import LowRankFiLM
@@ -21,7 +26,25 @@ from .temporal_encoder import TemporalIdentityEncoder
 
 KIND = "slot_id_adapter"
 VERSION = 1
+LAYERS = {"slots": "blocks.", "mean_latent": "", "conv_pool": "layers."}  # of an encoder, by their names
 ENCODERS = {"slots": TemporalIdentityEncoder, "mean_latent": MeanLatentEncoder, "conv_pool": ConvPoolEncoder}
+
+
+@dataclass(frozen=True)
+class AdapterHeader:
+    """What an adapter's file says beside its tensors.
+
+    Attributes:
+        temperature: of the encoder's assignments; None where there is no encoder.
+    """
+
+    config: AdapterConfig
+    temperature: Annotated[float, Range(1e-4, 1e4)] | None
+
+    def __post_init__(self):
+        check_ranges(self)
+        if self.config.encoder is not None and self.temperature is None:
+            raise SlotIDError("Its encoder has no temperature. Choose another file.")
 
 
 class SlotIDAdapter(nn.Module):
@@ -77,6 +100,7 @@ class SlotIDAdapter(nn.Module):
             image_tokens=image_tokens, video_tokens=video_tokens, image_film=image_film, video_film=video_film,
             model_width=self.config.model_width, model_depth=self.config.model_depth, gate=gate,
             gate_mode=gate_mode or self.config.gate_mode, adapter_fingerprint=self.fingerprint, source=source or {},
+            adapter_has_lora=bool(self.lora),
         )  # fmt: skip
 
     def _tokens_and_film(
@@ -127,18 +151,29 @@ def load_adapter(path: str | os.PathLike) -> SlotIDAdapter:
         SlotIDError: not an adapter file, damaged, newer, with unknown settings or with tensors that do not fit.
     """
     tensors, header = load_weights(path, KIND, VERSION)
-    config = config_from_dict(AdapterConfig, header["config"])
-    fingerprint = adapter_fingerprint(tensors, config)
     lora = {name: tensor for name, tensor in tensors.items() if name.startswith(LORA_PREFIX)}
     weights = {name: tensor for name, tensor in tensors.items() if name not in lora}
-
-    with torch.device("meta"):
-        adapter = SlotIDAdapter(config)
-    try:
-        adapter.load_state_dict({name: t.float() for name, t in weights.items()}, assign=True)
-    except RuntimeError as error:
-        raise SlotIDError(f"{os.path.basename(path)} does not fit its own configuration: {error}") from error
-    if adapter.encoder:
-        adapter.encoder.temperature = header["temperature"]
-    adapter.lora, adapter.fingerprint = lora, fingerprint
+    with naming(path):
+        said = known_settings(AdapterHeader, header)
+        config = said.config
+        check_layers(weights, config)
+        if lora:
+            own = config.lora
+            check_lora(lora, own.layers if own else (), own.rank if own else 0, config.model_width, config.model_depth)
+        with torch.device("meta"):
+            adapter = SlotIDAdapter(config)
+        fill(adapter, floats(weights), "an adapter of the sizes that its header says")
+    if adapter.encoder is not None and said.temperature is not None:
+        adapter.encoder.temperature = said.temperature
+    adapter.lora, adapter.fingerprint = lora, adapter_fingerprint(tensors, config)
     return adapter.eval().requires_grad_(False)
+
+
+def check_layers(weights: dict[str, Tensor], config: AdapterConfig) -> None:
+    """Raises a SlotIDError unless a file has as many layers as its settings say."""
+    layers = {} if config.anchor is None else {"anchor.blocks.": config.anchor.num_layers}
+    if config.encoder is not None and (name := LAYERS[config.encoder.architecture]):
+        layers[f"encoder.{name}"] = config.encoder.num_layers
+    for prefix, said in layers.items():
+        if (held := count_numbered(weights, prefix)) != said:
+            raise SlotIDError(f"Its header says num_layers {said}, but it holds {held} of {prefix[:-1]}.")

@@ -1,9 +1,11 @@
 """Settings of a Slot-ID adapter, as its file holds them."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from ...config import config_to_dict
 from ...errors import SlotIDError
+from ...ranges import Count, Depth, Pixels, Range, Width, check_ranges
 from .gate import GateSchedule
 from .identity import GateMode
 from .image_anchor import ImageAnchorConfig
@@ -16,9 +18,11 @@ WAN_RATE = 16.0  # frames per second of the videos that Wan 2.1 and 2.2 14B make
 class LoRAConfig:
     """LoRA on cross-attention (paper, section 4.1): K and V at rank 32, α 16; `targets` may add "o"."""
 
-    rank: int = 32
-    alpha: float = 16.0
+    rank: Count = 32
+    alpha: Annotated[float, Range(0, 1e5)] = 16.0
     targets: tuple[str, ...] = ("k", "v")
+
+    __post_init__ = check_ranges
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -39,15 +43,15 @@ class AdapterConfig:
         normalize_tokens: LayerNorm on identity tokens, the paper's "lightweight regularisation" (section 3.3).
     """
 
-    model_width: int
-    model_depth: int
+    model_width: Width
+    model_depth: Depth
     encoder: TemporalEncoderConfig | None
     anchor: ImageAnchorConfig | None
-    reference_size: int = 256
-    reference_frames: int = 65
-    portrait_size: int = 512
+    reference_size: Pixels = 256
+    reference_frames: Count = 65
+    portrait_size: Pixels = 512
     film_fraction: float = 0.5
-    film_rank: int = 16
+    film_rank: Count = 16
     normalize_tokens: bool = False
     gate: GateSchedule = field(default_factory=GateSchedule)
     gate_mode: GateMode = "paper"
@@ -55,6 +59,7 @@ class AdapterConfig:
     reference_rate: float | None = None
 
     def __post_init__(self):
+        check_ranges(self)
         streams = self.streams
         if not streams:
             raise SlotIDError("An adapter needs an encoder, an image anchor, or both.")

@@ -3,12 +3,13 @@
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from ...errors import SlotIDError
+from ...ranges import Range, Share, check_ranges
 from ...wan.sampling import shifted
 
 FAMILIES = ("constant", "linear", "cosine", "sigmoid", "points")
@@ -34,20 +35,17 @@ class GateSchedule:
     family: GateFamily = "cosine"
     low: float = 0.0
     high: float = 1.0
-    midpoint: float = 0.5
-    steepness: float = 10.0
+    midpoint: Share = 0.5
+    steepness: Annotated[float, Range(1e-3, 1e4)] = 10.0  # less, and both ends are one number in float32
     points: tuple[tuple[float, ...], ...] = ()
-    shift: float = 1.0
+    shift: Annotated[float, Range(1, 1000)] = 1.0
 
     def __post_init__(self):
         if self.family not in FAMILIES:
             raise SlotIDError(f"Gate family is one of {', '.join(FAMILIES)}; got {self.family!r}.")
         if not 0 <= self.low <= self.high <= 1:
             raise SlotIDError(f"The gate needs 0 <= low <= high <= 1; got low={self.low}, high={self.high}.")
-        if self.steepness <= 0:
-            raise SlotIDError(f"The gate's steepness must be above 0; got {self.steepness}.")
-        if self.shift < 1:
-            raise SlotIDError(f"The gate's shift must be at least 1; got {self.shift}.")
+        check_ranges(self)
         if self.family == "points":
             check_points(self.points)
 

@@ -1,16 +1,17 @@
 """An identity: everything that a video model needs to draw one person, in one small file."""
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ...config import config_from_dict, config_to_dict
+from ...config import config_to_dict, known_settings, shown
 from ...errors import SlotIDError
+from ...ranges import Depth, Width, check_ranges
 from ...wan.hooks.text_rows import TextRows
-from ...weights import load_weights, save_weights
+from ...weights import load_weights, naming, save_weights
 from .gate import GateSchedule
 from .injection import IdentityCondition
 
@@ -18,6 +19,21 @@ KIND = "identity"
 VERSION = 1
 TENSORS = ("image_tokens", "video_tokens", "image_film", "video_film")
 GateMode = Literal["paper", "lerp_to_padding"]
+
+
+@dataclass(frozen=True)
+class IdentityHeader:
+    """What an identity's file says beside its tensors; see `Identity`."""
+
+    model_width: Width
+    model_depth: Depth
+    gate: GateSchedule
+    gate_mode: GateMode
+    adapter_fingerprint: str
+    source: dict
+    adapter_has_lora: bool | None = None
+
+    __post_init__ = check_ranges
 
 
 @dataclass(frozen=True)
@@ -35,26 +51,38 @@ class Identity:
             instead, because Wan normalises keys, which undoes most of a scaling.
         adapter_fingerprint: which adapter made it, by content.
         source: facts about the reference, for people; JSON-ready.
+        adapter_has_lora: whether that adapter belongs on the model as well; None in files that do not say it.
     """
 
     image_tokens: Tensor
     video_tokens: Tensor
     image_film: Tensor
     video_film: Tensor
-    model_width: int
-    model_depth: int
+    model_width: Width
+    model_depth: Depth
     gate: GateSchedule
     gate_mode: GateMode = "paper"
     adapter_fingerprint: str = ""
     source: dict = field(default_factory=dict)
+    adapter_has_lora: bool | None = None
 
     def __post_init__(self):
         if self.gate_mode not in ("paper", "lerp_to_padding"):
             raise SlotIDError(f"gate_mode is 'paper' or 'lerp_to_padding'; got {self.gate_mode!r}.")
+        check_ranges(self)
         for name in TENSORS:
-            tensor = getattr(self, name)
+            tensor, axes = getattr(self, name), 3 if name.endswith("tokens") else 4
+            if tensor.dim() != axes or not tensor.is_floating_point() or (axes == 4 and tensor.shape[2] != 2):
+                form = "(people, tokens, width)" if axes == 3 else "(people, blocks, 2, width)"
+                raise SlotIDError(f"Identity: {name} has shape {tuple(tensor.shape)}; it must be numbers of {form}.")
             if tensor.shape[-1] != self.model_width:
                 raise SlotIDError(f"Identity: {name} has width {tensor.shape[-1]}; the model's is {self.model_width}.")
+
+        people = {len(getattr(self, name)) for name in TENSORS}
+        film = {self.image_film.shape[1], self.video_film.shape[1]}
+        if len(people) > 1 or len(film) > 1 or max(film) > self.model_depth:
+            shapes = {name: tuple(getattr(self, name).shape) for name in TENSORS}
+            raise SlotIDError(f"Identity: the tensors do not fit each other and {self.model_depth} blocks: {shapes}.")
 
     @property
     def num_tokens(self) -> int:
@@ -99,6 +127,7 @@ class Identity:
             "kind": KIND, "version": VERSION, "model_width": self.model_width, "model_depth": self.model_depth,
             "gate": config_to_dict(self.gate), "gate_mode": self.gate_mode,
             "adapter_fingerprint": self.adapter_fingerprint, "source": self.source,
+            "adapter_has_lora": self.adapter_has_lora,
         }  # fmt: skip
         tensors = {name: getattr(self, name) for name in TENSORS}
         save_weights(path, tensors, header)
@@ -107,13 +136,12 @@ class Identity:
     def load(cls, path: str | os.PathLike) -> "Identity":
         tensors, header = load_weights(path, KIND, VERSION)
         if set(tensors) != set(TENSORS):
-            raise SlotIDError(f"{os.path.basename(path)} lacks tensors of an identity; it has {sorted(tensors)}.")
-        return cls(
-            **tensors,
-            model_width=header["model_width"],
-            model_depth=header["model_depth"],
-            gate=config_from_dict(GateSchedule, header["gate"]),
-            gate_mode=header["gate_mode"],
-            adapter_fingerprint=header["adapter_fingerprint"],
-            source=header["source"],
-        )
+            raise SlotIDError(
+                f"{os.path.basename(path)} lacks tensors of an identity; it has {shown(sorted(tensors))}."
+            )
+        with naming(path):
+            said = known_settings(IdentityHeader, header)
+            identity = cls(**tensors, **{entry.name: getattr(said, entry.name) for entry in fields(said)})
+            if len(identity.video_tokens) != 1:
+                raise SlotIDError(f"It holds {len(identity.video_tokens)} people, where one is needed.")
+            return identity

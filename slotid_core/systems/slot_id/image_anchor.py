@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from einops import rearrange
 from torch import Tensor, nn
 
+from ...ranges import Count, Layers, Patch, Width, check_ranges
 from ...wan.rope import rotary_matrices
 from .attention import AttentionPool, SpatioTemporalBlock
 from .stream import IdentityStream
@@ -18,14 +19,16 @@ from .temporal_encoder import check_latents
 
 @dataclass(frozen=True)
 class ImageAnchorConfig:
-    model_width: int
-    latent_channels: int = 16
-    patch_size: tuple[int, int, int] = (1, 2, 2)
-    width: int = 1024
-    num_layers: int = 1
-    num_heads: int = 16
-    num_anchors: int = 2
-    global_width: int = 1024
+    model_width: Width
+    latent_channels: Count = 16
+    patch_size: tuple[Patch, Patch, Patch] = (1, 2, 2)
+    width: Width = 1024
+    num_layers: Layers = 1
+    num_heads: Count = 16
+    num_anchors: Count = 2
+    global_width: Width = 1024
+
+    __post_init__ = check_ranges
 
 
 class ImageAnchor(nn.Module):

@@ -1,6 +1,6 @@
 """How a Slot-ID identity enters a Wan transformer: rows of the text context, and FiLM on block outputs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +30,7 @@ def install_identity(
     transformer_options: dict,
     condition: IdentityCondition,
     blocks: Iterable[int],
-    num_padding: int = 0,
+    num_padding: Sequence[int] = (),
     padding_vector: Callable[[], Tensor] | None = None,
     padding_row: int | None = None,
 ) -> dict:
@@ -48,7 +48,7 @@ def _wrapper(placed: PlacedRows, condition: IdentityCondition, index: int) -> Bl
 
     def run_with_identity(args: dict, run: RunBlock) -> Tensor:
         hidden = placed.run(args, run)
-        if has_film:
+        if has_film and run.reached:
             film = rows_running(args["transformer_options"], condition.film)
             hidden = modulate(hidden, film[:, film_index])
         return hidden

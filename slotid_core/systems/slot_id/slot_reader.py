@@ -1,12 +1,13 @@
 """The slot reader: learnable queries, routed to tokens and refined by a GRU (Slot-ID, section 3.2.3)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import SlotIDError
+from ...ranges import Count, Range, check_ranges
 from .sinkhorn import sinkhorn
 
 EPSILON = 1e-12
@@ -21,13 +22,14 @@ class SlotReaderConfig:
     slot's weights sum to L/S and the aggregate grows with the clip's length.
     """
 
-    num_slots: int = 6
-    num_refinements: int = 3
-    sinkhorn_iterations: int = 8
+    num_slots: Count = 6
+    num_refinements: Annotated[int, Range(1, 100)] = 3
+    sinkhorn_iterations: Annotated[int, Range(1, 1000)] = 8
     routing: Literal["sinkhorn", "softmax"] = "sinkhorn"
     plan_normalization: Literal["row", "paper"] = "row"
 
     def __post_init__(self):
+        check_ranges(self)
         if self.routing not in ("sinkhorn", "softmax"):
             raise SlotIDError(f"routing is 'sinkhorn' or 'softmax'; got {self.routing!r}.")
         if self.plan_normalization not in ("row", "paper"):

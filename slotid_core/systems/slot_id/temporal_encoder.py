@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ...errors import SlotIDError
+from ...ranges import Count, Layers, Patch, Width, check_ranges
 from ...wan.rope import rotary_matrices
 from .attention import SpatioTemporalBlock
 from .slot_reader import SlotReader, SlotReaderConfig
@@ -24,16 +25,18 @@ class TemporalEncoderConfig:
     `architecture`: "slots" is the paper's; the others are what it is compared with, see `baselines`.
     """
 
-    model_width: int
+    model_width: Width
     architecture: Architecture = "slots"
-    latent_channels: int = 16
-    patch_size: tuple[int, int, int] = (1, 2, 2)
-    width: int = 1024
-    num_layers: int = 2
-    num_heads: int = 16
-    global_width: int = 1024
+    latent_channels: Count = 16
+    patch_size: tuple[Patch, Patch, Patch] = (1, 2, 2)
+    width: Width = 1024
+    num_layers: Layers = 2
+    num_heads: Count = 16
+    global_width: Width = 1024
     temporal_differences: bool = True
     reader: SlotReaderConfig = field(default_factory=SlotReaderConfig)
+
+    __post_init__ = check_ranges
 
 
 class TemporalIdentityEncoder(nn.Module):

@@ -12,8 +12,27 @@ class Transformer(Protocol):
     blocks: nn.ModuleList
 
 
-# The arguments of a block ("img", "txt", "vec", "pe", "transformer_options") -> hidden (B, N, D).
-RunBlock = Callable[[dict], Tensor]
+class RunBlock:
+    """The arguments of a block ("img", "txt", "vec", "pe", "transformer_options") -> hidden (B, N, D).
+
+    `reached`: whether a call came to the block itself. What was installed before may leave the block out, as
+    skip-layer guidance does, and then there is nothing to change behind it.
+    """
+
+    def __init__(self, previous: Callable | None, extra: dict):
+        self._previous, self._extra = previous, extra
+        self.reached = False
+
+    def __call__(self, args: dict) -> Tensor:
+        if self._previous is None:
+            return self._block(args)["img"]
+        return self._previous(args, {**self._extra, "original_block": self._block})["img"]
+
+    def _block(self, args: dict) -> dict:
+        self.reached = True
+        return self._extra["original_block"](args)
+
+
 # (arguments, run) -> hidden.
 BlockWrapper = Callable[[dict, RunBlock], Tensor]
 
@@ -36,11 +55,7 @@ def wrap_blocks(options: dict, wrappers: Mapping[int, BlockWrapper], inside: boo
 
 def _outside(previous: Callable | None, wrapper: BlockWrapper) -> Callable:
     def replace_block(args: dict, extra: dict) -> dict:
-        def run(args: dict) -> Tensor:
-            out = extra["original_block"](args) if previous is None else previous(args, extra)
-            return out["img"]
-
-        return {"img": wrapper(args, run)}
+        return {"img": wrapper(args, RunBlock(previous, extra))}
 
     return replace_block
 
@@ -48,7 +63,7 @@ def _outside(previous: Callable | None, wrapper: BlockWrapper) -> Callable:
 def _inside(previous: Callable | None, wrapper: BlockWrapper) -> Callable:
     def replace_block(args: dict, extra: dict) -> dict:
         def wrapped(args: dict) -> dict:
-            return {"img": wrapper(args, lambda args: extra["original_block"](args)["img"])}
+            return {"img": wrapper(args, RunBlock(None, extra))}
 
         return wrapped(args) if previous is None else previous(args, {**extra, "original_block": wrapped})
 

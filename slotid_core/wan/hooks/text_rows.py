@@ -5,7 +5,7 @@ positions. So tokens overwrite the last padding rows: the same function as a pre
 and an amount of 0 means exactly the incoming model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,78 +36,111 @@ class TextRows:
 
 
 class PlacedRows:
-    """Where the rows go in one forward pass. `run` runs a block with them."""
+    """Where the rows go in one forward pass. `run` runs a block with them.
 
-    def __init__(self, rows: TextRows, rows_taken: int, padding_row: int | None, missing_padding: Tensor | None):
-        self.rows, self.rows_taken = rows, rows_taken
-        self.padding_row, self.missing_padding = padding_row, missing_padding
+    Args:
+        taken: (B,) how many rows at the end of each context are somebody else's.
+        is_full: (B,) where there is too little padding, so that the rows are added.
+        padding: (1, 1, D) embedded padding, if any row of the batch is full.
+        padding_row: as for `place_rows`.
+    """
+
+    def __init__(
+        self, rows: TextRows, taken: Tensor, is_full: Tensor, padding: Tensor | None, padding_row: int | None = None
+    ):
+        self.rows, self.taken, self.is_full, self.padding, self.padding_row = rows, taken, is_full, padding, padding_row
         self._last: list[tuple[Tensor, Tensor]] = []
 
     def run(self, args: dict, run: RunBlock) -> Tensor:
         """Hidden (B, N, D) of a block whose prompt has the rows."""
-        running = self.rows.running(args["transformer_options"])
-        context = self.write(args["txt"], running)
-        if self.missing_padding is not None:
-            # Added rows would change the rows of the batch without an identity even as padding.
-            return run_rows_apart(run, args, context, running.amount.any(dim=1))
-        return run({**args, "txt": context})
+        options, context = args["transformer_options"], args["txt"]
+        running = self.rows.running(options)
+        if self.padding_row is not None:
+            return run({**args, "txt": self.write(context, options, running)})
+        full = rows_running(options, self.is_full)
+        if not full.any():
+            return run({**args, "txt": self.write(context, options, running)})
+        # Added rows would change the other rows of the batch even as padding.
+        over = TextRows(running.tokens, running.amount * ~full.to(running.amount.device).unsqueeze(1))
+        longer = self.write(context, options, running, self.padding)
+        shorter = overwritten(context, over, rows_running(options, self.taken))
+        return run_rows_apart(run, {**args, "txt": shorter}, longer, full.to(context.device))
 
-    def write(self, context: Tensor, running: TextRows) -> Tensor:
+    def write(self, context: Tensor, options: dict, running: TextRows, padding: Tensor | None = None) -> Tensor:
         """Every block gets the same context, so it is written once a pass."""
         if not self._last or self._last[0][0] is not context:
-            padding = self.missing_padding
             if self.padding_row is not None:
-                padding = context[:, self.padding_row : self.padding_row + 1]
-            self._last[:] = [(context, write_rows(context, running, self.rows_taken, padding))]
+                written = inserted(context, running, torch.zeros(len(context)), context[:, self.padding_row, None])
+            elif padding is not None:
+                written = inserted(context, running, rows_running(options, self.taken), padding)
+            else:
+                written = overwritten(context, running, rows_running(options, self.taken))
+            self._last[:] = [(context, written)]
         return self._last[0][1]
 
 
 def place_rows(
     options: dict,
     rows: TextRows,
-    num_padding: int = 0,
+    num_padding: Sequence[int] = (),
     padding_vector: Callable[[], Tensor] | None = None,
     padding_row: int | None = None,
 ) -> tuple[dict, PlacedRows]:
-    """Find room for the rows, beside those that others have placed.
+    """Find room for the rows, beside those that others have placed, in each row of the batch for itself.
+
+    What a prompt becomes must not depend on the others in its batch, which is cut by free memory.
 
     Args:
-        num_padding: trailing padding rows of the context, `count_padding`; the rows overwrite the last of them.
-        padding_vector: gives the (1, 1, D) embedded padding row; called only if there is too little padding, in which
-            case the rows are added to the context.
+        num_padding: (B) trailing padding rows of each context, `count_padding`; the last of them are overwritten.
+        padding_vector: gives the (1, 1, D) embedded padding row; called only if there is too little padding somewhere,
+            in which case the rows are added to the context there.
         padding_row: index in the embedded context, image tokens counted, of the one row that stands for all padding
             (see `WanModel.forward`); the rows are then added, and each takes one row's weight off it.
 
     Returns:
         a copy of `options` that notes the room taken, and the placement.
     """
-    shared = dict(options.get(SHARED_KEY, {}))
-    rows_taken = shared.get(TAKEN, 0)
-    num_rows = rows.amount.shape[1]
-    too_little = padding_row is None and (shared.get(FULL, False) or num_padding - rows_taken < num_rows)
-    if too_little:
-        shared[FULL] = True
-    elif padding_row is None:
-        shared[TAKEN] = rows_taken + num_rows
-    missing = padding_vector() if too_little and padding_vector is not None else None
-    return {**options, SHARED_KEY: shared}, PlacedRows(rows, rows_taken, padding_row, missing)
+    batch, num_rows = rows.amount.shape
+    nothing = torch.zeros(batch, dtype=torch.long)
+    if padding_row is not None:
+        return options, PlacedRows(rows, nothing, nothing.bool(), None, padding_row)
+    shared = options.get(SHARED_KEY, {})
+    taken, was_full = shared.get(TAKEN, nothing), shared.get(FULL, nothing.bool())
+    is_shown = rows.amount.detach().any(dim=1).cpu()
+    has_room = ~was_full & (torch.as_tensor(num_padding) - taken >= num_rows)
+    is_full = is_shown & ~has_room
+    noted = {**shared, TAKEN: taken + num_rows * (is_shown & has_room), FULL: was_full | is_full}
+    padding = padding_vector() if is_full.any() and padding_vector is not None else None
+    return {**options, SHARED_KEY: noted}, PlacedRows(rows, taken, is_full, padding)
 
 
-def count_padding(context: Tensor) -> int:
-    """How many trailing all-zero rows every prompt of a context (B, M, text width) has, before `text_embedding`."""
+def count_padding(context: Tensor) -> list[int]:
+    """How many trailing all-zero rows each prompt of a context (B, M, text width) has, before `text_embedding`."""
     is_padding = (context == 0).all(dim=2)  # (B, M)
-    trailing = is_padding.flip(1).long().cumprod(dim=1).sum(dim=1)
-    return int(trailing.min())
+    return is_padding.flip(1).long().cumprod(dim=1).sum(dim=1).tolist()
 
 
-def write_rows(context: Tensor, rows: TextRows, rows_taken: int, padding: Tensor | None) -> Tensor:
-    """Put N rows into an embedded context (B, M, D), in front of the last `rows_taken` of somebody else.
+def overwritten(context: Tensor, rows: TextRows, taken: Tensor) -> Tensor:
+    """An embedded context (B, M, D) with N rows over those in front of the last `taken` (B,) of each.
 
-    They overwrite N rows, or, with the embedded padding row `padding` (B or 1, 1, D) given, N are inserted.
+    Where a row's amount is 0 nothing changes, be there room or not.
     """
-    end = context.shape[1] - rows_taken
-    start = end if padding is not None else end - rows.amount.shape[1]
-    before = context[:, start:end] if padding is None else padding.to(context.dtype)
-    amount = rows.amount.to(context.dtype).unsqueeze(2)
-    written = torch.lerp(before, rows.tokens.to(context.dtype), amount)
-    return torch.cat([context[:, :start], written, context[:, end:]], dim=1)
+    num_rows = rows.amount.shape[1]
+    end = (context.shape[1] - taken).clamp(min=num_rows)
+    place = (end[:, None] - num_rows + torch.arange(num_rows)).to(context.device)  # (B, N)
+    place = place.unsqueeze(2).expand(-1, -1, context.shape[2])
+    return context.scatter(1, place, mixed(context.gather(1, place), rows, context.dtype))
+
+
+def inserted(context: Tensor, rows: TextRows, taken: Tensor, padding: Tensor) -> Tensor:
+    """An embedded context with N rows more, in front of the last `taken` (B,) of each; an amount of 0 gives `padding`
+    (B or 1, 1, D)."""
+    written = mixed(padding.to(context.dtype), rows, context.dtype).expand(len(context), -1, -1)
+    ends = [context.shape[1] - int(number) for number in taken]
+    parts = [torch.cat([text[:end], new, text[end:]]) for text, new, end in zip(context, written, ends, strict=True)]
+    return torch.stack(parts)
+
+
+def mixed(before: Tensor, rows: TextRows, dtype: torch.dtype) -> Tensor:
+    """From what stands there (B or 1, N or 1, D) to the tokens, as far as the amount says."""
+    return torch.lerp(before, rows.tokens.to(dtype), rows.amount.to(dtype).unsqueeze(2))

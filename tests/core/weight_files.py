@@ -1,0 +1,96 @@
+"""Files of every kind that the pack reads, each with its loader, and how a test spoils them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from conftest import tiny_wan
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from slotid_core.dataset.models import load_vae
+from slotid_core.reference.faces.drawn_faces import WEIGHTS as FINDER
+from slotid_core.reference.faces.drawn_faces import load_finder
+from slotid_core.reference.faces.face_encoder import load_face_encoder
+from slotid_core.reference.portrait.parts import WEIGHTS as PARTS
+from slotid_core.reference.portrait.parts import load_parts
+from slotid_core.systems.lynx import ReferenceFeatures
+from slotid_core.systems.lynx.inference import load_trained
+from slotid_core.systems.slot_id import Identity, load_adapter
+from slotid_core.toy_world.family import WEIGHTS as TOY_WORLD
+from slotid_core.toy_world.family import load_dit, load_text_model
+from slotid_core.toy_world.family import load_vae as load_toy_vae
+from slotid_core.training.backbone import load_backbone
+from slotid_core.training.checkpoint import KIND, VERSION, read_checkpoint
+from slotid_core.training.config import BackboneConfig
+from slotid_core.wan.text_encoder import TextEncoder
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "7fc280a"
+LOADERS: dict[str, Callable] = {
+    "adapter": load_adapter,
+    "identity": Identity.load,
+    "lynx": load_trained,
+    "lynx_reference": ReferenceFeatures.load,
+    "face_encoder": load_face_encoder,
+    "backbone": lambda path: load_backbone(BackboneConfig(str(path), dtype="float32")),
+    "backbone_bf16": lambda path: load_backbone(BackboneConfig(str(path), dtype="bfloat16")),
+    "backbone_fp8": lambda path: load_backbone(BackboneConfig(str(path), dtype="float8_e4m3fn")),
+    "vae": lambda path: load_vae(str(path)),
+    "text_encoder": TextEncoder.from_file,
+    "checkpoint": read_checkpoint,
+    "finder": lambda path: load_finder.__wrapped__(path),
+    "parts": lambda path: load_parts.__wrapped__(path),
+    "dit": lambda path: load_dit(path.parent),
+    "toy_vae": lambda path: load_toy_vae(path.parent),
+    "toy_text_encoder": lambda path: load_text_model(path.parent),
+}
+SHIPPED = {
+    "adapter": FIXTURES / "slot_id_full.safetensors",
+    "identity": FIXTURES / "identity_full.safetensors",
+    "lynx_reference": FIXTURES / "lynx_reference.safetensors",
+    "face_encoder": FIXTURES / "lynx_face_encoder.safetensors",
+    "vae": TOY_WORLD / "vae.safetensors",
+    "text_encoder": TOY_WORLD / "text_encoder.safetensors",
+    "finder": FINDER,
+    "parts": PARTS,
+    "dit": TOY_WORLD / "dit.safetensors",
+    "toy_vae": TOY_WORLD / "vae.safetensors",
+    "toy_text_encoder": TOY_WORLD / "text_encoder.safetensors",
+}
+TOY_PARTS = {"dit": "dit", "toy_vae": "vae", "toy_text_encoder": "text_encoder"}  # read by their names
+
+
+def good_file(kind: str, folder: Path) -> Path:
+    """A file of this kind that loads, in `folder`."""
+    path = folder / f"{TOY_PARTS.get(kind, kind)}.safetensors"
+    if kind in SHIPPED:
+        path.write_bytes(SHIPPED[kind].read_bytes())
+    elif kind == "lynx":
+        parts = ("lynx_full_resampler", "lynx_full_id_repacked", "lynx_ref_repacked")
+        save_file({name: t for part in parts for name, t in load_file(FIXTURES / f"{part}.safetensors").items()}, path)
+    elif kind.startswith("backbone"):
+        save_file(tiny_wan().state_dict(), path)
+    else:
+        header = {"kind": KIND, "version": VERSION, "step": 3}
+        save_file({"weights.a": torch.randn(3)}, path, metadata={"slotid": json.dumps(header)})
+    return path
+
+
+def spoil(path: Path, header: Callable[[dict], object] | None = None, tensors: Callable[[dict], object] | None = None):
+    """Change the JSON header and the tensors of a file in place."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    found = load_file(path)
+    if tensors is not None:
+        tensors(found)
+    if header is not None:
+        values = json.loads(metadata["slotid"])
+        header(values)
+        metadata["slotid"] = json.dumps(values)
+    save_file({name: tensor.contiguous() for name, tensor in found.items()}, path, metadata=metadata or None)
+
+
+def put_header(path: Path, text: str) -> None:
+    """Replace the JSON header by a text, which need not be JSON."""
+    save_file(load_file(path), path, metadata={"slotid": text})
