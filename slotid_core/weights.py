@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,26 +11,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import SlotIDError
+from .files import whole_file
 
 HEADER_KEY = "slotid"
 
 
 def save_weights(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> None:
     """Write tensors and a header that holds at least `kind` and `version`; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    try:
+    with whole_file(path, ending="") as unfinished:
         # A copy each: safetensors refuses tensors that share memory, as an identity of one stream twice would.
         tensors = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
         }
-        save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        save_file(tensors, unfinished, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
 
 
 def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -9,6 +9,7 @@ from typing import Protocol
 import folder_paths
 from comfy_api.latest import io, ui
 
+from ...slotid_core.files import whole_file
 from . import paths
 
 
@@ -69,7 +70,5 @@ def save_outputs() -> list[io.Output]:
 
 def copy_whole(source: Path, target: Path) -> None:
     """Copy a file so that it appears whole or not at all; one of that name is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(".part")
-    shutil.copyfile(source, unfinished)
-    os.replace(unfinished, target)
+    with whole_file(target, ending="") as unfinished:
+        shutil.copyfile(source, unfinished)

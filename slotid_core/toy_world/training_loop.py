@@ -8,7 +8,6 @@ import contextlib
 import copy
 import json
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..errors import SlotIDError
+from ..files import disk_errors, whole_file, write_text
+from ..folder_lock import only_run_in
 from ..interrupts import stop_signals
 from ..weights import load_weights, save_weights, with_prefix
 
@@ -64,9 +65,27 @@ def train(
         draw: what a step sees, tensors on the CPU; everything random in it comes from generators seeded with the step.
         loss_of: called with the step and those tensors on `device`; gives the loss, and figures to log.
         average: decay of a moving average of the weights, which `load_trained` then gives; 0 keeps none.
+
+    Raises:
+        SlotIDError: another run trains this in `folder`, or the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device(device)
+    # Parts may be trained side by side in one folder: their files have other names.
+    with only_run_in(folder, name), disk_errors(folder, only_full=True):
+        _train(name, module, draw, loss_of, schedule, folder, save_every, weight_decay, average, torch.device(device))
+
+
+def _train(
+    name: str,
+    module: nn.Module,
+    draw: Callable[[int], Batch],
+    loss_of: Callable[..., tuple[Tensor, dict[str, float]]],
+    schedule: Schedule,
+    folder: Path,
+    save_every: int,
+    weight_decay: float,
+    average: float,
+    device: torch.device,
+) -> None:
     ahead = 1 if device.type == "cpu" else DRAWERS
     module.to(device)
     optimizer = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.99), weight_decay=weight_decay)
@@ -153,9 +172,7 @@ def resume(
     optimizer.load_state_dict(state)
     # One line a step; a killed run may have logged more than it saved, and its last line may be cut short.
     kept = log.read_text().splitlines()[: header["step"]] if log.exists() else []
-    replacement = log.with_suffix(".tmp")
-    replacement.write_text("".join(line + "\n" for line in kept))
-    os.replace(replacement, log)
+    write_text(log, "".join(line + "\n" for line in kept))
     return header["step"]
 
 
@@ -187,5 +204,8 @@ def plot(log: Path, picture: Path) -> None:
         axis.grid(alpha=0.3)
     axes[-1, 0].set_xlabel("step")
     figure.tight_layout()
-    figure.savefig(picture, dpi=90)
-    plt.close(figure)
+    try:
+        with whole_file(picture) as unfinished:
+            figure.savefig(unfinished, dpi=90)
+    finally:
+        plt.close(figure)

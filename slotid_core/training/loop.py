@@ -17,6 +17,8 @@ from ..config import config_to_dict
 from ..dataset.cached import CachedDataset
 from ..dataset.models import load_vae
 from ..errors import SlotIDError
+from ..files import disk_errors
+from ..folder_lock import only_run_in
 from ..interrupts import stop_signals
 from ..systems.contract import Batch
 from ..systems.registry import strategy_of
@@ -38,9 +40,13 @@ def train(config: TrainingConfig, folder: Path, resume: bool = False, as_json: b
     """Train to the end, or to a signal; returns the adapter file if the end was reached.
 
     Raises:
-        SlotIDError: a setting, a file or the data is wrong, or the loss stopped being a number.
+        SlotIDError: a setting, a file or the data is wrong, the loss stopped being a number, another run is at work in
+            `folder`, or the disk is full.
     """
-    return Trainer(config, folder, start_processes()).run(resume, as_json)
+    processes = start_processes()
+    # One run, however many processes it has: the first holds the folder for all.
+    with only_run_in(folder) if processes.is_first else nullcontext(), disk_errors(folder, only_full=True):
+        return Trainer(config, folder, processes).run(resume, as_json)
 
 
 class Trainer:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ...files import whole_file
 from ..subjects import Subject
 from ..videos import read_frames
 from .records import Record, Records
@@ -44,10 +45,8 @@ def save_sheet(
                 text = "\n".join(textwrap.wrap(record.error, count * CELL // 7)[:6])
                 draw.text((x + 4, y + LABEL + 4), text, fill="#a00000", font=font)
         y += LABEL + CELL + MARGIN
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".part{path.suffix}")
-    sheet.save(unfinished, quality=90)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        sheet.save(unfinished, quality=90)
 
 
 def placed(columns: list[tuple[str, int]]) -> list[tuple[str, int, int]]:
