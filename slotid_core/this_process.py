@@ -1,5 +1,9 @@
-"""Who this process is, and whether another one still runs: for locks, and for what killed writers leave behind."""
+"""Who this process is, and whether another one still runs: for locks, and for what killed writers leave behind.
 
+Also what its standard output can take.
+"""
+
+import io
 import os
 import socket
 import sys
@@ -32,6 +36,13 @@ def is_running(pid: int, start: str) -> bool:
     """Whether the process `pid` of this place is still the one that started at `start`."""
     found = start_of(pid)
     return found == start or (found is not None and "unknown" in (found, start))
+
+
+def print_anything() -> None:
+    """Print characters that the output's encoding lacks as escapes; else a path could end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _is_somebody_elses(pid: int) -> bool:

@@ -7,6 +7,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
+from ...slotid_core.files import disk_errors
 from ...slotid_core.systems.registry import DEFAULT, SYSTEMS
 from ..shared import paths
 
@@ -26,7 +27,8 @@ def work_folder(kind: str, name: str) -> Path:
     if not NAME.fullmatch(name.strip()):
         raise SlotIDError(f"{name!r} cannot be a folder's name. Use letters, digits, spaces, dots, '-' and '_'.")
     folder = Path(folder_paths.get_output_directory()) / "slotid" / kind / name.strip()
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import SlotIDError
 from .manifest import read_manifest
-from .shards import read_index
+from .shards import PLACE, read_index
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,3 @@ class CachedDataset:
             return index
         others = [i for i in self.by_person[sample.person] if self.samples[i].clip != sample.clip]
         return others[int(rng.integers(len(others)))] if others else index
-
-
-PLACE = ("key", "person", "caption", "offset", "size", "text_rows", "clip")

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from ..config import config_from_dict, config_to_dict
+from ..config import changed_settings, config_from_dict, config_to_dict, told
 from ..errors import SlotIDError
 from ..files import disk_errors, read_json, sweep, write_json
 from ..folder_lock import only_run_in
@@ -107,7 +107,7 @@ def _start_or_resume(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder:
     }
     path = folder / STARTED
     if path.exists():
-        _compare(read_json(path, AGAIN), json.loads(json.dumps(started)), folder)
+        _compare(read_json(path, AGAIN), started, folder)
     else:
         write_json(path, started, sort_keys=True)
 
@@ -116,16 +116,11 @@ def _compare(before: dict, now: dict, folder: Path) -> None:
     if before.get("version") != VERSION or not isinstance(before.get("config"), dict):
         raise SlotIDError(f"{folder / STARTED} is not of this release's format. {AGAIN}")
     # Through the settings of today, so that one that has been added since counts as its default.
-    settings = json.loads(json.dumps(config_to_dict(config_from_dict(PrepareConfig, before["config"]))))
-    changed = [
-        f"{name}: {settings[name]!r} then, {value!r} now"
-        for name, value in now["config"].items()
-        if settings[name] != value
-    ]
-    if changed:
+    settings = config_to_dict(config_from_dict(PrepareConfig, before["config"]))
+    changes = changed_settings(settings, now["config"])
+    if changes:
         raise SlotIDError(
-            f"{folder} was begun with other settings ({'; '.join(changed)}). Give another output folder, or delete "
-            "that one."
+            f"{folder} was begun with other settings: {told(changes)}. Give another output folder, or delete that one."
         )
     if before.get("clips") != now["clips"]:
         raise SlotIDError(

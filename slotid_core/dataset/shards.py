@@ -16,9 +16,15 @@ from safetensors.torch import save
 from ..errors import SlotIDError
 from ..files import whole_file, write_text
 from .clip import Clip
+from .manifest import check_object
 from .prepare import Prepared, Sample
 from .sources import ShardPlan
 
+# What is read of a line of an index.
+PLACE = {
+    "key": str, "person": str, "caption": str, "clip": str, "offset": int, "size": int, "text_rows": int,
+}  # fmt: skip
+FAILURE = {"clip": str, "failed": str}
 BLOCK, RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
 
 
@@ -96,12 +102,16 @@ def read_index(path: Path) -> list[dict]:
     """Lines of a shard's index.
 
     Raises:
-        SlotIDError: it is missing or cut short.
+        SlotIDError: it is missing, cut short, or says something else.
     """
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError) as error:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError, RecursionError) as error:
         raise SlotIDError(f"The index {path} cannot be read ({error}). Prepare the data set again.") from error
+    for number, line in enumerate(lines, 1):
+        failed = isinstance(line, dict) and "failed" in line
+        check_object(line, FAILURE if failed else PLACE, f"line {number} of {path}")
+    return lines
 
 
 def is_whole(folder: Path, number: int) -> bool:

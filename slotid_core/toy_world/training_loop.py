@@ -11,13 +11,14 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..config import changed_settings, told
 from ..errors import SlotIDError
 from ..files import disk_errors, whole_file, write_text
 from ..folder_lock import only_run_in
@@ -91,7 +92,8 @@ def _train(
     optimizer = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.99), weight_decay=weight_decay)
     checkpoint, log = folder / f"{name}.safetensors", folder / f"{name}.jsonl"
     ema = copy.deepcopy(module).requires_grad_(False) if average else None
-    step = resume(checkpoint, log, module, optimizer, ema) if checkpoint.exists() else 0
+    settings = asdict(schedule) | {"weight_decay": weight_decay, "average": average}
+    step = resume(checkpoint, log, module, optimizer, ema, settings) if checkpoint.exists() else 0
 
     with (
         stop_signals() as stopping,
@@ -118,7 +120,7 @@ def _train(
             bar.set_postfix({"loss": f"{loss.item():.4f}", **{key: f"{value:.2f}" for key, value in figures.items()}})
             if step % save_every == 0 or step == schedule.steps or stopping:
                 lines.flush()
-                save(checkpoint, step, module, optimizer, ema)
+                save(checkpoint, step, module, optimizer, ema, settings)
                 plot(log, folder / f"{name}.png")
     if stopping:
         raise SystemExit(f"{name}: stopped at step {step} and saved; run it again to go on.")
@@ -141,20 +143,26 @@ def drawn(
 
 
 def save(
-    path: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None = None
+    path: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None, settings: dict
 ) -> None:
     tensors = {f"model.{key}": value for key, value in module.state_dict().items()}
     if ema is not None:
         tensors |= {f"average.{key}": value for key, value in ema.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-    save_weights(path, tensors, {"kind": KIND, "version": VERSION, "step": step})
+    save_weights(path, tensors, {"kind": KIND, "version": VERSION, "step": step, "settings": settings})
 
 
 def resume(
-    path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None = None
+    path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None, settings: dict
 ) -> int:
     tensors, header = load_weights(path, KIND, VERSION)
+    changes = changed_settings(header.get("settings", settings), settings)  # earlier releases did not keep them
+    refused = {name: (then, now) for name, (then, now) in changes.items() if name != "steps" or now < then}
+    if refused:
+        raise SlotIDError(
+            f"The training in {path} was begun with other settings: {told(refused)}. Give those, or another --folder."
+        )
     weights = with_prefix(tensors, "model.")
     try:
         module.load_state_dict(weights)
