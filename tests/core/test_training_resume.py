@@ -10,7 +10,8 @@ from training_settings import command, losses, make_world, run, settings, write_
 
 from slotid_core.config import NOT_GIVEN, changed_settings, read_settings, told
 from slotid_core.errors import SlotIDError
-from slotid_core.training.checkpoint import KIND, VERSION, latest_checkpoint
+from slotid_core.training.__main__ import main
+from slotid_core.training.checkpoint import KIND, VERSION, latest_checkpoint, save_checkpoint
 from slotid_core.training.config import (
     FILES,
     MAY_CHANGE,
@@ -22,7 +23,7 @@ from slotid_core.training.config import (
 from slotid_core.training.loop import Trainer
 from slotid_core.training.processes import start_processes
 from slotid_core.training.resume import changes_since, comparable, fingerprints
-from slotid_core.weights import load_weights, save_weights
+from slotid_core.weights import load_weights, read_header, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,6 @@ def begun(world, tmp_path_factory):
     trainer.step(0, trainer.batches.rows(0, range(4)), stopping=False)
     trainer.events = None
     trainer.strategy.at_step(0)
-    from slotid_core.training.checkpoint import save_checkpoint
-
     save_checkpoint(folder, 2, trainer.state(), trainer.facts, 3)
     return folder
 
@@ -74,7 +73,7 @@ def test_d4_a_changed_setting_is_named_with_both_values(world, begun, said):
     with pytest.raises(SlotIDError) as refused:
         trainer_of(first(world, **REFUSED[said]), begun).restore()
     assert said in str(refused.value) and "--changed" in str(refused.value)
-    assert str(refused.value).count(" was ") == 2  # "was begun", and the one setting
+    assert str(refused.value).count(" was ") == 3  # "was begun" twice, and the one setting
 
 
 def test_d4_every_changed_setting_is_named(world, begun):
@@ -108,14 +107,15 @@ def test_d4_another_model_under_the_same_name_is_refused(world, begun, tmp_path)
 def test_d4_a_change_that_is_meant_is_written_into_checkpoint_and_adapter(world, begun, tmp_path):
     shutil.copytree(begun, tmp_path / "run")
     config = write_settings(tmp_path / "config.json", first(world, optimizer={"learning_rate": 5e-4}))
-    refused = run(command(config, tmp_path / "run", "--resume"))
-    assert refused.returncode == 1 and "optimizer.learning_rate was 0.001 and is 0.0005 now" in refused.stderr
-    meant = run(command(config, tmp_path / "run", "--resume", "--changed", "optimizer.learning_rate"))
-    assert meant.returncode == 0, meant.stderr
+    resumed = ["--config", str(config), "--output", str(tmp_path / "run"), "--resume"]
+    with pytest.raises(SlotIDError, match="optimizer.learning_rate was 0.001 and is 0.0005 now"):
+        main(resumed)
+    assert main([*resumed, "--changed", "optimizer.learning_rate"]) == 0
     change = {"step": 2, "setting": "optimizer.learning_rate", "before": 1e-3, "now": 5e-4}
     assert latest_checkpoint(tmp_path / "run")[1]["changes"] == [change]
-    assert run(command(config, tmp_path / "run", "--resume")).returncode == 0  # from here on it is the run's own
-    assert latest_checkpoint(tmp_path / "run")[1]["changes"] == [change]
+    assert main(resumed) == 0  # from here on it is the run's own
+    facts = read_header(tmp_path / "run" / "adapter.safetensors", "slot_id_adapter", 1)["training"]
+    assert facts["changes"] == [change]
 
 
 def test_d4_checkpoints_of_earlier_releases_go_on(world, begun, tmp_path):
