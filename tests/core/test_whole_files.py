@@ -183,8 +183,8 @@ def test_b11_a_training_on_a_full_disk_says_so_keeps_its_checkpoint_and_goes_on(
     """The disk fills up between two checkpoints."""
     torch.set_num_threads(1)
     world = make_world(tmp_path / "world")
-    config = write_settings(tmp_path / "config.json", settings(world, run={"steps": 200, "save_every": 5}))
-    for folder in mounted(tmp_path / "disk", "size=12m"):
+    config = write_settings(tmp_path / "config.json", settings(world, run={"steps": 80, "save_every": 5}))
+    for folder in mounted(tmp_path / "disk", "size=60m"):
         process = subprocess.Popen(
             command(config, folder / "run", "--progress", "json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
@@ -201,7 +201,7 @@ def test_b11_a_training_on_a_full_disk_says_so_keeps_its_checkpoint_and_goes_on(
         left = [path.name for path in (folder / "run").glob("*") if path.name.startswith(".") or ".part" in path.name]
         assert not left
         (folder / "filler").unlink()
-        config = write_settings(tmp_path / "config.json", settings(world, run={"steps": 200, "save_every": 50}))
+        config = write_settings(tmp_path / "config.json", settings(world, run={"steps": 80, "save_every": 50}))
         gone_on = run(command(config, folder / "run", "--resume", "--set", "run.validate_every=300"))
         assert gone_on.returncode == 0, gone_on.stderr
 
