@@ -33,8 +33,10 @@ def read_manifest(folder: Path) -> dict:
         )
     manifest = read_json(path, AGAIN)
     kind, version = manifest.get("kind"), manifest.get("version")
-    if kind != KIND or not isinstance(version, int) or version > VERSION:
-        raise SlotIDError(f"{path} is of kind {kind!r}, version {version!r}; needed is {KIND!r} up to {VERSION}.")
+    if not isinstance(kind, str) or not isinstance(version, int):
+        raise SlotIDError(f"{path} cannot be read: it does not say its kind and version. {AGAIN}")
+    if kind != KIND or version > VERSION:
+        raise SlotIDError(f"{path} is of kind {kind!r}, version {version}; needed is {KIND!r} up to {VERSION}.")
     check_object(manifest, NEEDED, str(path))
     check_object(manifest["config"], NEEDED_SETTINGS, f"config of {path}")
     for number, shard in enumerate(manifest["shards"]):
