@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import requests
 import websocket
 
 from .errors import SlotIDError
+from .files import whole_file
 
 Progress = Callable[[str, int, int], None]
 
@@ -155,10 +155,8 @@ class ComfyClient:
         parameters = {key: entry.get(key, "") for key in ("filename", "subfolder", "type")}
         content = self._request("GET", "/view", params=parameters).content
         path = Path(folder) / Path(entry["filename"]).name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".part")
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
+        with whole_file(path) as unfinished:
+            unfinished.write_bytes(content)
         return path
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import types
 import typing
 
@@ -16,6 +17,7 @@ class Dataclass(typing.Protocol):
 
 Config = typing.TypeVar("Config", bound=Dataclass)
 LARGEST = 1e300  # of a number of type float
+NOT_GIVEN = "not given"
 
 
 def config_from_dict(config_class: type[Config], values: dict) -> Config:
@@ -111,3 +113,46 @@ def _checked(kind, value, name: str):
     if kind is float and isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
         raise SlotIDError(f"{name} must be a finite number; got {shown(value)}.")
     return value
+
+
+def read_settings(text: str):
+    """What a text says, JSON or YAML.
+
+    JSON comes first: of a character beyond U+FFFF its escapes are two, which PyYAML takes for two broken characters.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def changed_settings(before: dict, now: dict) -> dict[str, tuple]:
+    """Settings that differ, by their names with dots, with the values before and now."""
+    then, today = _flat(json.loads(json.dumps(before))), _flat(json.loads(json.dumps(now)))
+    both = {name: (then.get(name, NOT_GIVEN), today.get(name, NOT_GIVEN)) for name in sorted({*then, *today})}
+    return {name: values for name, values in both.items() if values[0] != values[1]}
+
+
+def told(changes: dict[str, tuple]) -> str:
+    """Each changed setting with both values, for an error."""
+    return "; ".join(f"{name} was {_shown(before)} and is {_shown(now)} now" for name, (before, now) in changes.items())
+
+
+def _shown(value) -> str:
+    return value if value is NOT_GIVEN else repr(value)
+
+
+def _flat(values: dict, prefix: str = "") -> dict:
+    flat = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

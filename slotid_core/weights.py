@@ -5,7 +5,6 @@ holds NaN; errors of what is built of it get the file's name from `naming`.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import SlotIDError
+from .files import whole_file
 from .finite import all_finite
 from .json_header import read_json, write_json
 
@@ -30,19 +30,12 @@ def save_weights(path: str | os.PathLike, tensors: dict[str, Tensor], header: di
         metadata = {HEADER_KEY: write_json(header)}
     except ValueError as error:
         raise SlotIDError(f"{path.name} cannot be written, as its header could not be read: {error}.") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    try:
+    with whole_file(path, ending="") as unfinished:
         # A copy each: safetensors refuses tensors that share memory, as an identity of one stream twice would.
         tensors = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
         }
-        save_file(tensors, temporary, metadata=metadata)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        save_file(tensors, unfinished, metadata=metadata)
 
 
 def read_tensors(path: str | os.PathLike, check: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -6,10 +6,11 @@ The folder is put there once, whole. Where it is, it is left alone: a clip delet
 import logging
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import folder_paths
+
+from ...slotid_core.files import unfinished_folder
 
 FOLDER = "slotid_examples"
 # ComfyUI takes a folder named "examples" for templates, and then serves none from "workflows".
@@ -57,14 +58,13 @@ def shipped_names() -> list[str]:
 
 def _copy_whole(root: str, folder: str) -> None:
     """The folder appears with all its clips; of two servers that try at once, one puts it there."""
-    unfinished = tempfile.mkdtemp(dir=root, prefix=f".{FOLDER}.")
     try:
-        for name in shipped_names():
-            shutil.copyfile(SHIPPED / name, os.path.join(unfinished, name))
-        os.chmod(unfinished, 0o755)
-        os.rename(unfinished, folder)
+        with unfinished_folder(root) as unfinished:
+            clips = unfinished / FOLDER
+            clips.mkdir()
+            for name in shipped_names():
+                shutil.copyfile(SHIPPED / name, clips / name)
+            os.rename(clips, folder)
     except OSError:
         if not os.path.isdir(folder):
             raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -11,6 +11,7 @@ from typing import Protocol
 import folder_paths
 from comfy_api.latest import io, ui
 
+from ...slotid_core.files import whole_file
 from . import paths
 
 
@@ -90,7 +91,5 @@ def keep_as_new(source: Path, category: str, what: str, name: str) -> Path:
 
 def copy_whole(source: Path, target: Path) -> None:
     """Copy a file so that it appears whole or not at all; one of that name is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(".part")
-    shutil.copyfile(source, unfinished)
-    os.replace(unfinished, target)
+    with whole_file(target, ending="") as unfinished:
+        shutil.copyfile(source, unfinished)

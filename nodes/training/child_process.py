@@ -23,6 +23,11 @@ sys.path.insert(0, sys.argv.pop(1))
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 LOOK_EVERY = 0.25  # seconds between looks at the stop button
+KILLED = (
+    "was killed (SIGKILL), by somebody or by the system, which does so when main memory runs out. Close other "
+    "programs, or lower micro_batch (training) or frames, width and height (preparation). What was saved stays: queue "
+    "again to go on from there."
+)
 SAVES_WITHIN = 180  # seconds that the child may take to save; then it is killed, and its last checkpoint stays
 
 
@@ -39,10 +44,10 @@ def run_module(module: str, arguments: list[str], on_event: Callable[[dict], Non
     comfy.model_management.unload_all_models()
     comfy.model_management.soft_empty_cache()
     new_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {}
-    with tempfile.TemporaryFile("w+") as complaints:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         child = subprocess.Popen(
             [sys.executable, "-c", START, str(PACK), module, *arguments], cwd=PACK, stdout=subprocess.PIPE,
-            stderr=complaints, text=True, **new_group,
+            stderr=complaints, text=True, encoding="utf-8", errors="replace", **new_group,
         )  # fmt: skip
         try:
             for event in events_of(child):
@@ -54,9 +59,20 @@ def run_module(module: str, arguments: list[str], on_event: Callable[[dict], Non
         if child.returncode:
             complaints.seek(0)
             said = [line for line in complaints.read().splitlines() if line.strip()]
-            raise SlotIDError(
-                f"{module} ended with code {child.returncode}: {' '.join(said[-3:]) or 'it said nothing'}"
-            )
+            raise SlotIDError(f"{module} {ending(child.returncode)} It said: {' '.join(said[-3:]) or 'nothing'}")
+
+
+def ending(code: int) -> str:
+    """How a child ended, in words, with the likely reason."""
+    if code >= 0:
+        return f"ended with code {code}."
+    if -code == getattr(signal, "SIGKILL", None):
+        return KILLED
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was ended by the system ({name}). What was saved stays: queue again to go on from there."
 
 
 def events_of(child: subprocess.Popen):

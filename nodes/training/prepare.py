@@ -10,6 +10,7 @@ import comfy.utils
 from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
+from ...slotid_core.files import write_json
 from ...slotid_core.systems.registry import DEFAULT
 from ..lynx.paths import face_encoder_names, face_encoder_path
 from ..reference.detector import detector_folders
@@ -142,7 +143,7 @@ class SlotIDPrepareDataset(io.ComfyNode):
 
         with tempfile.TemporaryDirectory() as temporary:
             config = Path(temporary) / "prepare.json"
-            config.write_text(json.dumps(settings))
+            write_json(config, settings)
             arguments = ["--config", str(config), "--output", str(folder), "--progress", "json"]
             run_module("slotid_core.dataset", arguments, on_event)
         report = json.dumps({key: value for key, value in facts.items() if key != "event"}, indent=2)

@@ -6,6 +6,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
+from ...slotid_core.files import disk_errors
 from ...slotid_core.paths import checked_name, inside
 from ...slotid_core.systems.registry import DEFAULT, SYSTEMS
 from ..shared import paths
@@ -24,7 +25,8 @@ def work_folder(kind: str, name: str) -> Path:
     """`output/slotid/<kind>/<name>`, made if it is not there; a link to elsewhere is refused."""
     root = Path(os.path.realpath(folder_paths.get_output_directory())) / "slotid" / kind
     folder = inside(root, checked_name(name, "a folder"), "The folder of this name", "Choose another name.")
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 

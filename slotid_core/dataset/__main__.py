@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import SlotIDError
 from ..interrupts import STOP_SIGNALS
+from ..this_process import print_anything
 from .config import read_config
 from .runner import Stopped, failures, prepare_dataset
 
@@ -25,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--config", type=Path, required=True, help="YAML or JSON file; see docs/training_data.md")
     root.add_argument("--output", type=Path, required=True, help="folder for the shards and their manifest")
-    root.add_argument("--workers", type=int, default=1, help="worker processes, on Ray if more than 1; default 1")
+    root.add_argument(
+        "--workers", type=int, help="worker processes, on Ray if more than 1; default 1, with --ray ADDRESS all of its"
+    )
     root.add_argument(
         "--ray", nargs="?", const="local", metavar="ADDRESS", help="use Ray, on this machine or at that address"
     )
@@ -35,11 +38,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    if options.workers < 1:
+    print_anything()
+    if options.workers is not None and options.workers < 1:
         raise SlotIDError(f"--workers is {options.workers}; it must be at least 1.")
     report = JSONLines() if options.progress == "json" else Bar()
     stops: list[int] = []
-    with_ray = options.ray is not None or options.workers > 1
+    with_ray = options.ray is not None or (options.workers or 1) > 1
 
     def stop(number, frame) -> None:
         stops.append(number)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import SlotIDError
 from ..paths import inside
 from .manifest import read_manifest
-from .shards import read_index
+from .shards import PLACE, read_index
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,3 @@ class CachedDataset:
         clips = {self.samples[i].clip for i in self.by_person[sample.person]}
         others = [i for i in windows if self.samples[i].clip != sample.clip] if len(clips) > 1 else windows
         return others[int(rng.integers(len(others)))] if others else index
-
-
-PLACE = ("key", "person", "caption", "offset", "size", "text_rows", "clip")

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import config_from_dict
+from ..config import config_from_dict, read_settings
 from ..errors import SlotIDError
 from ..model_files import TOY_WORLD
 from ..systems.registry import DEFAULT
@@ -169,7 +169,7 @@ def read_config(path: str | Path) -> PrepareConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise SlotIDError(f"The settings file {path} cannot be read ({error}). Check the path.") from error
     try:
-        values = json.loads(text) if path.suffix == ".json" else _parse_yaml(text)
+        values = json.loads(text) if path.suffix == ".json" else read_settings(text)
     except ValueError as error:
         raise SlotIDError(
             f"{path.name} is not valid {path.suffix.lstrip('.')}: {error}. Correct that place."
@@ -177,15 +177,6 @@ def read_config(path: str | Path) -> PrepareConfig:
     if not isinstance(values, dict):
         raise SlotIDError(f"{path.name} holds no settings. It must be `name: value` lines, such as `vae: toy_world`.")
     return config_from_dict(PrepareConfig, values)
-
-
-def _parse_yaml(text: str):
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
 
 
 def _check(config: PrepareConfig) -> None:

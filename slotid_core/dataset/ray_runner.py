@@ -44,10 +44,13 @@ def prepare_with_ray(
     shards: list[ShardPlan],
     folder: Path,
     advance: Callable[[int], bool],
-    workers: int,
+    workers: int | None,
     address: str,
 ) -> bool:
     """Whether all shards were made before `advance` said to stop.
+
+    Args:
+        workers: how many; None for one on this machine, and for as many as the cluster at `address` has room for.
 
     Raises:
         SlotIDError: Ray is not installed or not reachable, or the workers cannot do their work.
@@ -69,7 +72,7 @@ def prepare_with_ray(
             runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
             log_to_driver=False,
             logging_level=logging.WARNING,
-            **({"num_cpus": workers + 1, "include_dashboard": False} if local else {}),
+            **({"num_cpus": (workers or 1) + 1, "include_dashboard": False} if local else {}),
         )
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers:
@@ -82,6 +85,8 @@ def prepare_with_ray(
         ) from error
     try:
         _quiet(ray)
+        if workers is None:
+            workers = 1 if local else room_for_workers(ray.cluster_resources(), _on_gpu(config, ray))
         rows = ray.data.from_items(
             [{"number": s.number, "clips": json.dumps([asdict(clip) for clip in s.clips])} for s in shards],
             override_num_blocks=len(shards),
@@ -94,7 +99,7 @@ def prepare_with_ray(
                 "folder": str(folder.resolve()),
                 "working_folder": str(Path.cwd()),
             },
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),  # those without room yet wait for it
             num_cpus=1,
             num_gpus=1 if _on_gpu(config, ray) else 0,
         )
@@ -109,6 +114,11 @@ def prepare_with_ray(
         raise SlotIDError(f"A worker failed: {' '.join(str(cause).split())[:600]}. Whole shards are kept.") from error
     finally:
         ray.shutdown()
+
+
+def room_for_workers(resources: dict[str, float], on_gpu: bool) -> int:
+    """Workers that a cluster has room for: a GPU each, or a core each, of which one is left to Ray's own tasks."""
+    return max(1, int(resources.get("GPU", 0)) if on_gpu else int(resources.get("CPU", 0)) - 1)
 
 
 def _quiet(ray) -> None:

@@ -5,9 +5,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from ..config import config_from_dict, config_to_dict
+from ..config import changed_settings, config_from_dict, config_to_dict, told
 from ..errors import SlotIDError
-from ..files import UNFINISHED, write_json
+from ..files import disk_errors, read_json, sweep, write_json
+from ..folder_lock import only_run_in
 from .config import PrepareConfig
 from .manifest import KIND, MANIFEST, VERSION
 from .prepare import preparer_on_one_thread
@@ -15,6 +16,7 @@ from .shards import is_whole, read_index, shard_name, tar_size, write_shard
 from .sources import ShardPlan, plan_shards
 
 STARTED = "preparation.json"
+AGAIN = "Delete that folder and prepare again."
 
 
 class Stopped(Exception):
@@ -26,7 +28,7 @@ def prepare_dataset(
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     stopping: Callable[[], bool] = lambda: False,
-    workers: int = 1,
+    workers: int | None = None,
     ray_address: str | None = None,
 ) -> dict:
     """Prepare what is still missing in `folder`, and return the manifest.
@@ -34,14 +36,27 @@ def prepare_dataset(
     Args:
         progress: called with (clips done, clips in all).
         stopping: asked after each clip; with Ray, after each shard.
-        workers: more than one run on Ray.
+        workers: more than one run on Ray. None is one on this machine, and all that a cluster has room for.
         ray_address: None for one process, "local" for Ray on this machine, else that of a cluster.
 
     Raises:
-        SlotIDError: the source, the models or the folder cannot be used.
+        SlotIDError: the source, the models or the folder cannot be used, or another run is at work in the folder.
         Stopped: `stopping` said so.
     """
     plan = plan_shards(config)
+    with only_run_in(folder), disk_errors(folder, only_full=True):  # workers of one preparation are one run
+        return _prepare(config, plan, folder, progress, stopping, workers, ray_address)
+
+
+def _prepare(
+    config: PrepareConfig,
+    plan: tuple[ShardPlan, ...],
+    folder: Path,
+    progress: Callable[[int, int], None],
+    stopping: Callable[[], bool],
+    workers: int | None,
+    ray_address: str | None,
+) -> dict:
     _start_or_resume(config, plan, folder)
     missing = [shard for shard in plan if not is_whole(folder, shard.number)]
     total = sum(len(shard.clips) for shard in plan)
@@ -57,14 +72,14 @@ def prepare_dataset(
     try:
         if not missing or stopping():
             whole = not missing
-        elif ray_address is None and workers == 1:
+        elif ray_address is None and workers in (None, 1):
             whole = _prepare_here(config, missing, folder, advance, stopping)
         else:
             from .ray_runner import prepare_with_ray
 
             whole = prepare_with_ray(config, missing, folder, advance, workers, ray_address or "local")
     finally:
-        _sweep(folder)
+        sweep(folder, of_runs=True)  # of workers that were killed
     if not whole:
         raise Stopped
     return _write_manifest(config, plan, folder)
@@ -91,37 +106,23 @@ def _start_or_resume(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder:
         "clips": hashlib.sha256(clips.encode()).hexdigest(),
     }
     path = folder / STARTED
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        if path.exists():
-            _compare(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(started)), folder)
-        else:
-            write_json(path, started, sort_keys=True)
-    except OSError as error:
-        raise SlotIDError(f"{folder} cannot be written to ({error}). Choose another folder.") from error
-    except ValueError as error:
-        if isinstance(error, SlotIDError):
-            raise
-        raise SlotIDError(f"{path} is damaged ({error}). Delete that folder and prepare again.") from error
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left."""
-    for leftover in folder.glob(f".*{UNFINISHED}"):
-        leftover.unlink(missing_ok=True)
+    if path.exists():
+        _compare(read_json(path, AGAIN), started, folder)
+    else:
+        write_json(path, started, sort_keys=True)
 
 
 def _compare(before: dict, now: dict, folder: Path) -> None:
+    if before.get("version") != VERSION or not isinstance(before.get("config"), dict):
+        raise SlotIDError(f"{folder / STARTED} is not of this release's format. {AGAIN}")
     # Through the settings of today, so that one that has been added since counts as its default.
     settings = config_to_dict(config_from_dict(PrepareConfig, before["config"]))
-    changed = [name for name, value in now["config"].items() if json.loads(json.dumps(settings[name])) != value]
-    if before.get("version") != VERSION or changed:
-        what = ", ".join(changed) or "the format"
+    changes = changed_settings(settings, now["config"])
+    if changes:
         raise SlotIDError(
-            f"{folder} was begun with other settings ({what}). Give another output folder, or delete that one."
+            f"{folder} was begun with other settings: {told(changes)}. Give another output folder, or delete that one."
         )
-    if before["clips"] != now["clips"]:
+    if before.get("clips") != now["clips"]:
         raise SlotIDError(
             f"The clips of the source have changed since {folder} was begun. Give another output folder, or delete "
             "that one."

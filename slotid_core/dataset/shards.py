@@ -7,7 +7,6 @@ where its tensors lie in the tar, and one line a failure. A shard is whole when 
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,22 @@ from pathlib import Path
 from safetensors.torch import save
 
 from ..errors import SlotIDError
-from ..files import UNFINISHED
+from ..files import whole_file, write_text
 from .clip import Clip
+from .manifest import check_object
 from .prepare import Prepared, Sample
 from .sources import ShardPlan
 
+# What is read of a line of an index.
+PLACE = {
+    "key": str, "person": str, "caption": str, "clip": str, "offset": int, "size": int, "text_rows": int,
+}  # fmt: skip
+FAILURE = {"clip": str, "failed": str}
 BLOCK, RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
+
+
+class _Unfinished(Exception):
+    """Asked to stop in the middle of a shard, of which nothing is to stay."""
 
 
 def shard_name(number: int) -> str:
@@ -46,10 +55,10 @@ def write_shard(
     """
     name = shard_name(plan.number)
     tar_path, index_path = folder / f"{name}.tar", folder / f"{name}.jsonl"
-    unfinished = folder / f".{name}.{os.getpid()}{UNFINISHED}"
     lines: list[dict] = []
     try:
         with (
+            whole_file(tar_path) as unfinished,
             unfinished.open("wb") as file,
             tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
         ):
@@ -58,18 +67,11 @@ def write_shard(
                 lines += [_add_sample(tar, file, sample) for sample in prepared.samples]
                 lines += [{"clip": clip.key, "failed": reason} for reason in prepared.failures]
                 if not after_clip() and clip is not plan.clips[-1]:
-                    return False
-        os.replace(unfinished, tar_path)
-        unfinished.write_text("".join(_line(entry) + "\n" for entry in lines), encoding="utf-8")
-        os.replace(unfinished, index_path)
-        return True
-    except OSError as error:
-        raise SlotIDError(
-            f"Shard {plan.number} cannot be written to {folder} ({error}). Make room or choose another folder; "
-            "whole shards are kept."
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+                    raise _Unfinished
+        write_text(index_path, "".join(_line(entry) + "\n" for entry in lines))
+    except _Unfinished:
+        return False
+    return True
 
 
 def _add_sample(tar: tarfile.TarFile, file, sample: Sample) -> dict:
@@ -100,12 +102,16 @@ def read_index(path: Path) -> list[dict]:
     """Lines of a shard's index.
 
     Raises:
-        SlotIDError: it is missing or cut short.
+        SlotIDError: it is missing, cut short, or says something else.
     """
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError) as error:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError, RecursionError) as error:
         raise SlotIDError(f"The index {path} cannot be read ({error}). Prepare the data set again.") from error
+    for number, line in enumerate(lines, 1):
+        failed = isinstance(line, dict) and "failed" in line
+        check_object(line, FAILURE if failed else PLACE, f"line {number} of {path}")
+    return lines
 
 
 def is_whole(folder: Path, number: int) -> bool:

@@ -6,6 +6,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ..files import whole_file
 from ..toy_world.render import render_reference
 from .subjects import Subject
 
@@ -28,10 +29,8 @@ def save_rows(rows: dict[str, Tensor], subjects: list[Subject], path: Path) -> N
         enlarged = picture.resize((picture.width * SCALE, picture.height * SCALE), Image.Resampling.BICUBIC)
         sheet.paste(enlarged, (0, y + LABEL))
         y += 64 * SCALE + LABEL
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".part{path.suffix}")
-    sheet.save(temporary, quality=88)
-    temporary.replace(path)
+    with whole_file(path) as unfinished:
+        sheet.save(unfinished, quality=88)
 
 
 def _evenly(clip: Tensor) -> Tensor:

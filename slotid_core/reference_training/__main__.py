@@ -1,7 +1,6 @@
 """Train the small networks that `reference` ships, and write their files."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import Any
 
 from ..config import config_from_dict
 from ..errors import SlotIDError
-from ..files import write_json
+from ..files import read_json, write_json
 
 NETWORKS = ("drawn_faces", "parts")
 
@@ -70,7 +69,7 @@ def network(options) -> tuple[Callable, Callable, Any, Path]:
         from .train_parts import PartsTraining as Settings
         from .train_parts import finish_parts as finish
         from .train_parts import train_parts as train
-    config = config_from_dict(Settings, json.loads(options.config.read_text()) if options.config else {})
+    config = config_from_dict(Settings, read_json(options.config, "Correct --config.") if options.config else {})
     return train, finish, replace(config, photographs=options.portraits or config.photographs), WEIGHTS
 
 

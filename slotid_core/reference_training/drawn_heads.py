@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from ..files import whole_file
 from ..toy_world.landmarks import eyes_open, face_landmarks
 from ..toy_world.person import HELD_OUT_FROM, sample_person
 from ..toy_world.render import draw_parts, head_boxes, reference_motion
@@ -44,12 +45,10 @@ def drawn_heads(folder: Path, count: int) -> DrawnHeads:
     """Renders `count` heads into `folder`, or reads those that lie there."""
     path = folder / f"drawn_heads_{count}.safetensors"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
         pieces = [render_heads(start) for start in tqdm(range(0, count, AT_ONCE), desc="drawing heads", mininterval=5)]
         tensors = {name: torch.cat([piece[name] for piece in pieces]).contiguous() for name in pieces[0]}
-        unfinished = path.with_suffix(".part")
-        save_file(tensors, unfinished)
-        unfinished.replace(path)
+        with whole_file(path, ending="") as unfinished:
+            save_file(tensors, unfinished)
     return DrawnHeads(**load_file(path))
 
 

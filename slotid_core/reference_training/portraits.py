@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import SlotIDError
+from ..files import whole_file
 from ..picture_files import read_rgb
 from ..reference.portrait.parts import EYES, NONE, SKIN
 from .backgrounds import colors
@@ -75,9 +76,8 @@ def read_portraits(folder: Path, numbers: list[str], cache: Path | None = None) 
         ]
     tensors = {name: torch.stack([one[name] for one in read]) for name in read[0]}
     if cache is not None:
-        unfinished = cache.with_suffix(".part")
-        save_file(tensors, unfinished)
-        unfinished.replace(cache)
+        with whole_file(cache, ending="") as unfinished:
+            save_file(tensors, unfinished)
     return Portraits(**tensors)
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from ..files import whole_file
 from ..reference.faces.drawn_faces import (
     EYES,
     KIND,
@@ -94,9 +95,8 @@ def material(folder: Path, config: DrawnFacesTraining) -> tuple[DrawnHeads, Tens
             (nobody(real, np.random.default_rng((n, 97))) * 255).round().byte()
             for n in tqdm(range(config.nobody), desc="pictures of nobody", mininterval=5)
         ]
-        unfinished = path.with_suffix(".part")
-        save_file({"pictures": torch.stack(empty)}, unfinished)
-        unfinished.replace(path)
+        with whole_file(path, ending="") as unfinished:
+            save_file({"pictures": torch.stack(empty)}, unfinished)
     return heads, load_file(path)["pictures"]
 
 

@@ -1,7 +1,6 @@
 """Draw the toy world, train its models, and judge them on people they have never seen."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from ..config import config_from_dict
 from ..errors import SlotIDError
-from ..files import write_json
+from ..files import read_json, write_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,7 +127,7 @@ def run_all(options) -> None:
 
 
 def settings(part, file: Path | None):
-    return config_from_dict(part.config, json.loads(file.read_text()) if file else {})
+    return config_from_dict(part.config, read_json(file, "Correct --config.") if file else {})
 
 
 def report(figures: dict[str, float], options) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import SlotIDError
+from ..files import whole_file
 from ..wan import WanModel
 from ..wan.sampling import euler
 from ..wan.text_encoder import TextEncoder
@@ -263,8 +264,8 @@ def plot_pairs(same: Tensor, different: Tensor, threshold: float, path: Path) ->
     axis.set_xlabel("similarity of two toy-world clips")
     axis.legend()
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+    with whole_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=90)
     plt.close(figure)
 
 
@@ -273,5 +274,5 @@ def save_sheet(frames: Tensor, path: Path, scale: int = 2) -> None:
     from PIL import Image
 
     pixels = rearrange((frames * 255).round().to(torch.uint8), "r k h w c -> (r h) (k w) c").numpy()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.repeat(np.repeat(pixels, scale, 0), scale, 1)).save(path, optimize=True)
+    with whole_file(path) as unfinished:
+        Image.fromarray(np.repeat(np.repeat(pixels, scale, 0), scale, 1)).save(unfinished, optimize=True)

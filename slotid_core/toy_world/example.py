@@ -2,13 +2,13 @@
 
 import math
 import os
-import tempfile
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from ..files import whole_file
 from .motion import Motion
 from .person import Person, sample_person
 from .render import draw, reference_motion
@@ -33,24 +33,16 @@ def write_clip(
     import av
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     drawn_frames = math.ceil(round((frames - 1) * RATE / rate, 6)) + 1
     scene, motion = reference_motion(person, reference_seed, drawn_frames)
     pictures = draw([person], [scene], [at_times(motion, np.arange(frames) * RATE / rate)], size)[0]
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".mp4")
-    os.close(handle)
-    try:
-        with av.open(unfinished, "w") as container:
-            stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-            stream.width, stream.height, stream.pix_fmt = size, size, "yuv420p"
-            stream.options = {"crf": "14"}
-            for picture in (pictures * 255).byte().numpy():
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            container.mux(stream.encode())
-        os.chmod(unfinished, 0o644)
-        os.replace(unfinished, path)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)
+    with whole_file(path, ending=".mp4") as unfinished, av.open(str(unfinished), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+        stream.width, stream.height, stream.pix_fmt = size, size, "yuv420p"
+        stream.options = {"crf": "14"}
+        for picture in (pictures * 255).byte().numpy():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
     return path
 
 

@@ -8,19 +8,20 @@ import contextlib
 import copy
 import json
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..config import known_settings
+from ..config import changed_settings, known_settings, told
 from ..errors import SlotIDError
+from ..files import disk_errors, whole_file, write_text
+from ..folder_lock import only_run_in
 from ..interrupts import stop_signals
 from ..ranges import Step, check_ranges
 from ..tensor_shapes import fill
@@ -76,15 +77,34 @@ def train(
         draw: what a step sees, tensors on the CPU; everything random in it comes from generators seeded with the step.
         loss_of: called with the step and those tensors on `device`; gives the loss, and figures to log.
         average: decay of a moving average of the weights, which `load_trained` then gives; 0 keeps none.
+
+    Raises:
+        SlotIDError: another run trains this in `folder`, or the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device(device)
+    # Parts may be trained side by side in one folder: their files have other names.
+    with only_run_in(folder, name), disk_errors(folder, only_full=True):
+        _train(name, module, draw, loss_of, schedule, folder, save_every, weight_decay, average, torch.device(device))
+
+
+def _train(
+    name: str,
+    module: nn.Module,
+    draw: Callable[[int], Batch],
+    loss_of: Callable[..., tuple[Tensor, dict[str, float]]],
+    schedule: Schedule,
+    folder: Path,
+    save_every: int,
+    weight_decay: float,
+    average: float,
+    device: torch.device,
+) -> None:
     ahead = 1 if device.type == "cpu" else DRAWERS
     module.to(device)
     optimizer = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.99), weight_decay=weight_decay)
     checkpoint, log = folder / f"{name}.safetensors", folder / f"{name}.jsonl"
     ema = copy.deepcopy(module).requires_grad_(False) if average else None
-    step = resume(checkpoint, log, module, optimizer, ema) if checkpoint.exists() else 0
+    settings = asdict(schedule) | {"weight_decay": weight_decay, "average": average}
+    step = resume(checkpoint, log, module, optimizer, ema, settings) if checkpoint.exists() else 0
 
     with (
         stop_signals() as stopping,
@@ -111,7 +131,7 @@ def train(
             bar.set_postfix({"loss": f"{loss.item():.4f}", **{key: f"{value:.2f}" for key, value in figures.items()}})
             if step % save_every == 0 or step == schedule.steps or stopping:
                 lines.flush()
-                save(checkpoint, step, module, optimizer, ema)
+                save(checkpoint, step, module, optimizer, ema, settings)
                 plot(log, folder / f"{name}.png")
     if stopping:
         raise SystemExit(f"{name}: stopped at step {step} and saved; run it again to go on.")
@@ -134,22 +154,28 @@ def drawn(
 
 
 def save(
-    path: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None = None
+    path: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None, settings: dict
 ) -> None:
     tensors = {f"model.{key}": value for key, value in module.state_dict().items()}
     if ema is not None:
         tensors |= {f"average.{key}": value for key, value in ema.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-    save_weights(path, tensors, {"kind": KIND, "version": VERSION, "step": step})
+    save_weights(path, tensors, {"kind": KIND, "version": VERSION, "step": step, "settings": settings})
 
 
 def resume(
-    path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None = None
+    path: Path, log: Path, module: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None, settings: dict
 ) -> int:
     tensors, header = load_weights(path, KIND, VERSION)
     with naming(path):
         step = known_settings(CheckpointHeader, header).step
+    changes = changed_settings(header.get("settings", settings), settings)  # earlier releases did not keep them
+    refused = {name: (then, now) for name, (then, now) in changes.items() if name != "steps" or now < then}
+    if refused:
+        raise SlotIDError(
+            f"The training in {path} was begun with other settings: {told(refused)}. Give those, or another --folder."
+        )
     weights = with_prefix(tensors, "model.")
     try:
         module.load_state_dict(weights)
@@ -167,9 +193,7 @@ def resume(
     optimizer.load_state_dict(state)
     # One line a step; a killed run may have logged more than it saved, and its last line may be cut short.
     kept = log.read_text().splitlines()[:step] if log.exists() else []
-    replacement = log.with_suffix(".tmp")
-    replacement.write_text("".join(line + "\n" for line in kept))
-    os.replace(replacement, log)
+    write_text(log, "".join(line + "\n" for line in kept))
     return step
 
 
@@ -208,5 +232,8 @@ def plot(log: Path, picture: Path) -> None:
         axis.grid(alpha=0.3)
     axes[-1, 0].set_xlabel("step")
     figure.tight_layout()
-    figure.savefig(picture, dpi=90)
-    plt.close(figure)
+    try:
+        with whole_file(picture) as unfinished:
+            figure.savefig(unfinished, dpi=90)
+    finally:
+        plt.close(figure)

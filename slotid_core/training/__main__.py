@@ -13,10 +13,12 @@ from pathlib import Path
 
 from ..errors import SlotIDError
 from ..files import write_json
+from ..this_process import print_anything
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    print_anything()
     if options.threads:
         import torch
 
@@ -28,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         return dry_run(config, options)
     from .loop import train
 
-    path = train(config, options.output, options.resume, as_json=options.progress == "json")
+    path = train(config, options.output, options.resume, options.progress == "json", options.changed)
     if path is None:
         print("stopped and saved; add --resume to go on.", file=sys.stderr)
         return 130
@@ -42,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--config", type=Path, required=True, help="settings in YAML or JSON; see slotid_core/training")
     root.add_argument("--output", type=Path, default=Path("output/training"), help="checkpoints, curves, the adapter")
     root.add_argument("--resume", action="store_true", help="go on from the latest good checkpoint in --output")
+    root.add_argument(
+        "--changed", action="append", default=[], metavar="NAME",
+        help="with --resume: this setting is meant to be another one than the run was begun with",
+    )  # fmt: skip
     root.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting: run.steps=100"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config import config_from_dict, config_to_dict
+from ..config import config_from_dict, config_to_dict, read_settings
 from ..errors import SlotIDError
 from ..model_files import model_file
 from ..systems.contract import SharedObjective, StrategySettings
@@ -144,6 +144,27 @@ class TrainingConfig:
         )
 
 
+# What a resumed run may be given anew, as nothing that is learnt depends on it. Any other change is refused (`resume`).
+MAY_CHANGE = frozenset({
+    "data.train",  # a folder may move: the content of its manifest is compared
+    "data.validation",
+    "model.shape",
+    "model.activation_checkpointing",
+    "run.micro_batch",
+    "run.save_every",
+    "run.keep_last",
+    "run.validate_every",
+    "run.validation_samples",
+    "run.sample_every",
+    "run.vae",
+    "run.distribution",
+    "run.loss_spike_factor",
+})  # fmt: skip
+MAY_GROW = frozenset({"run.steps"})
+# Files, which may move as well: what is in them is compared.
+FILES = {"model.path": "dit", "run.start_from": "adapter"}
+
+
 def config_from_settings(values: dict, warn: bool = True) -> TrainingConfig:
     """A configuration from settings as a recipe or a checkpoint holds them, with names of earlier releases."""
     own = objective_settings_of(values.get("system", DEFAULT))
@@ -152,26 +173,22 @@ def config_from_settings(values: dict, warn: bool = True) -> TrainingConfig:
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     """The settings in a file, with `overrides` such as "run.steps=100" on top."""
-    import yaml
-
     if not path.is_file():
         raise SlotIDError(f"There is no configuration file {path}.")
     try:
-        values = yaml.safe_load(path.read_text())
-        if not isinstance(values, dict):
-            raise SlotIDError(f"{path} holds no settings.")
-        values = with_new_names(values, objective_settings_of(values.get("system", DEFAULT)))
-        for override in overrides:
-            override_setting(values, override)
-    except yaml.YAMLError as error:
+        values = read_settings(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise SlotIDError(f"{path} cannot be read as YAML or JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise SlotIDError(f"{path} holds no settings.")
+    values = with_new_names(values, objective_settings_of(values.get("system", DEFAULT)))
+    for override in overrides:
+        override_setting(values, override)
     return config_from_settings(values)
 
 
 def override_setting(values: dict, override: str) -> None:
     """Put "name=value", with dots in the name for sections, into settings."""
-    import yaml
-
     name, separator, value = override.partition("=")
     if not separator:
         raise SlotIDError(f"--set takes name=value, such as run.steps=100; got {override!r}.")
@@ -179,7 +196,10 @@ def override_setting(values: dict, override: str) -> None:
     place = values
     for parent in parents:
         place = place.setdefault(parent, {})
-    place[last] = yaml.safe_load(value)
+    try:
+        place[last] = read_settings(value)
+    except ValueError as error:
+        raise SlotIDError(f"--set {override!r} cannot be read as YAML or JSON: {error}") from error
 
 
 def config_to_json(config: TrainingConfig) -> str:

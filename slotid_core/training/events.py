@@ -1,11 +1,12 @@
 """What a run says while it goes: a bar or JSON lines, a log file, a curve, TensorBoard."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
+
+from ..files import whole_file, write_text
 
 
 class Events:
@@ -90,9 +91,7 @@ def keep_before(log: Path, step: int) -> None:
                 kept.append(line + "\n")
         except json.JSONDecodeError:
             break
-    replacement = log.with_suffix(".tmp")
-    replacement.write_text("".join(kept))
-    os.replace(replacement, log)
+    write_text(log, "".join(kept))
 
 
 def tensorboard(folder: Path, step: int):
@@ -129,8 +128,9 @@ def plot(log: Path, picture: Path) -> Path | None:
     axis.grid(alpha=0.3)
     axis.legend()
     figure.tight_layout()
-    temporary = picture.with_suffix(".tmp.png")
-    figure.savefig(temporary, dpi=90)
-    plt.close(figure)
-    os.replace(temporary, picture)
+    try:
+        with whole_file(picture) as unfinished:
+            figure.savefig(unfinished, dpi=90)
+    finally:
+        plt.close(figure)
     return picture

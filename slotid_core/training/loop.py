@@ -3,6 +3,7 @@
 import hashlib
 import math
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -17,6 +18,8 @@ from ..config import config_to_dict
 from ..dataset.cached import CachedDataset
 from ..dataset.models import load_vae
 from ..errors import SlotIDError
+from ..files import disk_errors
+from ..folder_lock import only_run_in
 from ..interrupts import stop_signals
 from ..systems.contract import Batch
 from ..systems.registry import strategy_of
@@ -28,19 +31,29 @@ from .config import TrainingConfig, config_to_json
 from .events import Events
 from .optimizer import learning_rate, new_optimizer, trainable
 from .processes import Processes, distribute, gather_full, scatter_into, start_processes, unsharded
+from .resume import check_settings, fingerprints
 from .samples import sheet_of_pairs
 from .validation import Check, validate, validation_checks
 
 SHEET_ROWS = 4
 
 
-def train(config: TrainingConfig, folder: Path, resume: bool = False, as_json: bool = False) -> Path | None:
+def train(
+    config: TrainingConfig, folder: Path, resume: bool = False, as_json: bool = False, changed: Sequence[str] = ()
+) -> Path | None:
     """Train to the end, or to a signal; returns the adapter file if the end was reached.
 
+    Args:
+        changed: with `resume`, names of settings that are meant to be others than those the run was begun with.
+
     Raises:
-        SlotIDError: a setting, a file or the data is wrong, or the loss stopped being a number.
+        SlotIDError: a setting, a file or the data is wrong, the loss stopped being a number, another run is at work in
+            `folder`, or the disk is full.
     """
-    return Trainer(config, folder, start_processes()).run(resume, as_json)
+    processes = start_processes()
+    # One run, however many processes it has: the first holds the folder for all.
+    with only_run_in(folder) if processes.is_first else nullcontext(), disk_errors(folder, only_full=True):
+        return Trainer(config, folder, processes).run(resume, as_json, changed)
 
 
 class Trainer:
@@ -52,7 +65,7 @@ class Trainer:
             raise SlotIDError(
                 f"run.batch is {run.batch}, which {processes.count} processes cannot share evenly. Make it a multiple."
             )
-        self.folder, self.processes = folder, processes
+        self.folder, self.processes, self.given_adapter = folder, processes, config.adapter
         self.data = CachedDataset(Path(config.data.train))
         self.held_out = CachedDataset(Path(config.data.validation)) if config.data.validation else None
         system = strategy_of(config.system)
@@ -76,12 +89,13 @@ class Trainer:
             "training_config": config_to_dict(config),
             "config_hash": hashlib.sha256(config_to_json(config).encode()).hexdigest()[:16],
             "data_manifest": self.data.manifest_hash,
+            "files": fingerprints(config),
         }
 
-    def run(self, resume: bool, as_json: bool) -> Path | None:
+    def run(self, resume: bool, as_json: bool, changed: Sequence[str] = ()) -> Path | None:
         if not resume and checkpoints(self.folder):
             raise SlotIDError(f"{self.folder} holds checkpoints. Add --resume to go on, or give another folder.")
-        step = self.restore() if resume else 0
+        step = self.restore(changed) if resume else 0
         run = self.config.run
         self.events = Events(self.folder, run.steps, as_json, self.processes.is_first, step)
         checks = self.validation_data()
@@ -158,7 +172,8 @@ class Trainer:
             self.events.close()
             raise SlotIDError(
                 f"At step {step} the loss is {loss:.4g}, {what}. {kept}; nothing was saved after it. Lower "
-                "optimizer.learning_rate or raise optimizer.warmup_steps, then --resume or start anew."
+                "optimizer.learning_rate or raise optimizer.warmup_steps, then start anew in another folder, or go on "
+                "with --resume --changed optimizer.learning_rate --changed optimizer.warmup_steps."
             )
         return loss if mean is None else 0.98 * mean + 0.02 * loss
 
@@ -216,8 +231,12 @@ class Trainer:
             picture = self.events.picture()
             self.events.say("saved", path=str(path), step=step, picture=str(picture))
 
-    def restore(self) -> int:
-        """Put the newest readable checkpoint into place; returns its step, 0 without one."""
+    def restore(self, changed: Sequence[str] = ()) -> int:
+        """Put the newest readable checkpoint into place; returns its step, 0 without one.
+
+        Args:
+            changed: names of settings that are meant to be others than the checkpoint's.
+        """
         found = latest_checkpoint(self.folder)
         if not self.processes.agree(found[1]["step"] if found else 0):
             raise SlotIDError(
@@ -232,6 +251,8 @@ class Trainer:
                 f"The checkpoint was trained on other data ({header['data_manifest']}; here is "
                 f"{self.facts['data_manifest']}). Give the same folder, or train into a new one."
             )
+        changes = check_settings(header, self.config, self.given_adapter, self.facts["files"], changed, self.folder)
+        self.facts |= {"changes": changes} if changes else {}
         try:
             for name, parameter in self.trainable.items():
                 scatter_into(parameter, tensors[f"trainable.{name}"])

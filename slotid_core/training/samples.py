@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..files import whole_file
 from ..wan.vae import WanVAE, denormalize_latents
 
 MOST_FRAMES = 5  # latent frames of a sheet: the decoder holds all frames of a clip at once, at 65 of 480p tens of GB
@@ -41,7 +42,5 @@ def save_sheet(rows: list[Tensor], path: Path, columns: int = 5) -> None:
 
     chosen = [row[torch.linspace(0, len(row) - 1, columns).round().long()] for row in rows]
     sheet = rearrange(torch.stack(chosen), "r k h w c -> (r h) (k w) c")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.png")
-    Image.fromarray((sheet.numpy() * 255).round().astype(np.uint8)).save(temporary)
-    temporary.replace(path)
+    with whole_file(path) as unfinished:
+        Image.fromarray((sheet.numpy() * 255).round().astype(np.uint8)).save(unfinished)

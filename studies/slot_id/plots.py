@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from slotid_core.files import whole_file
 from studies.slot_id.plan import ABLATION_GROUPS, AS_SHIPPED, MAIN_ROWS, TRIALS, Row
 from studies.slot_id.runner import slug
 
@@ -37,9 +38,8 @@ def _save(draw, path: Path) -> Path | None:
         if not draw(axes):
             return None
         figure.tight_layout()
-        temporary = path.with_suffix(".tmp.png")
-        figure.savefig(temporary, dpi=80)
-        temporary.replace(path)
+        with whole_file(path) as unfinished:
+            figure.savefig(unfinished, dpi=80)
     finally:
         plt.close(figure)
     return path

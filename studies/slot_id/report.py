@@ -9,7 +9,7 @@ from PIL import Image
 
 from slotid_core.evaluation.sheet import save_rows
 from slotid_core.evaluation.usage import Reference
-from slotid_core.files import write_json
+from slotid_core.files import whole_file, write_json, write_text
 from slotid_core.systems.slot_id import load_adapter
 from slotid_core.systems.slot_id.pictures import slot_heat_map
 from slotid_core.toy_world.family import has_part, part_path
@@ -34,9 +34,7 @@ def write_report(study: Study, folder: Path) -> dict:
         save_sheet(study, (AS_SHIPPED, *rows), folder / f"sheet_{slug(group)}.jpg")
     save_heat_map(study, folder / "slots.jpg")
     text = page(figures, {path.name for path in folder.iterdir()})
-    unfinished = folder / ".README.part"
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(folder / "README.md")
+    write_text(folder / "README.md", text)
     return figures
 
 
@@ -68,6 +66,5 @@ def save_heat_map(study: Study, path: Path, count: int = 4) -> None:
     seen = clip[chosen * (len(clip) - 1) // max(1, len(strips) - 1)]  # (count, H, W, 3)
     seen = F.interpolate(rearrange(seen, "n h w c -> n c h w"), strips.shape[1])
     rows = torch.cat([rearrange(seen, "n c h w -> n h w c"), strips[chosen]], dim=2)
-    temporary = path.with_suffix(".part.jpg")
-    Image.fromarray((rows.flatten(0, 1) * 255).round().byte().numpy()).save(temporary, quality=88)
-    temporary.replace(path)
+    with whole_file(path) as unfinished:
+        Image.fromarray((rows.flatten(0, 1) * 255).round().byte().numpy()).save(unfinished, quality=88)

@@ -1,6 +1,7 @@
 """The trainer's nodes on a real server: drawn people in, an adapter out; interrupted, and resumed from the node."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from slotid_core.comfy_client import ComfyClient, WorkflowError
 from slotid_core.training.config import read_config
 
 PEOPLE = 3
+STEPS = 200
 
 
 def prepare_graph(name: str, people: int) -> dict:
@@ -54,7 +56,7 @@ def test_prepare_train_interrupt_resume(client, server, tmp_path):
 
     threading.Thread(target=lambda: (began.wait(200), ComfyClient(server.address).interrupt()), daemon=True).start()
     with pytest.raises(WorkflowError, match="interrupted"):
-        client.run(train_graph(steps=100_000), progress)
+        client.run(train_graph(steps=STEPS), progress)
     folder = server.base / "output" / "slotid" / "training" / "trained_here"
     (checkpoint,) = folder.glob("step_*.safetensors")
     saved = int(checkpoint.stem.removeprefix("step_"))
@@ -62,8 +64,10 @@ def test_prepare_train_interrupt_resume(client, server, tmp_path):
 
     # Queued again it goes on from there, and the adapter appears.
     seen.clear()
-    result = client.run(train_graph(steps=saved + 3), progress)
-    assert seen[0] == saved + 1 and seen[-1] == saved + 3
+    with pytest.raises(WorkflowError, match=rf"run.steps was {STEPS} and is {STEPS - 1} now.*another name"):
+        client.run(train_graph(steps=STEPS - 1), progress)
+    result = client.run(train_graph(steps=STEPS), progress)
+    assert seen[0] == saved + 1 and seen[-1] == STEPS
     adapters = client.get("/object_info/SlotIDLoadAdapter")["SlotIDLoadAdapter"]["input"]["required"]["adapter_name"]
     assert "trained_here.safetensors" in str(adapters)
     (curve,) = result.files()
@@ -147,6 +151,30 @@ def test_the_child_is_found_where_neither_the_folder_nor_the_environment_says_wh
     child = pack_module("nodes.training.child_process")
     command = [sys.executable, "-I", "-c", child.START, str(child.PACK), "slotid_core.dataset", "--help"]
     assert "--config" in subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGKILL, "was killed .SIGKILL.*main memory.*micro_batch.*queue again"),
+     (signal.SIGSEGV, "was ended by the system .SIGSEGV.*queue again")],
+)  # fmt: skip
+def test_b12_a_child_that_was_killed_is_said_to_have_been(pack_module, number, said):
+    """A real child, of any module that runs until it is stopped."""
+    import psutil
+
+    def kill() -> None:
+        while True:
+            for process in psutil.Process().children():
+                if "http.server" in process.cmdline():
+                    time.sleep(1)
+                    process.send_signal(number)
+                    return
+            time.sleep(0.1)
+
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(ValueError, match=f"http.server {said}"):
+        pack_module("nodes.training.child_process").run_module("http.server", ["0", "--bind", "127.0.0.1"], print)
 
 
 def test_missing_packages_are_named_before_anything_runs(training, monkeypatch):

@@ -30,18 +30,18 @@ def prepared(tmp_path_factory):
     return config, folder
 
 
-def start(config, folder: Path) -> subprocess.Popen:
+def start(config, folder: Path, *arguments: str) -> subprocess.Popen:
     settings = folder / "settings.json"
     settings.write_text(json.dumps(config_to_dict(config)))
     command = [sys.executable, "-m", "slotid_core.dataset", "--config", settings, "--output", folder / "output"]
     return subprocess.Popen(
-        [*command, "--ray", "--workers", "2", "--progress", "json"],
+        [*command, *(arguments or ("--ray", "--workers", "2")), "--progress", "json"],
         stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
 
-def workers_of(process: subprocess.Popen) -> list[int]:
-    """Ray's workers below this process and no other: somebody else may run Ray on this machine."""
+def workers_of(number_of_parent: int) -> list[int]:
+    """Ray's workers below a process and no other: somebody else may run Ray on this machine."""
     parents, names = {}, {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -51,9 +51,9 @@ def workers_of(process: subprocess.Popen) -> list[int]:
             continue  # it has ended since
 
     def below(number: int) -> bool:
-        while number and number != process.pid:
+        while number and number != number_of_parent:
             number = parents.get(number, 0)
-        return number == process.pid
+        return number == number_of_parent
 
     return [number for number, name in names.items() if name.startswith(WORKER) and below(number)]
 
@@ -74,10 +74,30 @@ def test_a_killed_worker_is_replaced(prepared, tmp_path):
     killed = []
     for line in process.stdout:
         if not killed and json.loads(line).get("done", 0) >= 4:
-            killed = workers_of(process)[:1]
+            killed = workers_of(process.pid)[:1]
             assert killed
             os.kill(killed[0], signal.SIGKILL)
     assert process.wait(60) == 0 and killed
+    assert contents(tmp_path / "output") == contents(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+def test_d10_an_address_alone_uses_the_workers_of_the_whole_cluster(prepared, tmp_path):
+    """Two nodes of two cores: three workers, as one core is left to Ray's own tasks."""
+    from ray.cluster_utils import Cluster
+
+    config, folder = prepared
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=2)
+        process = start(config, tmp_path, "--ray", cluster.address)
+        most = 0
+        for _ in process.stdout:
+            most = max(most, len(workers_of(os.getpid())))
+        assert process.wait(60) == 0
+    finally:
+        cluster.shutdown()
+    assert most == 3
     assert contents(tmp_path / "output") == contents(folder)
 
 

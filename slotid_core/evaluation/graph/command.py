@@ -15,7 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...errors import SlotIDError
-from ...files import write_json
+from ...files import disk_errors, write_json, write_text
+from ...folder_lock import only_run_in
 from ...toy_world.motion import CLIP_FRAMES
 from ...toy_world.render import FRAME_SIZE
 from ..metrics import Metrics, row_line
@@ -48,6 +49,8 @@ def evaluate_graph(options: "Namespace") -> None:
     }
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slotid-graph-")))
+        stack.enter_context(only_run_in(folder))
+        stack.enter_context(disk_errors(folder, only_full=True))
         records = Records(folder, settings)
         try:
             run_missing(workflow, subjects, options, records)
@@ -146,6 +149,6 @@ def tell_errors(subjects: list[Subject], ended: list[list[Record]], figures_file
     if figures_file:
         path = figures_file.with_name(f"{figures_file.name}.errors.txt")
         if lines:
-            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_text(path, "\n".join(lines) + "\n")
         else:
             path.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ...files import whole_file
 from ...systems.registry import SYSTEMS
 from ..studio import BATCH, Studio
 from ..subjects import Subject
@@ -31,10 +32,7 @@ def lab_clips(
             for subject, clips in zip(
                 part, studio.clips(row, part, seed + start * prompts, lambda _: None), strict=True
             ):  # fmt: skip
-                path = records.lab(subject)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                unfinished = path.with_name(f".{path.name}.part")
-                save_file({"clips": clips.contiguous()}, unfinished)
-                unfinished.replace(path)
+                with whole_file(records.lab(subject), ending="") as unfinished:
+                    save_file({"clips": clips.contiguous()}, unfinished)
         progress(len(part) * prompts)
     return torch.stack([load_file(records.lab(subject))["clips"] for subject in subjects])

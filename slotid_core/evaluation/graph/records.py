@@ -10,15 +10,15 @@ person_1042420000/
 """
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ...comfy_runtime import PACK
+from ...config import config_from_dict
 from ...errors import SlotIDError
-from ...files import write_json
+from ...files import read_json, write_json
 from ...picture_files import read_rgb
 from ..subjects import Subject
 from ..videos import read_frames
@@ -42,7 +42,7 @@ class Records:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / SETTINGS
-        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else settings
+        before = read_json(path, "Give another --folder, or empty that one.") if path.is_file() else settings
         changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
         if changed:
             raise SlotIDError(
@@ -71,7 +71,9 @@ class Records:
     def read(self, subject: Subject, place: int) -> Record | None:
         """How a prompt ended, None if it has not yet."""
         path = self.person(subject) / f"{place}.json"
-        return Record(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return config_from_dict(Record, read_json(path, "Delete it, and the prompt is run again."))
 
     def write(self, subject: Subject, place: int, record: Record) -> None:
         write_json(self.person(subject) / f"{place}.json", asdict(record))

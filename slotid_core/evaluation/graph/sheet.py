@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...errors import SlotIDError
+from ...files import whole_file
 from ...picture_files import read_rgb
 from ..subjects import Subject
 from ..videos import read_frames
@@ -46,10 +47,8 @@ def save_sheet(
                 text = "\n".join(textwrap.wrap(record.error, count * CELL // 7)[:6])
                 draw.text((x + 4, y + LABEL + 4), text, fill="#a00000", font=font)
         y += LABEL + CELL + MARGIN
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".part{path.suffix}")
-    sheet.save(unfinished, quality=90)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        sheet.save(unfinished, quality=90)
 
 
 def placed(columns: list[tuple[str, int]]) -> list[tuple[str, int, int]]:
