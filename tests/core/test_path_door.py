@@ -149,9 +149,11 @@ def test_b2_a_manifest_names_only_shards_of_its_folder(tmp_path, name):
     if name == "shard-000000":
         for ending in (".tar", ".jsonl"):
             (data / f"{name}{ending}").symlink_to(tmp_path / "elsewhere" / f"{name}{ending}")
-    shard = {"name": name, "samples": 1, "failed": 0, "bytes": 10240}
-    put(data / "manifest.json", json.dumps({"kind": "slotid_dataset", "version": 1, "sha256": "", "shards": [shard]}))
-    with pytest.raises(SlotIDError, match="lies outside"):
+    counts = {"samples": 1, "failed": 0, "text_rows": 1, "bytes": 10240}
+    manifest = {"kind": "slotid_dataset", "version": 1, "sha256": "", "clips": 1, "people": 1, **counts}
+    settings = {"vae": "v", "reference_size": 64, "reference_frames": 5, "portrait_size": 64}
+    put(data / "manifest.json", json.dumps({**manifest, "config": settings, "shards": [{"name": name, **counts}]}))
+    with pytest.raises(SlotIDError, match="lies outside|none of a preparation"):
         CachedDataset(data)
     if os.name != "nt" and name == "shard-000000":
         for ending in (".tar", ".jsonl"):
