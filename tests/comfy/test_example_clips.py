@@ -57,7 +57,8 @@ def test_what_the_user_deleted_stays_deleted_and_still_runs(video, example_clip,
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_and_the_clips_run(video, input_folder, monkeypatch, caplog):
-    monkeypatch.setattr(folder_paths, "input_directory", str(input_folder / "gone"))
+    (input_folder / "no folder").write_text("a file")
+    monkeypatch.setattr(folder_paths, "input_directory", str(input_folder / "no folder"))
     assert DEFAULT in video.input_videos() and "cannot be written to" in caplog.text
     assert frames_of(video, DEFAULT).shape == (5, 64, 64, 3)
 
