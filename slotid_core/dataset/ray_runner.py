@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def prepare_with_ray(
         ray.shutdown()
 
 
-def room_for_workers(resources: dict[str, float], on_gpu: bool) -> int:
+def room_for_workers(resources: Mapping[str, float], on_gpu: bool) -> int:
     """Workers that a cluster has room for: a GPU each, or a core each, of which one is left to Ray's own tasks."""
     return max(1, int(resources.get("GPU", 0)) if on_gpu else int(resources.get("CPU", 0)) - 1)
 

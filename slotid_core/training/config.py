@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..config import config_from_dict, config_to_dict, read_settings
 from ..errors import SlotIDError
-from ..model_files import model_file
+from ..model_files import Part, model_file
 from ..systems.contract import SharedObjective, StrategySettings
 from ..systems.registry import DEFAULT, objective_settings_of
 from .renamed import with_new_names
@@ -162,7 +162,7 @@ MAY_CHANGE = frozenset({
 })  # fmt: skip
 MAY_GROW = frozenset({"run.steps"})
 # Files, which may move as well: what is in them is compared.
-FILES = {"model.path": "dit", "run.start_from": "adapter"}
+FILES: dict[str, Part] = {"model.path": "dit", "run.start_from": "adapter"}
 
 
 def config_from_settings(values: dict, warn: bool = True) -> TrainingConfig:

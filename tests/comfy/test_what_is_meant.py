@@ -64,7 +64,8 @@ def test_d2_humo_with_a_full_prompt_is_refused_and_with_room_it_runs(pack, ident
     humo = HumoWanModel.__new__(HumoWanModel)
     torch.nn.Module.__init__(humo)
     humo.dim, humo.blocks = 256, torch.nn.ModuleList(torch.nn.Identity() for _ in range(DEPTH))
-    humo.text_embedding, humo.patch_size = torch.nn.Linear(4096, 256), (1, 2, 2)
+    humo.add_module("text_embedding", torch.nn.Linear(4096, 256))
+    humo.patch_size = (1, 2, 2)
     patched = apply_identity(patcher_of(humo), identity, 1.0, 0.0, 1.0, range(DEPTH), frozenset({"positive"}))
     (wrapper,) = patched.wrappers["diffusion_model"]["slotid_identity"]
     x, time = torch.zeros(1, 16, 3, 8, 8), torch.full((1,), 500.0)

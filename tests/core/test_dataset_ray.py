@@ -90,7 +90,8 @@ def test_d10_an_address_alone_uses_the_workers_of_the_whole_cluster(prepared, tm
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     try:
         cluster.add_node(num_cpus=2)
-        process = start(config, tmp_path, "--ray", cluster.address)
+        process = start(config, tmp_path, "--ray", str(cluster.address))
+        assert process.stdout is not None
         most = 0
         for _ in process.stdout:
             most = max(most, len(workers_of(os.getpid())))

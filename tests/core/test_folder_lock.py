@@ -41,7 +41,7 @@ def hold():
             [sys.executable, "-c", HOLD, str(folder), *part], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
         started.append(process)
-        assert process.stdout.readline() == "held\n"
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
         return process
 
     yield start
@@ -181,7 +181,8 @@ def test_b8_two_trainers_of_one_folder(world, hold, tmp_path):
     said = run(command(config, tmp_path / "run", "--resume"))
     assert said.returncode == 1 and said.stderr.startswith("training: Another run is at work"), said.stderr
     kill(holder)
-    assert train_adapter(config_from_settings(settings(world, run={"steps": 1})), tmp_path / "run").is_file()
+    made = train_adapter(config_from_settings(settings(world, run={"steps": 1})), tmp_path / "run")
+    assert made is not None and made.is_file()
     assert not list((tmp_path / "run").glob(".*"))
 
 
@@ -236,6 +237,7 @@ def test_b8_a_folder_is_free_after_an_error_and_after_a_signal(world, tmp_path):
     process = subprocess.Popen(
         command(config, tmp_path / "run", "--progress", "json"), stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
     process.stdout.readline()
     assert (tmp_path / "run" / LOCK).is_file()
     process.send_signal(signal.SIGTERM)

@@ -99,7 +99,9 @@ def save_a_checkpoint(folder: Path, number: int) -> None:
 def read_checkpoints(folder: Path) -> None:
     paths = sorted(folder.glob("step_*.safetensors"))
     assert len(paths) <= 3  # the newest, and the two that were there before it
-    tensors, header = latest_checkpoint(folder)
+    found = latest_checkpoint(folder)
+    assert found is not None
+    tensors, header = found
     assert (tensors["trainable.x"] == header["step"]).all()
     assert paths[-1].name == f"step_{header['step']:08d}.safetensors"  # none had to be passed over
 

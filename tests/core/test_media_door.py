@@ -79,7 +79,7 @@ def external_reference(path: Path, name: bytes) -> bytes:
     record = bytes(130) + b"\0\1\0\1" + bytes(16)  # from one level up to one level down: beside this file
     record += (2).to_bytes(2, "big") + len(name).to_bytes(2, "big") + name + b"\0" * (len(name) % 2)
     record += (0xFFFF).to_bytes(2, "big") + b"\0\0"
-    entry = (12 + len(record)).to_bytes(4, "big") + b"alis" + bytes(4) + record
+    entry = (12 + len(record)).to_bytes(4, "big") + b"al" + b"is" + bytes(4) + record
     grown = len(entry) - 12
     out = bytearray(content[: place - 4] + entry + content[place + 8 :])
     for box in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):

@@ -116,6 +116,7 @@ def test_a_rate_above_the_clips_repeats_frames_and_says_so(tmp_path):
 def test_the_sound_is_that_of_the_window(tmp_path):
     path = write_video(tmp_path / "clip.mp4", rate=10, frames=20, sound=True)  # silent until 1 s
     quiet, loud = read_clip(path, 5).audio, read_clip(path, 5, start_seconds=1.2).audio
+    assert quiet is not None and loud is not None
     assert loud["sample_rate"] == 16000 and loud["waveform"].shape == (1, 1, 8000)
     assert quiet["waveform"].square().mean() < 1e-4 < 0.2 < loud["waveform"].square().mean()
     assert read_clip(write_video(tmp_path / "silent.mp4"), 5).audio is None

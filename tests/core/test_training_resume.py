@@ -38,7 +38,7 @@ def begun(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("begun")
     trainer = Trainer(config_from_settings(first(world)), folder, start_processes())
     trainer.step(0, trainer.batches.rows(0, range(4)), stopping=False)
-    trainer.events = None
+    trainer.events = None  # pyright: ignore[reportAttributeAccessIssue]
     trainer.strategy.at_step(0)
     save_checkpoint(folder, 2, trainer.state(), trainer.facts, 3)
     return folder
@@ -112,7 +112,8 @@ def test_d4_a_change_that_is_meant_is_written_into_checkpoint_and_adapter(world,
         main(resumed)
     assert main([*resumed, "--changed", "optimizer.learning_rate"]) == 0
     change = {"step": 2, "setting": "optimizer.learning_rate", "before": 1e-3, "now": 5e-4}
-    assert latest_checkpoint(tmp_path / "run")[1]["changes"] == [change]
+    found = latest_checkpoint(tmp_path / "run")
+    assert found is not None and found[1]["changes"] == [change]
     assert main(resumed) == 0  # from here on it is the run's own
     facts = read_header(tmp_path / "run" / "adapter.safetensors", "slot_id_adapter", 1)["training"]
     assert facts["changes"] == [change]

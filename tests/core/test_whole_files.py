@@ -57,6 +57,7 @@ with whole_file({str(folder / "x.json")!r}) as unfinished:
     time.sleep(100)
 """
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     process.stdout.readline()
     process.kill()
     process.wait()
@@ -189,6 +190,7 @@ def test_b11_a_training_on_a_full_disk_says_so_keeps_its_checkpoint_and_goes_on(
             command(config, folder / "run", "--progress", "json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
+        assert process.stdout is not None
         for line in process.stdout:
             if json.loads(line)["event"] == "saved":
                 break

@@ -103,14 +103,16 @@ def find_face_parts(frames: Tensor, boxes: list[Box], mirrored: bool = False) ->
 
 def _pictures(frames: Tensor, boxes: list[Box], widest: float) -> tuple[list[tuple[float, float, float]], Tensor]:
     """Squares (left, top, side) around the faces, and what they show, (N, 3, SIDE, SIDE)."""
-    squares = [square_around(box, *frames.shape[1:3], widest) for box in boxes]
+    height, width = frames.shape[1:3]
+    squares = [square_around(box, height, width, widest) for box in boxes]
     pictures = [cut_square(frame, square) for frame, square in zip(frames, squares, strict=True)]
     return squares, torch.stack(pictures)
 
 
 def _at_their_places(parts: Tensor, squares: list[tuple[float, float, float]], frames: Tensor) -> Tensor:
     """(N, 7, SIDE, SIDE) -> (N, 7, H, W); outside of the squares is nothing of a face."""
-    shares = [placed(part, square, *frames.shape[1:3]) for part, square in zip(parts, squares, strict=True)]
+    height, width = frames.shape[1:3]
+    shares = [placed(part, square, height, width) for part, square in zip(parts, squares, strict=True)]
     found = torch.stack(shares)
     found[:, NONE] += 1 - found.sum(dim=1)
     return found
