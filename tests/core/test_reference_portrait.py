@@ -93,6 +93,28 @@ def test_when_no_frame_is_good_the_least_bad_one_is_named():
     assert "No frame makes a good portrait" in note and "the head is turned" in note
 
 
+def test_an_eye_taken_for_a_face_is_no_face(portrait_picture, detector):
+    """Else the frame in which it is counts as one with a face, and the body below the eye is cut off in a line."""
+    true = detector.detect
+    calls = iter(range(100))
+
+    def detect(pixels, smallest):
+        faces = true(pixels, smallest)
+        if next(calls) != 2:
+            return faces
+        left, top, right, bottom = faces[0].box
+        side = 0.4 * (right - left)
+        return [replace(faces[0], box=(left + 0.3 * side, top + 0.3 * side, left + 1.3 * side, top + 1.3 * side))]
+
+    clip = torch.stack([portrait_picture * 0.7] * 2 + [portrait_picture] + [portrait_picture * 0.7] * 2)
+    chosen = select_portrait(clip, replace(detector, detect=detect), candidates=5)
+    (odd,) = [score for score in chosen.report["candidates"] if score["frame"] == 2]
+    assert not odd["face_found"]
+    assert all(score["face_found"] for score in chosen.report["candidates"] if score is not odd)
+    usual = select_portrait(clip, detector, candidates=5, rank=chosen.frames.index(2))
+    assert (usual.mask[0, -8:] > 0.5).any()
+
+
 def test_another_candidate_can_be_asked_for(portrait_picture, detector):
     clip = torch.stack([blurred(portrait_picture, 3), portrait_picture])
     mask = torch.ones(1, SIDE, SIDE)

@@ -24,6 +24,7 @@ WEIGHTS = {
 SPOILING = {"eyes_open": 0.4, "frontal": 0.55, "ahead": 0.2}
 SPOILT = 1.0
 FOUND_BONUS = 0.25  # the detector sees the face: it is most likely not covered
+LEAST_LIKE = 0.6  # side of a face in the clip, in sides of its usual box: smaller ones, and as much larger, are none
 EXAMINED = 24  # frames at most, evenly spread: neighbours differ too little to look at all
 WORDS = {"eyes_open": "the eyes are shut", "frontal": "the head is turned", "ahead": "the eyes look aside"}
 
@@ -93,6 +94,7 @@ def select_portrait(
     faces = detect_faces(frames, detector, every=-(-len(frames) // EXAMINED), progress=progress)
     largest = {index: max(found, key=lambda face: area(face.box), default=None) for index, found in faces.items()}
     usual = _usual_face(largest, frames)
+    largest = {index: face if face is not None and _is_like(face, usual) else None for index, face in largest.items()}
     scores = _scores(frames, {index: _at_size(usual, face) for index, face in largest.items()}, largest)
     chosen = _spread(sorted(scores, key=lambda score: -score.total), candidates, len(frames))
     if not 0 <= rank < len(chosen):
@@ -178,6 +180,13 @@ def _usual_face(faces: dict[int, Face | None], frames: torch.Tensor) -> Face:
         return Face(tuple(np.median(boxes, axis=0)))
     height, width = frames.shape[1:3]
     return Face((0.25 * width, 0.2 * height, 0.75 * width, 0.8 * height))
+
+
+def _is_like(face: Face, usual: Face) -> bool:
+    """Whether a box is about where and as large as the face usually is; detectors take an eye or a collar for a face."""
+    side, most = (box[2] - box[0] for box in (face.box, usual.box))
+    across, down = ((face.box[i] + face.box[i + 2] - usual.box[i] - usual.box[i + 2]) / 2 for i in (0, 1))
+    return LEAST_LIKE < side / most < 1 / LEAST_LIKE and max(abs(across), abs(down)) < most / 2
 
 
 def _at_size(usual: Face, found: Face | None) -> Face:
