@@ -23,7 +23,10 @@ UNFINISHED = ".part"
 OURS = re.compile(r"\.slotid-(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-\d+\.part")
 # Earlier releases: `.ann.safetensors.k3b_x91a.tmp` beside a weight file, and in folders of runs also these.
 EARLIER = re.compile(r"\..+\.safetensors\.\w{8}\.tmp")
-EARLIER_IN_RUNS = re.compile(r"\..+\.(part|tmp)|\.tmp\w{6}|.+\.part|(log|loss|samples_\d{8})\.tmp(\.png)?")
+EARLIER_IN_RUNS = re.compile(
+    r"\..+\.(part|tmp)|\.tmp\w{6}|\d+(\.\w+)?\.(png|mp4)\.part|(portraits|unseen|drawn_heads_\d+)\.part"
+    r"|(log|loss|samples_\d{8})\.tmp(\.png)?"
+)
 ABANDONED_AFTER = 24 * 3600  # seconds without a change, where it cannot be known whether the writer lives
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}

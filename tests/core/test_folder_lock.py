@@ -79,10 +79,11 @@ def test_b8_the_folder_of_a_dead_run_is_taken_over_and_swept(hold, tmp_path, rea
     (tmp_path / "person_1").mkdir()
     for left in (".person.json.part", ".step_00000005.safetensors.abc12345.tmp", "person_1/0.png.part", "log.tmp"):
         (tmp_path / left).write_bytes(b"left by a killed run of an earlier release")
-    (tmp_path / "notes.tmp").write_bytes(b"somebody's own")
+    for own in ("notes.tmp", "holiday.mp4.part"):
+        (tmp_path / own).write_bytes(b"somebody's own")
     with only_run_in(tmp_path):
         assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["notes.tmp", "person_1"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["holiday.mp4.part", "notes.tmp", "person_1"]
 
 
 def test_b8_a_process_number_that_is_used_again_holds_nothing(tmp_path):

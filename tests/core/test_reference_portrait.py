@@ -102,7 +102,7 @@ def test_an_eye_taken_for_a_face_is_no_face(portrait_picture, detector):
         faces = true(pixels, smallest)
         if next(calls) != 2:
             return faces
-        left, top, right, bottom = faces[0].box
+        left, top, right, _ = faces[0].box
         side = 0.4 * (right - left)
         return [replace(faces[0], box=(left + 0.3 * side, top + 0.3 * side, left + 1.3 * side, top + 1.3 * side))]
 

@@ -183,7 +183,7 @@ def _usual_face(faces: dict[int, Face | None], frames: torch.Tensor) -> Face:
 
 
 def _is_like(face: Face, usual: Face) -> bool:
-    """Whether a box is about where and as large as the face usually is; detectors take an eye or a collar for a face."""
+    """Whether a box is where the face usually is, and about as large; detectors take an eye or a collar for one."""
     side, most = (box[2] - box[0] for box in (face.box, usual.box))
     across, down = ((face.box[i] + face.box[i + 2] - usual.box[i] - usual.box[i + 2]) / 2 for i in (0, 1))
     return LEAST_LIKE < side / most < 1 / LEAST_LIKE and max(abs(across), abs(down)) < most / 2
