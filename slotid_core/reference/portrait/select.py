@@ -185,15 +185,21 @@ def _usual_face(faces: dict[int, Face | None], frames: torch.Tensor) -> Face:
 def _is_like(face: Face, usual: Face) -> bool:
     """Whether a box is where the face usually is, and about as large; detectors take an eye or a collar for one."""
     side, most = (box[2] - box[0] for box in (face.box, usual.box))
-    across, down = ((face.box[i] + face.box[i + 2] - usual.box[i] - usual.box[i + 2]) / 2 for i in (0, 1))
+    across, down = _away(face, usual)
     return LEAST_LIKE < side / most < 1 / LEAST_LIKE and max(abs(across), abs(down)) < most / 2
+
+
+def _away(face: Face, usual: Face) -> tuple[float, float]:
+    """Pixels to the right and down from the middle of the usual box to that of another."""
+    across, down = ((face.box[i] + face.box[i + 2] - usual.box[i] - usual.box[i + 2]) / 2 for i in (0, 1))
+    return across, down
 
 
 def _at_size(usual: Face, found: Face | None) -> Face:
     """The face found, in the usual size: boxes that breathe would make one frame look sharper than another."""
     if found is None:
         return usual
-    across, down = ((found.box[i] + found.box[i + 2] - usual.box[i] - usual.box[i + 2]) / 2 for i in (0, 1))
+    across, down = _away(found, usual)
     left, top, right, bottom = usual.box
     return Face((left + across, top + down, right + across, bottom + down), found.score, found.landmarks)
 
