@@ -11,6 +11,7 @@ class Clip:
 
     key: unique in the source, of letters, digits, `_` and `-`. person: clips of one person share it.
     video, boxes: paths; `boxes` is a file of face boxes by frame, where the data has one.
+    described: the caption with a description of the person in it, where there is one.
     person_seed, number: for drawn clips, who and which of that person's clips.
     failed: why the clip cannot be used, when the source already knows.
     """
@@ -20,6 +21,7 @@ class Clip:
     person: str
     video: str = ""
     boxes: str = ""
+    described: str = ""
     person_seed: int = -1
     number: int = 0
     failed: str = ""

@@ -17,7 +17,10 @@ TOY_SIZES = {"frames": 17, "height": 64, "width": 64, "reference_size": 64, "por
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Videos with a `.txt` of the same name beside each, or a `.jsonl` of `{video_path, caption, person?}`.
+    """Videos with a `.txt` of the same name beside each, or a `.jsonl` of `{video_path, caption, person?, described?}`.
+
+    A caption with a description of the person in it, for `objective.described_weight` of a training, is a
+    `.described.txt` beside the video, or `described` of a line.
 
     `group_by`: "none", each clip is a person of its own; "folder", clips in one subfolder show one person.
     `root`: the folder in which every video and caption must lie, links followed; by default the folder of `path`.
@@ -57,6 +60,7 @@ class ToyWorldSource:
         as_users: share, 0 to 1, of the references that are made as the nodes make them from a user's clip: the face
             found by the detector, the portrait one of the clip's own frames, cut out. The others have the drawing's
             own head boxes, and a portrait drawn at rest.
+        described: whether samples also hold a caption that describes the person by all that the clip shows.
     """
 
     people: int
@@ -65,6 +69,7 @@ class ToyWorldSource:
     reference: str = "other clip"
     references_per_person: int = 0
     as_users: float = 0.0
+    described: bool = False
 
     def reference_number(self, clip_number: int) -> int:
         """Which of the person's references goes with which of their clips."""

@@ -38,8 +38,10 @@ def _videos_in(folder: Path, root: Path, by_folder: bool) -> list[Clip]:
             continue
         caption, failed = _caption_beside(path, root)
         failed = _outside(root, path, relative.as_posix()) or failed
+        described, wrong = _text_beside(path, ".described.txt", root)
         key = key_of(relative.with_suffix("").as_posix(), relative.as_posix())
-        clips.append(Clip(key, caption, _person(relative, key, by_folder), str(path), failed=failed))
+        who = _person(relative, key, by_folder)
+        clips.append(Clip(key, caption, who, str(path), described=described, failed=failed or wrong))
     return clips
 
 
@@ -53,16 +55,23 @@ def _outside(root: Path, path: Path, what: str) -> str:
 
 
 def _caption_beside(video: Path, root: Path) -> tuple[str, str]:
-    path = video.with_suffix(".txt")
+    """A video's caption, and why it has none."""
+    caption, failed = _text_beside(video, ".txt", root)
+    return caption, failed or ("" if caption else f"it has no caption: there is no {video.stem}.txt beside it")
+
+
+def _text_beside(video: Path, ending: str, root: Path) -> tuple[str, str]:
+    """The text of the file of this ending, "" where there is none; and what is wrong with it."""
+    path = video.with_suffix(ending)
     if not path.is_file():
-        return "", f"it has no caption: there is no {path.name} beside it"
+        return "", ""
     if failed := _outside(root, path, path.name):
         return "", failed
     try:
-        caption = _tidy(path.read_text(encoding="utf-8-sig"))
+        text = _tidy(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         return "", f"{path.name} cannot be read as UTF-8 text ({error})"
-    return caption, "" if caption else f"{path.name} is empty"
+    return text, "" if text else f"{path.name} is empty"
 
 
 def _listed_in(path: Path, root: Path, by_folder: bool) -> list[Clip]:
@@ -84,8 +93,9 @@ def _listed(path: Path, root: Path, number: int, line: str, by_folder: bool, see
     try:
         entry = json.loads(line)
         video, caption = entry["video_path"], entry["caption"]
-        if not isinstance(video, str) or not video or not isinstance(caption, str):
-            raise TypeError("video_path and caption must be text")
+        described = entry.get("described") or ""
+        if not isinstance(video, str) or not video or not isinstance(caption, str) or not isinstance(described, str):
+            raise TypeError("video_path, caption and described must be text")
         person = entry.get("person")
         if person is not None and not isinstance(person, str | int):
             raise TypeError("person must be text or a number")
@@ -98,7 +108,7 @@ def _listed(path: Path, root: Path, number: int, line: str, by_folder: bool, see
     who = _person(relative, key, by_folder) if person in (None, "") else str(person)
     caption = _tidy(caption)
     failed = _outside(root, path.parent / relative, where) if caption else f"{where} has an empty caption"
-    return Clip(key, caption, who, str(path.parent / relative), failed=failed)
+    return Clip(key, caption, who, str(path.parent / relative), described=_tidy(described), failed=failed)
 
 
 def _person(relative: Path, key: str, by_folder: bool) -> str:

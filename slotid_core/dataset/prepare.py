@@ -17,7 +17,8 @@ from .tensors import TensorMaker, tensors_of
 @dataclass(frozen=True)
 class Sample:
     """tensors in float16: video (16, T, h, w), text (M, 4096), `empty_text` (M', 4096), the empty prompt, which
-    training needs for guidance, and what the systems read (`tensors.MAKERS`); facts: what its `.json` says."""
+    training needs for guidance, `described` (M", 4096) where the clip has such a caption, and what the systems read
+    (`tensors.MAKERS`); facts: what its `.json` says."""
 
     key: str
     tensors: dict[str, Tensor]
@@ -49,24 +50,25 @@ class Preparer:
         try:
             if clip.failed:
                 raise SlotIDError(clip.failed)
-            text = self.encoders.text_rows(clip.caption)
+            texts = {"text": self.encoders.text_rows(clip.caption), "empty_text": self.empty_text}
+            if clip.described:
+                texts["described"] = self.encoders.text_rows(clip.described)
             windows = self.source.windows(clip)
         except Exception as error:  # decoders and damaged files fail in many ways; the run goes on
             prepared.failures.append(self._reason(clip, error))
             return prepared
         for number, window in enumerate(windows):
             try:
-                prepared.samples.append(self._sample(f"{clip.key}-{number:02d}", clip, window(), text))
+                prepared.samples.append(self._sample(f"{clip.key}-{number:02d}", clip, window(), texts))
             except Exception as error:
                 which = f"window {number}: " if len(windows) > 1 else ""
                 prepared.failures.append(which + self._reason(clip, error))
         return prepared
 
-    def _sample(self, key: str, clip: Clip, pixels: Pixels, text: Tensor) -> Sample:
+    def _sample(self, key: str, clip: Clip, pixels: Pixels, texts: dict[str, Tensor]) -> Sample:
         tensors = {"video": self.encoders.latents(pixels.video), **self.maker.make(self.names, pixels)}
         facts = {"caption": clip.caption, "person": clip.person, "clip": clip.key, **pixels.facts}
-        tensors |= {"text": text, "empty_text": self.empty_text}
-        return Sample(key, tensors, facts)
+        return Sample(key, tensors | texts, facts)
 
     def _reason(self, clip: Clip, error: Exception) -> str:
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..errors import SlotIDError
-from ..toy_world.captions import caption
-from ..toy_world.person import HELD_OUT_FROM
+from ..toy_world.captions import caption, full_description
+from ..toy_world.person import HELD_OUT_FROM, sample_person
 from ..toy_world.scene import sample_scene
 from .clip import Clip
 from .config import ToyWorldSource
@@ -34,16 +34,23 @@ def toy_world_clips(source: ToyWorldSource) -> list[Clip]:
             f"The people {source.first} to {last} are partly held out (from {HELD_OUT_FROM} on). Lower first or people."
         )
     return [
-        Clip(
-            key=f"person{seed:07d}-clip{number:03d}",
-            caption=caption(sample_scene(scene_seed(seed, number)), scene_seed(seed, number)),
-            person=f"person{seed:07d}",
-            person_seed=seed,
-            number=number,
-        )
+        _clip(seed, number, source.described)
         for seed in range(source.first, last + 1)
         for number in range(source.clips_per_person)
     ]
+
+
+def _clip(person_seed: int, number: int, described: bool) -> Clip:
+    seed, person = scene_seed(person_seed, number), f"person{person_seed:07d}"
+    scene = sample_scene(seed)
+    return Clip(
+        key=f"{person}-clip{number:03d}",
+        caption=caption(scene, seed),
+        person=person,
+        described=full_description(sample_person(person_seed), scene, seed) if described else "",
+        person_seed=person_seed,
+        number=number,
+    )
 
 
 def scene_seed(person_seed: int, number: int, part: int = 0) -> int:

@@ -30,6 +30,8 @@ class Batch:
         context: (B, M, 4096) text rows; the last one is zero and stands for all padding.
         noise: like `video`; noise_level: (B,) in [0, 1].
         has_identity: (B,) 0 or 1; where it is 0 the sample is trained without identity.
+        described: (B, M', 4096) text rows of captions that also describe the person, all zero where a sample is not
+            taught by them; None if none is. See `SharedObjective.described_weight`.
         conditions: further inputs of the system: prepared tensors by name, and what `Strategy.draw` gives.
     """
 
@@ -39,6 +41,7 @@ class Batch:
     noise_level: Tensor
     has_identity: Tensor
     conditions: dict[str, Tensor] = field(default_factory=dict)
+    described: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.video)
@@ -46,7 +49,8 @@ class Batch:
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """The batch with every tensor changed."""
         core = {name: change(getattr(self, name)) for name in CORE_FIELDS}
-        return Batch(**core, conditions={name: change(tensor) for name, tensor in self.conditions.items()})
+        described = None if self.described is None else change(self.described)
+        return Batch(**core, conditions={name: change(t) for name, t in self.conditions.items()}, described=described)
 
     def to(self, device: torch.device) -> "Batch":
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
@@ -58,7 +62,7 @@ class Batch:
         ]
 
 
-CORE_FIELDS = tuple(entry.name for entry in fields(Batch) if entry.name != "conditions")
+CORE_FIELDS = tuple(entry.name for entry in fields(Batch) if entry.name not in ("conditions", "described"))
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class SharedObjective:
             both; guidance needs them.
         change_weight: weight of the error's change from frame to frame. Most of a video stands still, so flow matching
             alone says little about how somebody moves. The change is linear in the error: the best velocity stays.
+        described_weight: weight of the squared distance to what the frozen model predicts for a caption that describes
+            the person. The target of flow matching is one noisy draw; this one has no noise of its own, so the adapter
+            learns sooner to say what words can say. Words are coarse, so the weight falls linearly to 0 ...
+        described_steps: ... over this share of the run. Needs data that was prepared with descriptions.
     """
 
     timestep_shift: float = 1.0
@@ -78,13 +86,20 @@ class SharedObjective:
     identity_dropout: float = 0.1
     joint_dropout: float = 0.05
     change_weight: float = 0.0
+    described_weight: float = 0.0
+    described_steps: float = 0.5
 
     def __post_init__(self):
         shares = (self.text_dropout, self.identity_dropout, self.joint_dropout)
         if min(shares) < 0 or sum(shares) > 1:
             raise SlotIDError(f"text, identity and joint dropout are shares of one whole; got {shares}.")
-        if self.change_weight < 0:
-            raise SlotIDError(f"change_weight must not be negative; got {self.change_weight}.")
+        for name in ("change_weight", "described_weight"):
+            if getattr(self, name) < 0:
+                raise SlotIDError(f"{name} must not be negative; got {getattr(self, name)}.")
+        if not 0 < self.described_steps <= 1:
+            raise SlotIDError(
+                f"described_steps is a share of the run, above 0 and at most 1; got {self.described_steps}."
+            )
 
     def loss(self, error: Tensor) -> Tensor:
         """Flow matching's loss (B,) of a velocity's error (B, C, T, H, W)."""
@@ -96,6 +111,10 @@ class SharedObjective:
             return error.new_zeros(len(error))
         # Half, as the difference of two independent errors is twice as large.
         return self.change_weight * 0.5 * error.diff(dim=2).square().mean((1, 2, 3, 4))
+
+    def described_weight_at(self, step: int, steps: int) -> float:
+        """Weight of the described captions at a step of a run of `steps`."""
+        return self.described_weight * max(0.0, 1 - step / (self.described_steps * steps))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 
-from .descriptions import every_phrase
+from .descriptions import describe, every_phrase, visible_factors
+from .person import Person
 from .scene import Scene
 
 # In the order of `scene.ACTIONS`, `scene.BACKGROUNDS` and `scene.CLOTHES`.
@@ -63,6 +64,13 @@ def caption(scene: Scene, seed: int, description: tuple[str, ...] = ()) -> str:
         said["subject"] += inside
     text = template.format(**said)
     return text[0].upper() + text[1:] + behind
+
+
+def full_description(person: Person, scene: Scene, seed: int) -> str:
+    """A caption of a scene that says all the scene shows of somebody; the same for the same seed."""
+    rng = np.random.default_rng((seed, 59))
+    names = tuple(rng.permutation(visible_factors(person, scene)))
+    return caption(scene, seed, describe(person, rng, names))
 
 
 def listed(phrases: tuple[str, ...]) -> str:

@@ -2,29 +2,19 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from ..wan import WanModel
 from ..wan.vae import denormalize_latents
-from .captions import caption
-from .descriptions import describe, visible_factors
+from .captions import caption, full_description
 from .evaluate import PER_SEED, held_out, sample_latents, through_vae, to_drawings
 from .family import load_clip_judge, load_face_judge, load_text_model, load_vae
-from .person import HELD_OUT_FROM, Person
+from .person import HELD_OUT_FROM
 from .render import render_clips
-from .scene import Scene
 
 SAMPLED_AT_ONCE = 8
-
-
-def full_description(person: Person, scene: Scene, seed: int) -> str:
-    """A caption of a scene that says all the scene shows of somebody; the same for the same seed."""
-    rng = np.random.default_rng((seed, 59))
-    names = tuple(rng.permutation(visible_factors(person, scene)))
-    return caption(scene, seed, describe(person, rng, names))
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from ..wan.sampling import shifted
 from ..wan.text_encoder import pad_text
 from .config import Pairing
 
-TEXT = "text"
+TEXT, EMPTY_TEXT, DESCRIBED = "text", "empty_text", "described"
 # What a system draws for itself from a generator: `contract.Strategy.draw`.
 Draw = Callable[[torch.Generator], dict[str, Tensor]]
 
@@ -58,7 +58,8 @@ class Batches:
         index = self._index(step * self.batch + row)
         rng = np.random.default_rng((self.seed, step, row))
         reference = self.data.partner(index, rng, same_clip=self.pairing == "same clip")
-        sample = self.data.read(index, ("video", TEXT, "empty_text"))
+        wanted = ("video", TEXT, EMPTY_TEXT, *((DESCRIBED,) if self.objective.described_weight else ()))
+        sample = self.data.read(index, wanted)
         sample |= self.data.read(reference, self.required_tensors)
         return draw_row(sample, self.objective, self.draw, rng)
 
@@ -82,13 +83,18 @@ def draw_row(
     drops_text = left_out < text
     drops_identity = left_out < both or text <= left_out < identity
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    row = {name: tensor for name, tensor in sample.items() if name not in (TEXT, "empty_text")}
+    row = {name: tensor for name, tensor in sample.items() if name not in (TEXT, EMPTY_TEXT)}
+    text_rows = sample[EMPTY_TEXT if drops_text else TEXT]
+    if DESCRIBED in row and drops_identity:  # nobody is told from the caption, so the model should say what it said
+        row[DESCRIBED] = text_rows
+    elif DESCRIBED in row and drops_text:  # a described caption would tell of the scene too
+        row[DESCRIBED] = text_rows[:0]
     return row | {
         "noise": torch.randn(sample["video"].shape, generator=generator),
         "noise_level": torch.tensor(t, dtype=torch.float32),
         "has_identity": torch.tensor(0.0 if drops_identity else 1.0),
         **draw(generator),
-        TEXT: sample["empty_text" if drops_text else TEXT],
+        TEXT: text_rows,
     }
 
 
@@ -96,6 +102,7 @@ def collate(rows: list[dict[str, Tensor]], text_rows: int) -> Batch:
     """Rows as one batch, with room for `text_rows` rows of the system behind the longest prompts."""
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     context = pad_text(columns.pop(TEXT), room=text_rows)
+    described = pad_text(columns.pop(DESCRIBED)) if DESCRIBED in columns else None
     stacked = {name: torch.stack(values) for name, values in columns.items()}
     core = {name: stacked.pop(name) for name in CORE_FIELDS if name in stacked}
-    return Batch(context=context, **core, conditions=stacked)
+    return Batch(context=context, **core, conditions=stacked, described=described)

@@ -3,7 +3,8 @@
 A target names a layer inside a block, such as "cross_attn.k" or "self_attn.q".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,18 @@ def add_lora(model: WanModel, targets: Sequence[str], rank: int, alpha: float) -
     peft.inject_adapter_in_model(settings, model, NAME)
     for parameter in lora_parameters(model).values():
         parameter.data = parameter.data.float()
+
+
+@contextmanager
+def without_lora(model: nn.Module) -> Iterator[None]:
+    """The model as it was before `add_lora`, for the passes inside; also of a model without LoRA."""
+    if not lora_parameters(model):
+        yield
+        return
+    from peft.helpers import rescale_adapter_scale
+
+    with rescale_adapter_scale(model, 0.0):
+        yield
 
 
 def lora_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

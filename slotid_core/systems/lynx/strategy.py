@@ -13,6 +13,7 @@ from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...weights import save_weights, with_prefix
 from ..contract import Batch, StrategySettings
+from ..described import described_loss
 from .adapter import KeyValueLayer, LynxAdapter, layers_by_block
 from .config import AdapterConfig
 from .inference import (
@@ -49,6 +50,7 @@ class Strategy(nn.Module):
     def __init__(self, settings: StrategySettings, backbone: WanModel):
         super().__init__()
         self.settings = settings
+        self.described_weight = 0.0
         self.model = backbone.requires_grad_(False)
         self.config = adapter_config(settings.adapter, backbone)
         self.adapter = new_adapter(self.config)
@@ -84,7 +86,7 @@ class Strategy(nn.Module):
         return name.split(".")[1]
 
     def at_step(self, step: int) -> None:
-        """Nothing is annealed."""
+        self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
 
     def shards(self) -> Sequence[nn.Module]:
         adapter = self.adapter
@@ -101,7 +103,11 @@ class Strategy(nn.Module):
         error = velocity.float() - (batch.noise - batch.video)
         objective = self.settings.objective
         loss = objective.loss(error)
-        return loss + objective.auxiliary_loss(error) if self.training else loss
+        if not self.training:
+            return loss
+        if self.described_weight and batch.described is not None:
+            loss = loss + self.described_weight * described_loss(self.model, batch, noisy, velocity)
+        return loss + objective.auxiliary_loss(error)
 
     def predictor(self, batch: Batch) -> Predict:
         return predictor(self.model, self.adapter, batch.conditions)

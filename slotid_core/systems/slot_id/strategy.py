@@ -15,6 +15,7 @@ from ...wan.guidance import Predict
 from ...wan.lora import add_lora, exported_lora, put_lora
 from ...weights import with_prefix
 from ..contract import Batch, StrategySettings
+from ..described import described_loss
 from .adapter import SlotIDAdapter, load_adapter, save_adapter
 from .config import AdapterConfig
 from .inference import INFERENCE, predict_velocity, predictor
@@ -70,6 +71,7 @@ class Strategy(nn.Module):
     def __init__(self, settings: StrategySettings, backbone: WanModel):
         super().__init__()
         self.settings = settings
+        self.described_weight = 0.0
         assert isinstance(settings.own_objective, ObjectiveSettings)  # the registry pairs both classes of a module
         self.objective = settings.own_objective
         self.model = backbone
@@ -161,6 +163,7 @@ class Strategy(nn.Module):
         return part if part in ("film", "anchor") else "encoder"
 
     def at_step(self, step: int) -> None:
+        self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
         if self.adapter.encoder is not None:
             self.adapter.encoder.temperature = self.objective.temperature(step, self.settings.steps)
 
@@ -180,7 +183,11 @@ class Strategy(nn.Module):
         )  # fmt: skip
         error = velocity.float() - (batch.noise - batch.video)
         loss = self.settings.objective.loss(error)
-        return loss + self.auxiliary_loss(streams, batch, error) if self.training else loss
+        if not self.training:
+            return loss
+        if self.described_weight and batch.described is not None:
+            loss = loss + self.described_weight * described_loss(self.model, batch, noisy, velocity)
+        return loss + self.auxiliary_loss(streams, batch, error)
 
     def auxiliary_loss(self, streams: Sequence[IdentityStream | None], batch: Batch, error: Tensor) -> Tensor:
         """What training adds to flow matching (B,), weighted and summed."""
