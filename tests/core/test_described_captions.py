@@ -10,10 +10,11 @@ from training_settings import make_world, settings
 
 from slotid_core.config import config_from_dict
 from slotid_core.dataset.cached import CachedDataset
-from slotid_core.dataset.config import FolderSource
+from slotid_core.dataset.config import FolderSource, PrepareConfig
 from slotid_core.dataset.folder_source import folder_clips
 from slotid_core.dataset.models import load_text_encoder
 from slotid_core.dataset.runner import prepare_dataset
+from slotid_core.dataset.toy_world_source import scene_seed
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.contract import Batch, SharedObjective
 from slotid_core.systems.described import described_loss
@@ -48,6 +49,7 @@ def one_batch(weight=1.0, **dropout) -> Batch:
 
 def test_each_row_has_the_description_of_its_own_clip():
     batch = one_batch()
+    assert batch.described is not None
     assert torch.equal(batch.described[:, 0, 0], 100 + batch.video[:, 0, 0, 0, 0])
 
 
@@ -57,7 +59,8 @@ def test_without_a_person_the_target_is_what_the_row_itself_says():
 
 
 def test_without_a_prompt_no_description_tells_of_the_scene():
-    assert not one_batch(text_dropout=1.0).described.any()
+    described = one_batch(text_dropout=1.0).described
+    assert described is not None and not described.any()
 
 
 def test_no_weight_reads_no_description():
@@ -96,16 +99,18 @@ def test_the_target_is_the_frozen_models_and_lora_is_back_afterwards():
     assert not described_loss(model, untaught, noisy, changed).any()
 
 
+def described(config: PrepareConfig) -> PrepareConfig:
+    assert config.toy_world is not None
+    return replace(config, toy_world=replace(config.toy_world, described=True))
+
+
 def test_drawn_clips_are_described_when_asked(tmp_path):
     files = models(tmp_path / "models")
     config = drawn(files, people=2, clips_per_person=1)
     prepare_dataset(config, tmp_path / "plain")
-    asked = replace(config, toy_world=replace(config.toy_world, described=True))
-    prepare_dataset(asked, tmp_path / "described")
+    prepare_dataset(described(config), tmp_path / "described")
     data = CachedDataset(tmp_path / "described")
     text = load_text_encoder(str(config.text_encoder), torch.float32, torch.device("cpu"))
-    from slotid_core.dataset.toy_world_source import scene_seed
-
     for index, sample in enumerate(data.samples):
         seed = scene_seed(int(sample.person.removeprefix("person")), 0)
         wanted = text.encode(full_description(sample_person(int(sample.person[6:])), sample_scene(seed), seed))
@@ -136,7 +141,7 @@ def test_clips_of_a_folder_are_described_by_a_file_beside_them_or_in_the_list(tm
 def world(tmp_path_factory):
     folder = make_world(tmp_path_factory.mktemp("world"))
     config = drawn(models(folder / "models"), people=4, clips_per_person=2)
-    prepare_dataset(replace(config, toy_world=replace(config.toy_world, described=True)), folder / "described")
+    prepare_dataset(described(config), folder / "described")
     return folder
 
 
