@@ -96,16 +96,20 @@ class Identity:
     def to(self, device: torch.device, dtype: torch.dtype) -> "Identity":
         return replace(self, **{name: getattr(self, name).to(device, dtype) for name in TENSORS})
 
-    def condition(self, noise_level: Tensor, strength: Tensor, token_mask: Tensor | None = None) -> IdentityCondition:
+    def condition(
+        self, noise_level: Tensor, strength: Tensor, token_mask: Tensor | None = None, gate: Tensor | None = None
+    ) -> IdentityCondition:
         """What the blocks need at one step.
 
         Args:
             noise_level: (B,) in [0, 1], 1 = pure noise.
             strength: (B,), 0 = no identity in that row of the batch, 1 = as trained.
             token_mask: (B, N) of 0 and 1, tokens kept by training's token dropout; all by default.
+            gate: (B,) w in place of the schedule's, NaN where the schedule holds; for training with one stream alone.
         """
         dtype = torch.promote_types(self.image_tokens.dtype, self.video_tokens.dtype)
-        w = self.gate(noise_level).to(dtype).unsqueeze(1)  # (B, 1)
+        w = self.gate(noise_level)
+        w = (w if gate is None else torch.where(gate.isnan(), w, gate)).to(dtype).unsqueeze(1)  # (B, 1)
         strength = strength.to(dtype).unsqueeze(1)  # (B, 1)
         num_images, num_slots = self.image_tokens.shape[1], self.video_tokens.shape[1]
         weight = torch.cat([w.expand(-1, num_images), (1 - w).expand(-1, num_slots)], dim=1)  # (B, N)

@@ -27,6 +27,7 @@ def predict_velocity(
     identity: Identity | None = None,
     strength: Tensor | None = None,
     token_mask: Tensor | None = None,
+    gate: Tensor | None = None,
 ) -> Tensor:
     """Noise minus latents (B, 16, T, H, W), as the model predicts it.
 
@@ -37,12 +38,13 @@ def predict_velocity(
         identity: of every row of the batch, or one for all.
         strength: (B,), 0 where a row has no identity; None for all with it.
         token_mask: (B, N) of 0 and 1, identity tokens kept.
+        gate: (B,) in place of the identity's schedule, as `Identity.condition` has it.
     """
     padding_row = context.shape[1] - 1
     options: dict = {}
     if identity is not None:
         strength = torch.ones_like(noise_level) if strength is None else strength
-        condition = identity.condition(noise_level, strength, token_mask)
+        condition = identity.condition(noise_level, strength, token_mask, gate)
         options = install_identity(options, condition, range(model.config.num_layers), padding_row=padding_row)
     dtype = model.patch_embedding.weight.dtype
     return model(

@@ -23,7 +23,7 @@ from .stream import IdentityStream
 
 MOVEMENT_GRID = 8  # places along a side at which movement is read
 PIXELS_PER_LATENT = 8  # along a side, of Wan's VAE
-TOKEN_MASK = "token_mask"
+TOKEN_MASK, GATE = "token_mask", "gate"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class ObjectiveSettings:
 
     Attributes:
         token_dropout: share of identity tokens left out (paper, section 3.3).
+        stream_dropout: share of samples that see one stream alone, half of them the clip and half the portrait, so that
+            neither stream hides behind the other. Of no use to an adapter with one stream.
         portrait_weight: weight of reading the portrait's latents off the global vectors, by a linear layer that is not
             kept. 0 for the paper's loss alone.
         movement_weight: weight of reading where the training clip moves, and how much, off the clip stream's global
@@ -41,6 +43,7 @@ class ObjectiveSettings:
     """
 
     token_dropout: float = 0.05
+    stream_dropout: float = 0.0
     portrait_weight: float = 0.0
     movement_weight: float = 0.0
     temperature_start: float = 1.0
@@ -50,6 +53,8 @@ class ObjectiveSettings:
     def __post_init__(self):
         if not 0 <= self.token_dropout < 1:
             raise SlotIDError(f"token_dropout must lie in [0, 1); got {self.token_dropout}.")
+        if not 0 <= self.stream_dropout <= 1:
+            raise SlotIDError(f"stream_dropout must lie in [0, 1]; got {self.stream_dropout}.")
         for name in ("portrait_weight", "movement_weight"):
             if getattr(self, name) < 0:
                 raise SlotIDError(f"{name} must not be negative; got {getattr(self, name)}.")
@@ -147,12 +152,24 @@ class Strategy(nn.Module):
         return slots + (config.anchor.num_anchors if config.anchor else 0)
 
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Which identity tokens a sample keeps: (N,) of 0 and 1."""
-        kept = torch.rand(self.text_rows, generator=generator) >= self.objective.token_dropout
-        return {TOKEN_MASK: kept.float()}
+        """Which identity tokens a sample keeps, (N,) of 0 and 1, and its gate, NaN for the schedule's."""
+        kept = (torch.rand(self.text_rows, generator=generator) >= self.objective.token_dropout).float()
+        gate = torch.tensor(torch.nan)
+        if self.objective.stream_dropout:
+            alone, portrait = torch.rand(2, generator=generator)
+            if alone < self.objective.stream_dropout and len(self.adapter.config.streams) > 1:
+                gate = (portrait < 0.5).float()
+                kept = kept * self.tokens_of(gate)
+        return {TOKEN_MASK: kept, GATE: gate}
+
+    def tokens_of(self, gate: Tensor) -> Tensor:
+        """(N,) 1 for anchors and 0 for slots at a gate of 1, the other way round at 0."""
+        anchor = self.adapter.config.anchor
+        is_anchor = torch.arange(self.text_rows) < (anchor.num_anchors if anchor else 0)
+        return torch.where(is_anchor, gate, 1 - gate)
 
     def undisturbed(self) -> dict[str, Tensor]:
-        return {TOKEN_MASK: torch.ones(self.text_rows)}
+        return {TOKEN_MASK: torch.ones(self.text_rows), GATE: torch.tensor(torch.nan)}
 
     def parameter_group(self, name: str) -> str:
         if name.startswith("model."):
@@ -179,7 +196,7 @@ class Strategy(nn.Module):
         streams = self.adapter.streams(conditions["reference"], conditions["portrait"])
         velocity = predict_velocity(
             self.model, noisy, batch.noise_level, batch.context, self.adapter.identity(*streams), batch.has_identity,
-            conditions[TOKEN_MASK],
+            conditions[TOKEN_MASK], conditions[GATE],
         )  # fmt: skip
         error = velocity.float() - (batch.noise - batch.video)
         loss = self.settings.objective.loss(error)
