@@ -59,7 +59,7 @@ def test_what_nodes_need_is_published(published):
     assert {f"web/docs/{name}.md" for name in json.loads((PACK / "node_list.json").read_text())} <= published
     assert {f"example_people/{clip_name(seed)}" for seed in EXAMPLES} <= published
     weights = PACK / "slotid_core" / "toy_world" / "weights"
-    assert {file.relative_to(PACK).as_posix() for file in weights.iterdir()} <= published
+    assert {file.relative_to(PACK).as_posix() for file in weights.iterdir() if file.is_file()} <= published
 
 
 def test_published_code_imports_published_code_only(published):
