@@ -14,6 +14,8 @@ import torch
 from graphs import node
 
 from slotid_core.comfy_client import WorkflowError
+from slotid_core.toy_world.person import sample_person
+from slotid_core.toy_world.render import render_reference
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,26 @@ def test_the_report_joins_what_the_other_nodes_reported(reference, input_folder)
     for wrong in ("no json", "[1, 2]"):
         with pytest.raises(ValueError, match="track_report"):
             reference.SlotIDReferenceReport.execute(clip, "auto", wrong)
+
+
+def test_d8_a_clip_of_too_few_frames_is_told_on_the_node(reference, input_folder, caplog):
+    write_clip(input_folder / "short.mp4", frames=9)
+    with caplog.at_level(logging.WARNING):
+        load(reference, "short.mp4", num_frames=9)
+        assert not caplog.records
+        load(reference, "short.mp4", num_frames=17)
+    assert "Slot-ID, Load Reference Video: The clip gives only 9 of 17 frames" in caplog.text
+
+
+def test_d8_a_face_that_is_rarely_found_is_told_on_the_node(reference, caplog):
+    """Each third frame is examined, and the last."""
+    frames = render_reference(sample_person(1_000_015), 22, num_frames=16, size=128)
+    with caplog.at_level(logging.WARNING):
+        track(reference, frames, detector="drawn")
+        assert not caplog.records
+        frames[9:] = 0.5
+        track(reference, frames, detector="drawn")
+    assert "Slot-ID, Track Face: The face was found on only 3 of 6 examined frames" in caplog.text
 
 
 def test_the_report_judges_the_portrait_and_warns_of_what_makes_it_poor(reference, input_folder, caplog):

@@ -211,6 +211,15 @@ def test_one_window_may_fail_while_another_is_kept(checkpoints, tmp_path):
     assert prepared.failures[0].startswith("window 1: ")
 
 
+def test_d12_windows_of_a_clip_that_nothing_groups_are_partners(checkpoints, tmp_path):
+    """Each clip is a person of its own then, whose only other pictures are in its other windows."""
+    config = replace(boxed_video(tmp_path), **checkpoints, windows_per_clip=2)
+    assert config.consisid is not None and config.consisid.group_by == "none"
+    prepare_dataset(config, tmp_path / "prepared")
+    dataset, rng = CachedDataset(tmp_path / "prepared"), np.random.default_rng(0)
+    assert [dataset.partner(index, rng, same_clip=False) for index in range(len(dataset))] == [1, 0]
+
+
 def test_without_a_face_a_clip_fails(checkpoints, tmp_path):
     write_video(tmp_path / "grey.mp4", rate=16, frames=12, size=(128, 96))
     (tmp_path / "grey.txt").write_text("Grey.")
