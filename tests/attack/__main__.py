@@ -62,7 +62,7 @@ def attack(folder: Path, chosen: list[str], share: float, seed: int) -> list[Row
             fresh = afterwards.results(server, good)
         outside.touched()
         with WatchedServer(folder / "attacked", outside) as server:
-            afterwards.results(server, range(-afterwards.WARM_UP, 0))
+            afterwards.results(server, range(afterwards.COUNT, afterwards.COUNT + afterwards.WARM_UP))
             before = server.counts()
             for name in on_a_server:
                 module = ON_A_SERVER[name]

@@ -4,6 +4,9 @@ import hashlib
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+from safetensors.torch import load_file
+
 from slotid_core.errors import SlotIDError
 
 from . import prompts
@@ -17,17 +20,25 @@ STEADY = 64  # MiB by which the good prompts afterwards may raise the memory
 
 
 def results(server: WatchedServer, numbers: range) -> list[str]:
-    """The digest of each good prompt's files."""
+    """The digest of what each good prompt has made."""
     return [digest(server, number) for number in numbers]
 
 
 def digest(server: WatchedServer, number: int) -> str:
     result = server.client.run(prompts.good(number))
     with tempfile.TemporaryDirectory() as folder:
-        files = [server.client.fetch(entry, Path(folder)).read_bytes() for entry in result.files()]
-    if not files:
+        made = [values_of(server.client.fetch(entry, Path(folder))) for entry in result.files()]
+    if not made:
         raise SlotIDError(f"Good prompt {number} left no file.")
-    return hashlib.sha256(b"\0".join(files)).hexdigest()
+    return hashlib.sha256(b"\0".join(made)).hexdigest()
+
+
+def values_of(file: Path) -> bytes:
+    """A latent's numbers or a picture's pixels; what else a file holds names the server and the time."""
+    if file.suffix == ".latent":
+        return load_file(file)["latent_tensor"].numpy().tobytes()
+    with Image.open(file) as picture:
+        return picture.tobytes()
 
 
 def check(count: int, server: WatchedServer, fresh: list[str], before: dict[str, float]) -> Row:

@@ -86,7 +86,7 @@ def texts(secrets: Path) -> list[tuple[str, bytes]]:
 def binaries(secrets: Path) -> list[tuple[str, bytes]]:
     from PIL import Image
 
-    from tests.core.test_media_door import external_reference
+    from ..core.test_media_door import external_reference
 
     gif = io.BytesIO()
     Image.new("P", (16, 16)).save(gif, "GIF")

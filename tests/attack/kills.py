@@ -40,7 +40,7 @@ def attack(count: int, seed: int, folder: Path, outside: Outside) -> Row:
 
 def kill_all(count: int, seed: int, folder: Path) -> Row:
     """Kills of every kind of writer in turn; "accepted" are those that did no harm."""
-    from tests.core.killed_writers import WRITERS, kill_a_writer, kill_preparations, kill_trainings
+    from ..core.killed_writers import WRITERS, kill_a_writer, kill_preparations, kill_trainings
 
     row = Row("killed writers")
     runs = max(1, round(RUNS_SHARE * count / KILLS_PER_RUN))

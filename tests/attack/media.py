@@ -6,9 +6,8 @@ import shutil
 import zlib
 from pathlib import Path
 
-from tests.core.reference_clips import SIZE, numbered_frame
-from tests.core.reference_fuzz import damage, write_originals
-
+from ..core.reference_clips import SIZE, numbered_frame
+from ..core.reference_fuzz import damage, write_originals
 from .outside import Outside
 from .table import Row
 from .watched import Watched
@@ -33,7 +32,7 @@ def attack(count: int, seed: int, folder: Path, outside: Outside) -> Row:
             path = folder / f"damaged_{number}{original.suffix}"
             path.write_bytes(spoilt(contents[original], rng.choice(list(contents.values())), rng))
             is_picture = original.suffix[1:] in PICTURES
-            job = {"kind": "picture" if is_picture else "media", "path": str(path)}
+            job: dict = {"kind": "picture" if is_picture else "media", "path": str(path)}
             if is_picture and rng.random() < 0.5:
                 job = {"kind": "media", "path": str(folder_around(path, contents[original], rng))}
             elif not is_picture:

@@ -6,8 +6,7 @@ import random
 import re
 from pathlib import Path
 
-from tests.comfy.graphs import node
-
+from ..comfy.graphs import node
 from . import prompts
 from .outside import Outside, changed
 from .server import WatchedServer

@@ -31,7 +31,7 @@ class Outside:
         import torch
         from PIL import Image
 
-        from tests.core.reference_clips import numbered_frame, write_video
+        from ..core.reference_clips import numbered_frame, write_video
 
         self.folder, self.home = folder / "outside", folder / "home"
         self._opened, self._seen = folder / "opened.txt", 0

@@ -3,8 +3,7 @@
 import copy
 import json
 
-from tests.comfy.graphs import base_graph, node, person, with_person
-
+from ..comfy.graphs import base_graph, node, person, with_person
 from . import ROOT
 
 WORKFLOWS = ROOT / "workflows" / "api"

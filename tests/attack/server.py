@@ -17,6 +17,7 @@ from .table import LIMIT_SECONDS, Row
 from .watched import Clock, memory_of
 
 ANSWERS_WITHIN = 600.0  # seconds of the clock on the wall, after which a server is given up
+CACHES = ("XDG_CACHE_HOME", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR")
 UNFINISHED = re.compile(r"\.part$|\.tmp$|^\.slotid|\.incomplete$")
 RAW = re.compile(r"^(\w+Error|\w*Exception|\w+Expired): |Exception when validating|Exception in")
 
@@ -35,8 +36,8 @@ class WatchedServer:
     def __enter__(self) -> "WatchedServer":
         self.temporary.mkdir(parents=True, exist_ok=True)
         put_models(self.base)
-        extra = {"TMPDIR": str(self.temporary), "XDG_CACHE_HOME": str(self.folder / "caches"),
-                 "MPLCONFIGDIR": str(self.folder / "caches")}  # fmt: skip
+        # What libraries keep from run to run is no leftover.
+        extra = {name: str(self.folder / "caches") for name in CACHES} | {"TMPDIR": str(self.temporary)}
         with environment(self._outside.environment() | extra):
             self._server = ComfyServer(self.base).__enter__()
         assert self._server.process is not None

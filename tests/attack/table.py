@@ -1,5 +1,6 @@
 """What is counted of each kind of attack, and when the pack has held."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
@@ -57,13 +58,17 @@ class Row:
         self.tried += 1
         setattr(self, result, getattr(self, result) + 1)
         if result in MUST_BE_ZERO:
-            self.problems.append(f"{result}: {case}: {detail}")
+            self._tell(f"{result}: {case}: {detail}")
 
     def add(self, column: str, case: str, found: Iterable[str]) -> None:
         """Count an attack under `column` ("outside" or "left") if anything was found."""
         if found := list(found):
             setattr(self, column, getattr(self, column) + (1 if column == "outside" else len(found)))
-            self.problems.append(f"{column}: {case}: {', '.join(found[:5])}")
+            self._tell(f"{column}: {case}: {', '.join(found[:5])}")
+
+    def _tell(self, problem: str) -> None:
+        self.problems.append(problem)
+        print(f"{self.name}: {problem}", file=sys.stderr, flush=True)
 
     @property
     def held(self) -> bool:

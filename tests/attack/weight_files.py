@@ -3,8 +3,7 @@
 import random
 from pathlib import Path
 
-from tests.core.weight_files import LOADERS, TOY_PARTS, good_file
-
+from ..core.weight_files import LOADERS, TOY_PARTS, good_file
 from .outside import Outside
 from .spoilt_weights import WAYS
 from .table import Row

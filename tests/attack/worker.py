@@ -18,7 +18,7 @@ SHORTEST = 20  # characters of an error that says what is wrong and what to do
 
 
 def load_weights(job: dict) -> None:
-    from tests.core.weight_files import LOADERS
+    from ..core.weight_files import LOADERS
 
     LOADERS[job["loader"]](Path(job["path"]))
 
@@ -92,8 +92,8 @@ def outcome(job: dict) -> tuple[str, str]:
 
 def warm_up() -> None:
     """One good file of each kind, so that imports are not the fault of the first spoilt one."""
-    from tests.core.reference_clips import write_video
-    from tests.core.weight_files import LOADERS, good_file
+    from ..core.reference_clips import write_video
+    from ..core.weight_files import LOADERS, good_file
 
     with tempfile.TemporaryDirectory() as folder:
         for kind, load in LOADERS.items():
