@@ -14,14 +14,15 @@ from . import ROOT
 from .outside import SITE, Outside
 from .table import LIMIT_MEMORY, LIMIT_SECONDS, Row
 
+WORKER = ("-m", "tests.attack.worker")
 STARTS_WITHIN = 300.0  # seconds, with all imports and one good file of each kind
 
 
 class Watched:
     """Use as a context manager. A child that dies, hangs or grows is replaced by a new one."""
 
-    def __init__(self, outside: Outside, log: Path):
-        self._outside, self._log = outside, log
+    def __init__(self, outside: Outside, log: Path, command: tuple[str, ...] = WORKER):
+        self._outside, self._log, self._command = outside, log, command
         self._child: subprocess.Popen | None = None
         self._base = 0.0
         self._unread = b""
@@ -65,7 +66,7 @@ class Watched:
         environment = os.environ | self._outside.environment() | {"PYTHONPATH": f"{SITE}:{ROOT}"}
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "tests.attack.worker"], cwd=self._log.parent, stdin=subprocess.PIPE,
+                [sys.executable, *self._command], cwd=self._log.parent, stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=log, env=environment, start_new_session=True,
             )  # fmt: skip
         self._unread = b""
