@@ -31,10 +31,12 @@ test-browser:
 	PYTHONPATH= $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/browser
 
 # What is too slow for every change: the package index, work on many processes, the pack as Manager and the registry
-# install it, the wheel in a bare environment, and a second ComfyUI in an environment of its own.
+# install it, the wheel in a bare environment, an attack on the whole pack, and a second ComfyUI in an environment of
+# its own.
 prove: test
 	$(PYTHON) -m tools.check_requirements
 	$(PYTHON) -m pytest tests/core -m slow
+	$(PYTHON) -m tests.attack
 	PYTHONPATH= $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/comfy -m slow -s
 	SLOTID_MORE_EXAMPLES=20 $(PYTHON) -m pytest --timeout 1200 $$(grep -l 'examples(' tests/core/test_*.py)
 ifdef NEWEST_COMFYUI

@@ -1,5 +1,6 @@
 """Folders of models: the pack's own, `models/slotid`, and what all systems do with theirs."""
 
+import hashlib
 import os
 import re
 
@@ -129,9 +130,13 @@ def name_is_valid(what: str, name: str | None) -> bool | str:
 
 
 def file_state(path: str) -> str:
-    """Changes when the file does; for `fingerprint_inputs`."""
+    """Changes when the file does; for `fingerprint_inputs`.
+
+    ComfyUI writes it into every picture and video that it saves, so it names no folder of the machine.
+    """
     try:
         stat = os.stat(path)
+        state = f"{path}:{stat.st_mtime_ns}:{stat.st_size}"
     except OSError as error:  # a link that leads nowhere
-        return f"{path}:{error.errno}"
-    return f"{path}:{stat.st_mtime_ns}:{stat.st_size}"
+        state = f"{path}:{error.errno}"
+    return hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
-from graphs import node
+from graphs import node, with_person
 
 from slotid_core.comfy_client import ComfyClient, WorkflowError
 
@@ -270,3 +270,15 @@ def test_d15_a_folder_deleted_while_the_server_runs_does_not_break_its_page(clie
     assert client.get("/object_info/SlotIDLoadIdentity")["SlotIDLoadIdentity"]["input"]["required"]["identity_name"]
     assert "SlotIDLoadIdentity" in client.get("/object_info")
     folder.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["an adapter", "a clip"])
+def test_a_saved_result_does_not_name_the_folders_of_the_server(client, server, tmp_path, kind):
+    """ComfyUI writes each prompt into what it saves, and with it what nodes say about their files."""
+    graph = with_person()
+    if kind == "a clip":
+        graph = show_clip("slotid_examples/person_1000015.mp4")
+    result = client.run(graph)
+    content = client.fetch(result.files()[0], tmp_path).read_bytes()
+    assert b"class_type" in content, "this file holds no prompt, so the test shows nothing"
+    assert str(server.base).encode() not in content

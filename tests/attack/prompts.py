@@ -1,0 +1,94 @@
+"""Prompts that the server gets: good ones, whose results must not change, and the parts that hostile ones need."""
+
+import copy
+import json
+
+from ..comfy.graphs import base_graph, node, person, with_person
+from . import ROOT
+
+WORKFLOWS = ROOT / "workflows" / "api"
+TOY = "toy_world_random"
+# Where the links of a node under attack come from: by the name of the input, else by its type.
+BY_NAME = {"clip_latent": ["ann clip latent", 0], "portrait_latent": ["ann portrait latent", 0],
+           "slots": ["ann slots", 0], "anchors": ["ann anchors", 0]}  # fmt: skip
+BY_TYPE = {
+    "MODEL": ["model", 0], "CLIP": ["model", 1], "VAE": ["model", 2], "CONDITIONING": ["positive", 0],
+    "LATENT": ["latent", 0], "IMAGE": ["ann picture", 0], "SLOTID_ADAPTER": ["adapter", 0],
+    "SLOTID_IDENTITY": ["ann", 0], "LYNX_ADAPTER": ["lynx", 0], "LYNX_FACE": ["face", 0],
+    "LYNX_REFERENCE": ["reference", 0],
+}  # fmt: skip
+
+
+def parts() -> dict:
+    """Nodes that make something of every type that a node of the pack takes."""
+    return base_graph() | person("ann", 0xC08060) | lynx_parts()
+
+
+def lynx_parts() -> dict:
+    return {
+        "picture": node("EmptyImage", width=128, height=128, batch_size=1, color=0xC08060),
+        "lynx": node("LynxLoadAdapter", id_layers=TOY, resampler=TOY, ref_layers=TOY),
+        "face": node("LynxFaceEmbedding", image=["picture", 0], face_encoder=TOY, detector="auto", on_missing="skip"),
+        "reference": node(
+            "LynxEncodeReference", model=["model", 0], vae=["model", 2], clip=["model", 1], reference_crop=["face", 1]
+        ),
+    }  # fmt: skip
+
+
+def good(number: int) -> dict:
+    """A prompt of one of four kinds in turn, with a seed of its own; each saves a latent or pictures."""
+    return (_slot_id, _lynx, _read, _trained)[number % 4](number)
+
+
+def _slot_id(number: int) -> dict:
+    graph = with_person(color=0x305080 + 977 * number)
+    graph["sample"]["inputs"]["seed"] = number
+    return graph
+
+
+def _lynx(number: int) -> dict:
+    graph = base_graph(model=("apply", 0)) | lynx_parts()
+    graph["picture"]["inputs"]["color"] = 0x305080 + 977 * number
+    graph["sample"]["inputs"]["seed"] = number
+    graph["apply"] = node(
+        "LynxApply", model=["model", 0], adapter=["lynx", 0], face=["face", 0], reference=["reference", 0],
+        id_scale=1.0, ref_scale=1.0, start_percent=0.0, end_percent=1.0, blocks="all", conditionings="positive",
+    )  # fmt: skip
+    return graph
+
+
+def _read(number: int) -> dict:
+    """A clip is read, its face tracked, and a portrait chosen."""
+    graph = shortened("slot_id_text_to_video")
+    graph = {key: graph[key] for key in ("1", "2", "3")}
+    graph["1"]["inputs"] |= {"window": "at start_seconds", "start_seconds": number % 10 / 10, "num_frames": 9}
+    graph["save"] = node("SaveImage", images=["3", 0], filename_prefix="good/portrait")
+    return graph
+
+
+def _trained(number: int) -> dict:
+    """The identity that comes with the pack, on the trained toy model."""
+    graph = shortened("slot_id_reuse_identity", seed=number)
+    del graph["11"]
+    graph["12"] = node("SaveImage", images=["10", 0], filename_prefix="good/video")
+    return graph
+
+
+def shortened(name: str, seed: int = 1, steps: int = 2) -> dict:
+    """A shipped workflow with fewer frames and steps."""
+    graph = copy.deepcopy(json.loads((WORKFLOWS / f"{name}.json").read_text()))
+    for entry in graph.values():
+        entry.pop("_meta", None)
+        for key, value in (("num_frames", 17), ("steps", steps), ("length", 9), ("seed", seed)):
+            if key in entry["inputs"]:
+                entry["inputs"][key] = value
+    return graph
+
+
+def preparation(name: str, people: int = 1) -> dict:
+    data = node(
+        "SlotIDPrepareDataset", source="toy world", path="", name=name, vae="tiny_vae.safetensors",
+        text_encoder="tiny_text.safetensors", frames=5, width=64, height=64, subfolders_are_people=False,
+        toy_people=people,
+    )  # fmt: skip
+    return {"data": data, "report": node("PreviewAny", source=["data", 1])}
