@@ -22,6 +22,8 @@ def open_picture(file: Path) -> Iterator:
     """
     from PIL import Image
 
+    if not file.is_file():  # a pipe or a device would be waited for
+        raise SlotIDError(f"There is no picture {file.name!r} in {file.parent}. Check the name.")
     try:
         with Image.open(file, formats=FORMATS) as picture:
             check_pixels(file.name, *picture.size)

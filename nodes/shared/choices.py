@@ -40,7 +40,13 @@ def check_choices(node: type[io.ComfyNode], values: dict) -> None:
     """
     schema = node.define_schema()
     for combo in schema.inputs:
-        if not isinstance(combo, io.Combo.Input) or combo.id in FILES or values.get(combo.id) is None:
+        if not isinstance(combo, io.Combo.Input) or values.get(combo.id) is None:
+            continue
+        if combo.id in FILES:
+            if not isinstance(values[combo.id], str):  # JSON in a prompt may be anything
+                raise SlotIDError(
+                    f"{combo.id} of {schema.display_name} is {values[combo.id]!r}; it must be the name of a file."
+                )
             continue
         if values[combo.id] not in combo.options:
             raise SlotIDError(

@@ -77,6 +77,21 @@ def test_b7_every_combo_takes_only_what_it_offers(pack_module, folders):
     assert {name.split(".")[1] for name in unchecked} <= pack_module("nodes.shared.choices").FILES, unchecked
 
 
+@pytest.mark.parametrize("value", [{}, [], 5, True])
+def test_b11_the_name_of_a_file_is_a_text(pack_module, folders, value):
+    io, check_choices = pack_module("nodes.shared.choices").io, pack_module("nodes.shared.choices").check_choices
+    combos = [
+        (node, combo.id)
+        for node in pack_module("nodes").NODES
+        for combo in node.define_schema().inputs
+        if isinstance(combo, io.Combo.Input) and combo.id in pack_module("nodes.shared.choices").FILES
+    ]
+    assert len(combos) > 8
+    for loader, name in combos:
+        with pytest.raises(ValueError, match=f"{name} of .* must be the name of a file"):
+            check_choices(loader, {name: value})
+
+
 def refuses(pack_module, node, combo: str) -> bool:
     try:
         pack_module("nodes.shared.choices").check_choices(node, {combo: "no such choice"})

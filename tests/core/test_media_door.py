@@ -190,6 +190,22 @@ def test_b11_a_zero_byte_or_a_pipe_is_no_video(tmp_path):
     assert found and "pipe.mp4" in found[0]
 
 
+def test_b11_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    found = []
+
+    def opening() -> None:
+        try:
+            read_rgb(tmp_path / "pipe.png")
+        except SlotIDError as error:
+            found.append(str(error))
+
+    thread = threading.Thread(target=opening, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found and "pipe.png" in found[0]
+
+
 def test_an_open_file_stays_open_and_a_path_is_closed(tmp_path):
     path = write_video(tmp_path / "clip.mp4", frames=5)
     with path.open("rb") as file:
