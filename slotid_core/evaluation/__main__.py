@@ -40,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
     toy.add_argument("--systems", default=DEFAULT, help=f"some of {', '.join(SYSTEMS)}; default {DEFAULT}")
     toy.add_argument("--identities", type=int, default=64, help="how many held-out people, default 64")
     toy.add_argument("--prompts", type=int, default=2, help="scenes of each, default 2")
-    toy.add_argument("--rows", default="", help="such as base,full,ground_truth; default: all that have an adapter")
+    toy.add_argument(
+        "--rows", default="", help="such as base,described,full,ground_truth; default: all that have an adapter"
+    )
     toy.add_argument("--adapters", type=Path, help="folder with one training output a variant: full/, anchor/, ...")
     toy.add_argument("--face-encoder", default="", help="IR-SE50 file, for systems that read face embeddings")
     toy.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
@@ -98,7 +100,7 @@ def run_toy(options) -> None:
     from .studio import Studio
     from .subjects import subjects_of
     from .usage import Usage
-    from .variants import BASE, GROUND_TRUTH, chosen_rows, rows_of
+    from .variants import BASE, DESCRIBED, GROUND_TRUTH, chosen_rows, rows_of
 
     systems = [name for name in options.systems.split(",") if name]
     names = [name for name in options.rows.split(",") if name]
@@ -120,7 +122,7 @@ def run_toy(options) -> None:
         print(row_line(row.name, row.name, figures))
     if {BASE, GROUND_TRUTH} <= {row.name for row in rows}:
         for row in rows:
-            if row.system:
+            if row.system or row.name == DESCRIBED:
                 share = figures[f"{row.name}.gap_closed"] = gap_closed(figures, row.name)
                 print(f"toy world  {row.name} closes {share:.0%} of the similarity between base and ground truth")
     if options.sheet:

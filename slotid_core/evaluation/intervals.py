@@ -1,34 +1,46 @@
 """Bootstrap intervals over people: prompts of one person are not independent of each other."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
+from .estimators import Estimator
+
 RESAMPLES = 2000
-
-Statistic = Callable[[np.ndarray], float]
-
-
-def bootstrap(values: np.ndarray, statistic: Statistic, seed: int = 0) -> tuple[float, float]:
-    """95% percentile interval (Efron 1979) of `statistic`, by resampling the rows of `values` (people, ...)."""
-    return _interval(len(values), lambda chosen: statistic(values[chosen]), seed)
+Interval = tuple[float, float]
 
 
-def bootstrap_difference(
-    first: np.ndarray, second: np.ndarray, statistic: Statistic, seed: int = 0
-) -> tuple[float, float]:
-    """As `bootstrap`, of statistic(first) - statistic(second), whose rows are the same people."""
-    return _interval(len(first), lambda chosen: statistic(first[chosen]) - statistic(second[chosen]), seed)
+def bootstrap(values: np.ndarray, estimator: Estimator, seed: int = 0) -> Interval:
+    """95% percentile interval (Efron 1979) of an estimate, by resampling the rows of `values` (people, ...)."""
+    return bootstrap_of_seeds([values], estimator, seed)
 
 
-def _interval(people: int, statistic: Statistic, seed: int) -> tuple[float, float]:
-    rng = np.random.default_rng(seed)
-    resampled = [statistic(rng.integers(people, size=people)) for _ in range(RESAMPLES)]
-    if not np.isfinite(resampled).any():
+def bootstrap_of_seeds(parts: Sequence[np.ndarray], estimator: Estimator, seed: int = 0) -> Interval:
+    """As `bootstrap`, of the mean of the estimates of several training seeds, whose rows are the same people."""
+    counts = resamples(len(parts[0]), RESAMPLES, seed)
+    return percentiles(np.mean([estimator(values, counts) for values in parts], axis=0))
+
+
+def bootstrap_difference(first: np.ndarray, second: np.ndarray, estimator: Estimator, seed: int = 0) -> Interval:
+    """As `bootstrap`, of the estimate of `first` minus that of `second`, whose rows are the same people."""
+    counts = resamples(len(first), RESAMPLES, seed)
+    return percentiles(estimator(first, counts) - estimator(second, counts))
+
+
+@lru_cache(maxsize=4)
+def resamples(people: int, count: int, seed: int) -> np.ndarray:
+    """(count, people): how often each resample has each person."""
+    chosen = np.random.default_rng(seed).integers(people, size=(count, people))
+    counts = np.stack([np.bincount(row, minlength=people) for row in chosen]).astype(float)
+    counts.flags.writeable = False
+    return counts
+
+
+def percentiles(resampled: np.ndarray) -> Interval:
+    """The middle 95% of what is not NaN; NaN if everything is."""
+    known = resampled[np.isfinite(resampled)]
+    if not len(known):
         return float("nan"), float("nan")
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    low, high = np.percentile(known, [2.5, 97.5])
     return float(low), float(high)
-
-
-def mean(values: np.ndarray) -> float:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

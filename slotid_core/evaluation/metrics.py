@@ -6,11 +6,12 @@ from torch import Tensor
 
 from ..toy_world.evaluate import PER_SEED, through_vae
 from ..toy_world.family import has_part, load_clip_judge, load_face_judge, load_mark_judge
-from ..toy_world.judges import RANGES, MarkJudge, marks_in_view, reveals
+from ..toy_world.judges import MarkJudge, marks_in_view, reveals
 from ..toy_world.person import DYNAMICS, HELD_OUT_FROM
 from ..toy_world.render import render_clips
 from ..toy_world.scene import LOOK_AROUND, sample_scene
-from .intervals import bootstrap, mean
+from .estimators import Estimator, area_under_curve, correlation, estimate, mean
+from .intervals import bootstrap
 from .studio import Studio
 from .subjects import SCENE_OFFSET, Subject
 from .variants import BASE, GROUND_TRUTH
@@ -73,38 +74,7 @@ class Metrics:
         return pairs.masked_fill(~looks[..., None, None], torch.nan).numpy()
 
 
-def correlation(pairs: np.ndarray) -> float:
-    """Mean over factors of the correlation between estimates and truth; pairs (people, prompts, factors, 2)."""
-    correlations = []
-    for factor in range(pairs.shape[2]):
-        estimate, truth = pairs[:, :, factor].reshape(-1, 2).T
-        known = np.isfinite(estimate)
-        if known.sum() > 2 and estimate[known].std() > 0 and truth[known].std() > 0:
-            correlations.append(np.corrcoef(estimate[known], truth[known])[0, 1])
-    return float(np.mean(correlations)) if correlations else float("nan")
-
-
-def dynamics_error(pairs: np.ndarray) -> float:
-    """Mean over factors of the mean distance between estimates and truth, as a share of the factor's range."""
-    distance = np.abs(pairs[..., 0] - pairs[..., 1]) / np.array([high - low for low, high in RANGES])
-    known = np.isfinite(distance).any(axis=(0, 1))
-    return float(np.nanmean(distance[:, :, known], axis=(0, 1)).mean()) if known.any() else float("nan")
-
-
-def area_under_curve(pairs: np.ndarray) -> float:
-    """Mean over marks of how often a clip that should show one scores above one that should not; chance is 0.5."""
-    areas = []
-    for mark in range(pairs.shape[2]):
-        score, seen = pairs[:, :, mark].reshape(-1, 2).T
-        known = np.isfinite(score)
-        with_mark, without = score[known & (seen == 1)], score[known & (seen == 0)]
-        if len(with_mark) and len(without):
-            above = (with_mark[:, None] > without).mean() + 0.5 * (with_mark[:, None] == without).mean()
-            areas.append(above)
-    return float(np.mean(areas)) if areas else float("nan")
-
-
-STATISTICS = {"dynamics": correlation, "marks": area_under_curve}  # of every other figure, the mean
+ESTIMATORS: dict[str, Estimator] = {"dynamics": correlation, "marks": area_under_curve}  # of all others, the mean
 
 
 def summarize(row: str, measured: dict[str, np.ndarray]) -> dict[str, float]:
@@ -115,10 +85,10 @@ def summarize(row: str, measured: dict[str, np.ndarray]) -> dict[str, float]:
     figures = {}
     factors = {f"dynamics.{name}": measured["dynamics"][:, :, [place]] for place, name in enumerate(DYNAMICS)}
     for name, values in {**measured, **factors}.items():
-        statistic = STATISTICS.get(name.split(".")[0], mean)
+        estimator = ESTIMATORS.get(name.split(".")[0], mean)
         key = f"{row}.{name}" if row else name
-        figures[key] = statistic(values)
-        figures[f"{key}.low"], figures[f"{key}.high"] = bootstrap(values, statistic)
+        figures[key] = estimate(values, estimator)
+        figures[f"{key}.low"], figures[f"{key}.high"] = bootstrap(values, estimator)
     return figures
 
 

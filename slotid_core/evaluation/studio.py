@@ -1,6 +1,7 @@
 """Draws held-out people of the toy world: by the base model, by an adapter of any system, or as they really are."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +25,9 @@ from ..wan.guidance import Predict, sample_guided
 from ..wan.sampling import shifted
 from ..wan.text_encoder import pad_text
 from ..wan.vae import denormalize_latents
-from .subjects import Subject
+from .subjects import Subject, described, stranger
 from .usage import Reference, Usage
-from .variants import BASE, FULL, GROUND_TRUTH, Row
+from .variants import DESCRIBED, FULL, GROUND_TRUTH, STRANGER, Row
 
 BATCH = 8
 DECODED_AT_ONCE = 4  # more do not fit into a CPU's cache, and take up to twice as long each
@@ -78,8 +79,11 @@ class Studio:
         """What systems read of a subject's reference: tensors (1, ...) by name."""
         missing = [name for name in names if (subject.seed, change, name) not in self.references]
         if missing:
-            pixels = change.of_pixels(self.pictures(subject), subject.seed)
-            for name, tensor in self.maker.make(missing, pixels).items():
+            pixels = self.pictures(subject)
+            if change.clip_of_a_stranger:
+                pixels = replace(pixels, reference=self.pictures(stranger(subject)).reference)
+            pixels = change.of_pixels(pixels, subject.seed)
+            for name, tensor in change.of_tensors(self.maker.make(missing, pixels), subject.seed).items():
                 self.references[subject.seed, change, name] = tensor.float()[None]
         return {name: self.references[subject.seed, change, name] for name in names}
 
@@ -94,8 +98,11 @@ class Studio:
         """
         if row.name == GROUND_TRUTH:
             return torch.stack([self.ground_truth(subject) for subject in subjects])
-        if row.name == BASE or row.variant is None:
-            return self.generated("", None, subjects, seed, self.usage, progress=progress)
+        if row.name == STRANGER:
+            return torch.stack([self.ground_truth(stranger(subject)) for subject in subjects])
+        if row.variant is None:
+            asked = [described(subject) for subject in subjects] if row.name == DESCRIBED else subjects
+            return self.generated("", None, asked, seed, self.usage, progress=progress)
         path = self.adapter_path(row.system, row.variant.adapter)
         if path is None:
             raise SlotIDError(

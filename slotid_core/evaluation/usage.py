@@ -8,20 +8,26 @@ from torch import Tensor
 from ..dataset.pixels import Pixels
 from ..errors import SlotIDError
 
+FACE_CLIP = "reference"  # the name under which systems ask for the face clip's latents
+
 
 @dataclass(frozen=True)
 class Reference:
-    """How the reference is degraded before the VAE encodes it.
+    """How the reference is changed before the VAE encodes it, or after.
 
     Attributes:
         frames: how many frames of the face clip are kept, from the first; 0 keeps all.
-        shuffled: the face clip's frames in a random order.
+        shuffled: the face clip's frames in a random order. The VAE is causal, so this also spoils how they look.
+        latents_shuffled: its latent frames in a random order, which leaves each of them as the VAE made it.
+        clip_of_a_stranger: the face clip is another person's; the portrait stays.
         blur: standard deviation of a Gaussian, in pixels of the face clip; the portrait is blurred as well.
         noise: standard deviation of added noise, where white is 1; the portrait gets it as well.
     """
 
     frames: int = 0
     shuffled: bool = False
+    latents_shuffled: bool = False
+    clip_of_a_stranger: bool = False
     blur: float = 0.0
     noise: float = 0.0
 
@@ -43,8 +49,15 @@ class Reference:
         if self.frames:
             frames = frames[: self.frames]
         if self.shuffled:
-            frames = frames[torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed))]
+            frames = frames[random_order(len(frames), seed)]
         return self.of_portrait(frames, seed)
+
+    def of_tensors(self, tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """Tensors by name, as `dataset.tensors` makes them; of the face clip's latents (16, T', h, w), the order."""
+        if not self.latents_shuffled or FACE_CLIP not in tensors:
+            return tensors
+        latents = tensors[FACE_CLIP]
+        return tensors | {FACE_CLIP: latents[:, random_order(latents.shape[1], seed)]}
 
     def of_portrait(self, frames: Tensor, seed: int) -> Tensor:
         """Frames (T, H, W, 3) in [0, 1], blurred and with noise, same shape."""
@@ -59,6 +72,10 @@ class Reference:
             generator = torch.Generator().manual_seed(seed)
             frames = frames + self.noise * torch.randn(frames.shape, generator=generator)
         return frames.clamp(0, 1)
+
+
+def random_order(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 @dataclass(frozen=True)

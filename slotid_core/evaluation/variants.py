@@ -10,8 +10,8 @@ from ..errors import SlotIDError
 from ..systems.contract import Variant
 from ..systems.registry import inference_of
 
-BASE, GROUND_TRUTH = "base", "ground_truth"
-PLAIN_ROWS = (BASE, GROUND_TRUTH)
+BASE, DESCRIBED, STRANGER, GROUND_TRUTH = "base", "described", "stranger", "ground_truth"
+PLAIN_ROWS = (BASE, DESCRIBED, STRANGER, GROUND_TRUTH)
 FULL = "full"
 
 
@@ -25,13 +25,13 @@ class Row:
 
 
 def rows_of(systems: Iterable[str]) -> list[Row]:
-    """Every row that there is, the base first and the ground truth last."""
+    """Every row that there is: what needs no adapter around the systems' variants."""
     variants = [
         Row(f"{system}.{name}", system, variant)
         for system in systems
         for name, variant in inference_of(system).variants.items()
     ]
-    return [Row(BASE), *variants, Row(GROUND_TRUTH)]
+    return [Row(BASE), Row(DESCRIBED), *variants, Row(STRANGER), Row(GROUND_TRUTH)]
 
 
 def chosen_rows(names: Iterable[str], systems: Iterable[str]) -> list[Row]:

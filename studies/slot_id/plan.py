@@ -1,12 +1,13 @@
-"""What the study trains, compares and claims: data alone, in the order in which the rows are made."""
+"""What the study trains and compares: data alone, in the order in which the rows are made."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from slotid_core.evaluation.usage import Reference
-from slotid_core.evaluation.variants import BASE, GROUND_TRUTH
+from slotid_core.evaluation.variants import BASE, DESCRIBED, GROUND_TRUTH, STRANGER
 from slotid_core.systems.slot_id import GateSchedule
 from slotid_core.systems.slot_id.inference import INFERENCE
+from studies.slot_id.claims import AS_SHIPPED_NAME, AS_TRAINED, CLAIMED, POOLED
 from studies.slot_id.studio import StudyUsage
 
 Budget = Literal["full", "third"]
@@ -24,7 +25,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: an adapter (or none) and how it is used. Metrics are measured on the clips of it."""
+    """One row of a table: an adapter (or none), from how many training seeds, and how it is used."""
 
     name: str
     adapter: str | None
@@ -32,28 +33,13 @@ class Row:
     usage: StudyUsage = field(default_factory=StudyUsage)
     with_identity: bool = True
 
-
-@dataclass(frozen=True)
-class Claim:
-    """Held if metric(`better`) - metric(`worse`) is above 0 with confidence, for each of `metrics`."""
-
-    statement: str
-    better: str
-    worse: str
-    metrics: tuple[str, ...] = ("similarity",)
+    @property
+    def trained(self) -> bool:
+        """Whether the study trains its adapter, so that each training seed gives another row."""
+        return self.adapter not in (None, SHIPPED)
 
 
-@dataclass(frozen=True)
-class Default:
-    """A setting of the pack and its alternatives: the other value, the row that has it, and the row that differs in
-    nothing else."""
-
-    setting: str
-    value: str
-    instead: tuple[tuple[str, str, str], ...]
-
-
-MAIN_SEEDS = 2
+TRAINING_SEEDS = 2  # of each adapter that a main row or a claim rests on
 SHIPPED = "shipped"  # the adapter that comes with the toy world; trained longer than those of the rows
 
 VARIANTS = INFERENCE.variants  # what each changes in the settings of `full`
@@ -103,7 +89,7 @@ ABLATIONS = (
         _slots_third("softmax routing", SOFTMAX),
         _slots_third("plan as in the paper", PAPERS_PLAN),
         _slots_third("no temporal differences", NO_DIFFERENCES),
-        _slots_third("3D convolutions, pooled", "adapter.encoder.architecture=conv_pool"),
+        _third(POOLED, *VARIANTS["slots"].changes, "adapter.encoder.architecture=conv_pool"),
         _slots_third("1 slot", "adapter.encoder.reader.num_slots=1"),
         _slots_third("12 slots", "adapter.encoder.reader.num_slots=12"),
     ),
@@ -117,17 +103,18 @@ ADAPTERS = {adapter.name: adapter for adapter in (*MAIN, *(adapter for group in 
 
 MAIN_ROWS = (
     Row(BASE, None),
-    Row("null", "full", MAIN_SEEDS, with_identity=False),
-    *(Row(adapter.name, adapter.name, MAIN_SEEDS) for adapter in MAIN),
+    Row(DESCRIBED, None),
+    Row(STRANGER, None),
+    Row("null", "full", TRAINING_SEEDS, with_identity=False),
+    *(Row(adapter.name, adapter.name, TRAINING_SEEDS) for adapter in MAIN),
     Row(GROUND_TRUTH, None),
 )
 
 
 def _row_of(adapter: Trained) -> Row:
     """An adapter that is trained on shuffled frames is also tested with shuffled frames."""
-    return Row(
-        adapter.name, adapter.name, usage=StudyUsage(reference=Reference(shuffled=adapter.reference == "shuffled"))
-    )
+    usage = StudyUsage(reference=Reference(shuffled=adapter.reference == "shuffled"))
+    return Row(adapter.name, adapter.name, TRAINING_SEEDS if adapter.name in CLAIMED else 1, usage)
 
 
 ABLATION_GROUPS = tuple(tuple(_row_of(adapter) for adapter in group) for group in ABLATIONS)
@@ -138,7 +125,6 @@ def _trial(name: str, **usage) -> Row:
     return Row(name, SHIPPED, usage=StudyUsage(**usage))
 
 
-AS_TRAINED = "cosine over the steps, as trained"
 GATES = (
     ("portrait only", GateSchedule("constant", low=1.0, high=1.0)),
     ("clip only", GateSchedule("constant", low=0.0, high=0.0)),
@@ -148,11 +134,19 @@ GATES = (
     ("sigmoid, late at t = 0.3", GateSchedule("sigmoid", midpoint=0.3)),
     ("sigmoid, sudden", GateSchedule("sigmoid", steepness=40.0)),
 )
-AS_SHIPPED = Row("as shipped", SHIPPED)  # every trial is compared with it
+AS_SHIPPED = Row(AS_SHIPPED_NAME, SHIPPED)  # every trial is compared with it
 TRIALS: dict[str, tuple[Row, ...]] = {
     "gate": tuple(_trial(name, gate=gate) for name, gate in GATES),
     "reference length": tuple(_trial(f"{n} frames", reference=Reference(frames=n)) for n in (1, 5, 17, 33)),
-    "order of frames": (_trial("shuffled", reference=Reference(shuffled=True)),),
+    "order of frames": (
+        _trial("shuffled", reference=Reference(shuffled=True)),
+        _trial("latent frames shuffled", reference=Reference(latents_shuffled=True)),
+    ),
+    "controls": (
+        _trial("mismatched clip", reference=Reference(clip_of_a_stranger=True)),
+        _trial("clip stream zeroed", zeroed="clip"),
+        _trial("portrait stream zeroed", zeroed="portrait"),
+    ),
     "reference blur": tuple(_trial(f"blur {sigma:g} px", reference=Reference(blur=sigma)) for sigma in (0.5, 1.0, 2.0)),
     "reference noise": tuple(_trial(f"noise {s:g}", reference=Reference(noise=s)) for s in (0.02, 0.05, 0.1)),
     "scales": tuple(
@@ -166,93 +160,7 @@ TRIALS: dict[str, tuple[Row, ...]] = {
         for start, end in ((0.0, 0.25), (0.0, 0.5), (0.25, 1.0), (0.5, 1.0))
     ),
 }
-# Trials whose dynamics are reported factor by factor.
-MOVING = (AS_SHIPPED, *TRIALS["reference length"], *TRIALS["order of frames"])
-
-CLAIMS = (
-    Claim(
-        "Sinkhorn routing is better than softmax",
-        "slots third",
-        "slots third, softmax routing",
-        ("similarity", "rank1"),
-    ),
-    Claim("Temporal differences improve similarity", "slots third", "slots third, no temporal differences"),
-    Claim(
-        "Temporal differences improve dynamics",
-        "movement third",
-        "movement third, no temporal differences",
-        ("dynamics",),
-    ),
-    Claim("Clip and portrait together are better than the clip alone", "full", "slots", ("similarity",)),
-    Claim("Clip and portrait together are better than the portrait alone", "full", "anchor", ("similarity",)),
-    Claim(
-        "A gate that depends on the noise level is better than a constant gate",
-        "full third",
-        "gate constant",
-        ("similarity",),
-    ),
-    Claim("At test time, the gate used in training is better than a constant gate", AS_TRAINED, "as shipped"),
-    Claim("A clip conveys identity better than a portrait", "slots", "anchor", ("similarity", "rank1")),
-    Claim("A clip improves dynamics over a portrait alone", "full", "anchor", ("dynamics",)),
-    Claim(
-        "With the movement objective, a clip improves dynamics over a portrait alone",
-        "movement objective",
-        "anchor",
-        ("dynamics",),
-    ),
-    Claim("A clip conveys marks that the portrait hides", "full", "anchor", ("marks",)),
-    Claim("Slots are better than the mean of the latents", "slots", "mean_latent", ("similarity", "rank1")),
-    Claim(
-        "Training on frames in order improves dynamics",
-        "movement third",
-        "movement third, frames shuffled",
-        ("dynamics",),
-    ),
-    Claim("At test time, a clip improves dynamics over a single frame", "as shipped", "1 frames", ("dynamics",)),
-    Claim("At test time, frames in order improve dynamics", "as shipped", "shuffled", ("dynamics",)),
-)
-
-USAGE = StudyUsage()
-DEFAULTS = (
-    Default("routing", "sinkhorn", (("softmax", "slots third, softmax routing", "slots third"),)),
-    Default(
-        "plan_normalization",
-        "row",
-        (
-            ("paper", "slots third, plan as in the paper", "slots third"),
-            ("paper", "plan as in the paper", "full third"),
-        ),
-    ),
-    Default("gate_mode", "paper", (("lerp_to_padding", "gate to padding", "full third"),)),
-    Default(
-        "gate family, in training",
-        "cosine",
-        (("constant", "gate constant", "full third"), ("linear", "gate linear", "full third")),
-    ),
-    Default(
-        "temporal_differences",
-        "true",
-        (
-            ("false", "slots third, no temporal differences", "slots third"),
-            ("false", "movement third, no temporal differences", "movement third"),
-        ),
-    ),
-    Default(
-        "movement_weight, change_weight",
-        "1, 2",
-        (("0, 0", "full third", "movement third"), ("0, 0", "full", "movement objective")),
-    ),
-    Default(
-        "gate of the adapter that ships",
-        "constant 0.5",
-        tuple((name, name, AS_SHIPPED.name) for name, _ in GATES),
-    ),
-    Default(
-        "identity_scale, text_scale",
-        f"{USAGE.identity_scale:g}, {USAGE.text_scale:g}",
-        tuple(
-            (f"{row.usage.identity_scale:g}, {row.usage.text_scale:g}", row.name, AS_SHIPPED.name)
-            for row in TRIALS["scales"]
-        ),
-    ),
-)
+ROWS = {
+    row.name: row
+    for row in (*MAIN_ROWS, *ABLATION_ROWS, AS_SHIPPED, *(row for rows in TRIALS.values() for row in rows))
+}

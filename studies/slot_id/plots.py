@@ -11,8 +11,8 @@ Figures = dict[str, float | str]
 INK, QUIET = "#386fa4", "#b8b8c0"
 
 
-def save_plots(figures: Figures, folder: Path) -> list[Path]:
-    """Those for which there are figures; returns their files."""
+def save_plots(figures: Figures, folder: Path) -> dict[str, bool]:
+    """Whether each picture was saved: there are figures for it."""
     folder.mkdir(parents=True, exist_ok=True)
     values, differences = ("similarity", "dynamics"), ("similarity.difference", "dynamics.difference")
     pictures = {"main.png": ("main", MAIN_ROWS, values)}
@@ -20,14 +20,13 @@ def save_plots(figures: Figures, folder: Path) -> list[Path]:
         pictures[f"ablations_{slug(first.name)}.png"] = ("ablation", others, differences)
     for group, rows in TRIALS.items():
         pictures[f"trial_{slug(group)}.png"] = ("trial", (AS_SHIPPED, *rows), values)
-    saved = [
-        _save(lambda axes, content=content: _rows(axes, figures, *content), folder / name)
+    return {
+        name: _save(lambda axes, content=content: _rows(axes, figures, *content), folder / name)
         for name, content in pictures.items()
-    ]
-    return [path for path in saved if path is not None]
+    }
 
 
-def _save(draw, path: Path) -> Path | None:
+def _save(draw, path: Path) -> bool:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -36,18 +35,18 @@ def _save(draw, path: Path) -> Path | None:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
     try:
         if not draw(axes):
-            return None
+            return False
         figure.tight_layout()
         with whole_file(path) as unfinished:
             figure.savefig(unfinished, dpi=80)
     finally:
         plt.close(figure)
-    return path
+    return True
 
 
 def _rows(axes, figures: Figures, part: str, rows: Sequence[Row], names: tuple[str, ...]) -> bool:
     """A point with its interval for each row that has figures, from the top; false if there is nothing to compare."""
-    known = [row for row in rows if f"{part}.{slug(row.name)}.{names[0]}" in figures]
+    known = [row for row in rows if any(f"{part}.{slug(row.name)}.{name}" in figures for name in names)]
     if len(known) < 2:
         return False
     for axis, name in zip(axes, names, strict=True):

@@ -25,10 +25,16 @@ Measured = dict[str, np.ndarray]
 
 def read_row(path: Path, facts: dict) -> Measured | None:
     """Metrics (people, clips, ...) and `frames`; None if there is no such file, or it was made from other facts."""
-    if not path.is_file() or _as_read_today(read_header(path, KIND, VERSION)["facts"]) != _as_read_today(facts):
+    if not path.is_file() or different_facts(path, facts):
         return None
     measured = {name: tensor.numpy() for name, tensor in read_tensors(path, check=False)[0].items()}
     return measured | {"frames": _unpack(measured["frames"], measured.pop("shape"))}
+
+
+def different_facts(path: Path, facts: dict) -> list[str]:
+    """Names of the facts in which a row file differs from these."""
+    kept, wanted = (_as_read_today(each) for each in (read_header(path, KIND, VERSION)["facts"], facts))
+    return sorted(name for name in kept.keys() | wanted.keys() if kept.get(name) != wanted.get(name))
 
 
 def write_row(path: Path, measured: Measured, facts: dict) -> None:
@@ -64,6 +70,7 @@ def _as_read_today(facts: dict) -> dict:
     read = dict(facts)
     if read.get(DRAWN) == "ceiling":  # what files of earlier releases call the ground truth
         read[DRAWN] = GROUND_TRUTH
+    read.setdefault("scenes", "random")  # files of earlier releases have no other
     for name, as_read in SETTINGS.items():
         if read.get(name) is not None:
             with suppress(SlotIDError):

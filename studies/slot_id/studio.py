@@ -1,6 +1,7 @@
-"""What this study can vary beyond the harness: the gate between Slot-ID's two streams."""
+"""What this study can vary beyond the harness: the gate between Slot-ID's two streams, and a stream left out."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from slotid_core.evaluation.studio import Studio
 from slotid_core.evaluation.usage import Usage
@@ -8,21 +9,29 @@ from slotid_core.systems.slot_id import GateSchedule, Identity
 from slotid_core.systems.slot_id.inference import LoadedAdapter
 
 SYSTEM = "slot_id"
+# The tensors of an identity that belong to each stream.
+STREAMS = {"clip": ("video_tokens", "video_film"), "portrait": ("image_tokens", "image_film")}
 
 
 @dataclass(frozen=True)
 class StudyUsage(Usage):
-    """`gate` replaces the adapter's own gate; None keeps it."""
+    """`gate` replaces the adapter's own gate; None keeps it. `zeroed` names a stream whose tokens and FiLM become zero,
+    while the gate still gives the other stream its own share.
+    """
 
     gate: GateSchedule | None = None
+    zeroed: Literal["", "clip", "portrait"] = ""
 
 
-class GateStudio(Studio):
-    """A studio that applies the gate of a `StudyUsage`. An adapter with a single stream has nothing to gate."""
+class StreamStudio(Studio):
+    """A studio that applies a `StudyUsage`. An adapter with a single stream has nothing to gate."""
 
     def person(self, system: str, adapter: LoadedAdapter, jobs: list, usage: StudyUsage) -> Identity:
         identity = super().person(system, adapter, jobs, usage)
         module = adapter.module
         if usage.gate is not None and module.encoder is not None and module.anchor is not None:
             identity = replace(identity, gate=usage.gate)
+        if usage.zeroed:
+            silent = {name: getattr(identity, name).mul(0) for name in STREAMS[usage.zeroed]}
+            identity = replace(identity, **silent)
         return identity

@@ -13,17 +13,11 @@ from training_settings import make_world, write_settings
 from training_settings import settings as training_settings
 
 from slotid_core.errors import SlotIDError
-from slotid_core.evaluation.intervals import bootstrap, bootstrap_difference, mean
-from slotid_core.evaluation.metrics import (
-    Metrics,
-    area_under_curve,
-    correlation,
-    dynamics_error,
-    gap_closed,
-    summarize,
-)
-from slotid_core.evaluation.studio import Studio
-from slotid_core.evaluation.subjects import subjects_of
+from slotid_core.evaluation.estimators import mean
+from slotid_core.evaluation.intervals import bootstrap, bootstrap_difference
+from slotid_core.evaluation.metrics import Metrics, gap_closed, summarize
+from slotid_core.evaluation.studio import TEXT_ROOM, Studio
+from slotid_core.evaluation.subjects import described, stranger, subjects_of
 from slotid_core.evaluation.train_variants import train_variants
 from slotid_core.evaluation.usage import Reference, Usage
 from slotid_core.evaluation.variants import chosen_rows, rows_of
@@ -36,9 +30,12 @@ from slotid_core.systems.slot_id import (
 )
 from slotid_core.systems.slot_id.adapter import load_adapter, save_adapter
 from slotid_core.systems.slot_id.baselines import MeanLatentEncoder
+from slotid_core.toy_world.judges import reveals
 from slotid_core.toy_world.person import DYNAMICS, HELD_OUT_FROM
+from slotid_core.toy_world.scene import LOOK_AROUND
 from slotid_core.wan import WanConfig, WanModel
 from slotid_core.wan.lora import merge_lora, new_lora
+from slotid_core.wan.text_encoder import LONGEST_PROMPT
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +120,60 @@ def test_a_worse_reference_changes_what_is_drawn(studio, clips):
         assert (drawn - clips["full"]).abs().max() > 1e-4, change
 
 
+def test_words_change_the_prompt_and_nothing_else(studio, clips, monkeypatch):
+    subjects, asked = subjects_of(0, 2, 1), []
+    for subject in subjects:
+        worded = described(subject)
+        assert replace(worded, prompts=subject.prompts) == subject and worded.prompts != subject.prompts
+        assert len(studio.encoders.text_rows(worded.prompts[0])) < LONGEST_PROMPT - TEXT_ROOM
+    sample = Studio.sample
+    monkeypatch.setattr(Studio, "sample", lambda self, *given: asked.append(given[1:]) or sample(self, *given))
+    drawn = studio.clips(row("described"), subjects, 0)
+    plain = studio.clips(row("base"), [described(subject) for subject in subjects], 0)
+    assert torch.equal(drawn, plain) and (drawn - clips["base"]).abs().max() > 1e-3
+    assert asked[0] == asked[1]
+
+
+def test_a_stranger_is_somebody_else_in_the_same_scenes(studio, clips):
+    ann, bob = subjects_of(0, 2, 1)
+    other = stranger(ann)
+    assert other.scenes == ann.scenes and other.prompts == ann.prompts
+    assert other.person not in (ann.person, bob.person) and other.seed not in (ann.seed, bob.seed)
+    drawn = studio.clips(row("stranger"), [ann], 0)
+    assert (drawn - clips["ground_truth"][:1]).abs().max() > 0.1
+
+
+def test_the_reference_of_a_stranger_leaves_the_portrait(studio):
+    (ann,) = subjects_of(0, 1, 1)
+    names = ("reference", "portrait")
+    own, mixed = (studio.conditions(ann, Reference(clip_of_a_stranger=other), names) for other in (False, True))
+    theirs = studio.conditions(stranger(ann), Reference(), names)
+    assert torch.equal(mixed["portrait"], own["portrait"]) and torch.equal(mixed["reference"], theirs["reference"])
+    assert not torch.equal(mixed["reference"], own["reference"])
+
+
+def test_latent_frames_are_shuffled_after_the_vae(studio):
+    (ann,) = subjects_of(0, 1, 1)
+    names = ("reference", "portrait")
+    own, mixed = (studio.conditions(ann, Reference(latents_shuffled=shuffled), names) for shuffled in (False, True))
+    assert torch.equal(mixed["portrait"], own["portrait"])
+    frames, shuffled = (tensors["reference"][0].unbind(1) for tensors in (own, mixed))
+    assert not torch.equal(own["reference"], mixed["reference"])
+    assert {f.numpy().tobytes() for f in shuffled} == {f.numpy().tobytes() for f in frames}
+
+
+@pytest.mark.parametrize("prompts", (3, 4))
+def test_balanced_scenes_show_every_factor_but_sway_as_often(prompts):
+    subjects = subjects_of(0, 8, prompts, balanced=True)
+    actions = torch.tensor([[scene.action for scene in subject.scenes] for subject in subjects])
+    shown = dict(zip(DYNAMICS, reveals(actions.flatten()).sum(0).tolist(), strict=True))
+    assert shown.pop("sway") == 8 * prompts
+    assert set(shown.values()) == {2 * prompts} == {(actions == LOOK_AROUND).sum().item()}
+    if prompts == 4:
+        assert all(len(set(row)) == 4 for row in actions.tolist())
+    assert [subject.person for subject in subjects] == [subject.person for subject in subjects_of(0, 8, prompts)]
+
+
 def test_references_are_worsened_as_asked():
     frames = torch.rand(17, 16, 16, 3, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25
     assert torch.equal(Reference().of_clip(frames, 0), frames)
@@ -156,7 +207,9 @@ def test_a_row_without_an_adapter_is_refused(studio):
     with pytest.raises(SlotIDError, match="ceiling"):
         row("ceiling")
     variants = ["null", "mean_latent", "anchor", "slots", "full"]
-    assert [r.name for r in rows_of(["slot_id"])] == ["base", *(f"slot_id.{v}" for v in variants), "ground_truth"]
+    assert [r.name for r in rows_of(["slot_id"])] == [
+        "base", "described", *(f"slot_id.{v}" for v in variants), "stranger", "ground_truth",
+    ]  # fmt: skip
 
 
 @settings(max_examples=examples(15), deadline=None)
@@ -174,37 +227,6 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         low, high = bootstrap(rng.normal(size=(40, 1)), mean, seed=trial)
         hits += low <= 0 <= high
     assert 50 <= hits <= 60  # 57 expected
-
-
-def test_correlation_is_over_what_an_action_shows():
-    truth = np.random.default_rng(0).random((30, 2, len(DYNAMICS)))
-    pairs = np.stack([2 * truth + 1, truth], axis=-1)
-    pairs[:, 0] = np.nan  # the first scene shows nothing
-    assert correlation(pairs) == pytest.approx(1.0)
-    pairs[:, 1, 0, 0] *= -1
-    assert correlation(pairs) == pytest.approx((len(DYNAMICS) - 2) / len(DYNAMICS))
-
-
-def test_errors_of_dynamics_are_shares_of_a_factors_range():
-    truth = np.random.default_rng(0).random((30, 2, len(DYNAMICS)))
-    pairs = np.stack([truth, truth], axis=-1)
-    assert dynamics_error(pairs) == 0
-    pairs[:, :, 0, 0] += 0.5  # of the asymmetry, whose range is 2
-    assert dynamics_error(pairs) == pytest.approx(0.25 / len(DYNAMICS))
-    pairs[:, :, 0] = np.nan  # no action shows it
-    assert dynamics_error(pairs) == 0
-
-
-def test_marks_are_told_by_what_scores_above_what():
-    rng = np.random.default_rng(0)
-    seen = rng.integers(0, 2, size=(200, 1, 3)).astype(float)
-    scored = np.stack([seen + 0.1 * rng.normal(size=seen.shape), seen], axis=-1)
-    guessed = np.stack([rng.normal(size=seen.shape), seen], axis=-1)
-    assert area_under_curve(scored) == pytest.approx(1.0)
-    assert area_under_curve(guessed) == pytest.approx(0.5, abs=0.07)
-    assert area_under_curve(np.stack([np.zeros_like(seen), seen], axis=-1)) == 0.5
-    scored[:, :, 0] = np.nan  # nobody looks around
-    assert area_under_curve(scored) == pytest.approx(1.0)
 
 
 def test_a_paired_interval_is_narrower_than_its_rows():

@@ -14,14 +14,15 @@ from training_settings import settings as training_settings
 
 from slotid_core.config import config_to_dict
 from slotid_core.errors import SlotIDError
-from slotid_core.evaluation import intervals
+from slotid_core.evaluation import intervals, paired
+from slotid_core.toy_world.person import DYNAMICS
 from slotid_core.weights import read_header
+from studies.slot_id.claims import CLAIMS
 from studies.slot_id.command import main
+from studies.slot_id.defaults import DEFAULTS
 from studies.slot_id.page import page
-from studies.slot_id.plan import ABLATION_ROWS, CLAIMS, DEFAULTS, MAIN_ROWS, TRIALS
-from studies.slot_id.published import with_published
+from studies.slot_id.plan import ABLATION_ROWS, MAIN_ROWS, TRIALS
 from studies.slot_id.row_files import KIND, VERSION, read_row, write_row
-from studies.slot_id.runner import slug
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +45,13 @@ def folder(tmp_path_factory):
 def rough_intervals():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intervals, "RESAMPLES", 50)
+        patch.setattr(paired, "TEST_RESAMPLES", 50)
         yield
 
 
-PROTOCOL = ["people", "prompts", "seed", "steps", "third", "batch", "reference", "smallest_effect", "trained_on",
-            "models"]  # fmt: skip
+PROTOCOL = ["people", "steps", "third", "batch", "reference", "trained_on", "models", "seeds", "level", "claim_tests",
+            "default_tests", *(f"{of}_{what}" for of in ("reported", "development", "earlier")
+                               for what in ("seed", "prompts"))]  # fmt: skip
 
 
 def study(folder, *arguments: str, into=None) -> dict:
@@ -64,7 +67,7 @@ def study(folder, *arguments: str, into=None) -> dict:
 
 def files(folder):
     """Everything that was made, data apart."""
-    return sorted([*(folder / "output" / "adapters").rglob("*.safetensors"), *(folder / "page" / "rows").iterdir()])
+    return sorted([*(folder / "output" / "adapters").rglob("*.safetensors"), *(folder / "page" / "rows").rglob("*.*")])
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +90,16 @@ def test_what_is_finished_has_figures_and_what_is_not_has_none(figures):
     difference = figures[shuffled] - figures["ablation.movement_third.similarity"]
     assert figures[f"{shuffled}.difference"] == pytest.approx(difference)
     assert figures["claim.Sinkhorn_routing_is_better_than_softmax"] == "not run"
-    assert figures["default.movement_weight__change_weight"] in ("stays", "gives way to 0, 0")
-    assert figures["default.gate_mode"] == "not run"
+    assert figures["default.movement_weight__change_weight.development"] in ("stays", "gives way to 0, 0")
+    assert figures["default.gate_mode.development"] == figures["default.gate_mode.reported"] == "not run"
+    assert figures["main.full.on"] == "reported" and figures["main.full.seeds"] == 2
+    assert {figures["main.full.similarity.seed_0"], figures["main.full.similarity.seed_1"]} != {
+        figures["main.full.similarity"]
+    }
+    # Two people nod, smile, talk and look around once each.
+    assert {figures[f"clips.reported.{factor}"] for factor in DYNAMICS if factor != "sway"} == {2}
+    assert figures["clips.reported.sway"] == 8
+    assert figures["main.constant_guess.dynamics_error"] > 0 and "main.constant_guess.similarity" not in figures
     assert figures["protocol.steps"] == 3 and figures["protocol.third"] == 1
     assert 0 <= figures["slots.full.entropy"] <= 1 and "slots.12_slots.entropy" not in figures
 
@@ -107,7 +118,7 @@ def test_a_piece_is_made_once(folder, figures):
 
 def test_a_row_of_which_one_seed_is_trained_counts_and_says_so(folder, figures, tmp_path):
     shutil.copytree(folder / "page" / "rows", tmp_path / "page" / "rows")
-    (tmp_path / "page" / "rows" / "full-1.safetensors").unlink()
+    (tmp_path / "page" / "rows" / "reported" / "full-1.safetensors").unlink()
     fewer = study(folder, "--page-only", into=tmp_path)
     assert (fewer["main.full.seeds"], figures["main.full.seeds"]) == (1, 2)
     assert fewer["main.full.similarity"] != figures["main.full.similarity"]
@@ -138,7 +149,7 @@ def test_a_row_made_with_other_settings_does_not_count(folder, figures, tmp_path
 
 
 def test_a_setting_that_has_been_added_since_counts_as_its_default(folder, figures):
-    path = folder / "page" / "rows" / "full-0.safetensors"
+    path = folder / "page" / "rows" / "reported" / "full-0.safetensors"
     facts = read_header(path, KIND, VERSION)["facts"]
     older = copy.deepcopy(facts)
     del older["training"]["objective"]["change_weight"], older["usage"]["end"]
@@ -149,7 +160,7 @@ def test_a_setting_that_has_been_added_since_counts_as_its_default(folder, figur
 
 def test_a_row_file_with_old_setting_names_is_read_as_the_same_row(folder, figures, tmp_path, caplog):
     """As files of earlier releases name them: every multiplier filled in, the objective's own part beside the rest."""
-    facts = read_header(folder / "page" / "rows" / "full-0.safetensors", KIND, VERSION)["facts"]
+    facts = read_header(folder / "page" / "rows" / "reported" / "full-0.safetensors", KIND, VERSION)["facts"]
     older = copy.deepcopy(facts)
     training = older["training"]
     names = {"ema_decay": "average", "keep_last": "keep", "loss_spike_factor": "explosion"}
@@ -178,31 +189,75 @@ def test_frames_come_back_from_a_row_nearly_as_they_were(tmp_path):
     assert np.abs(row["frames"].astype(int) - frames).mean() < 2
 
 
-def test_published_rows_stay_until_they_are_made_again(figures):
-    """Of a study whose rows were not kept: what is made now replaces them, and another protocol ends them."""
-    before = figures | {"main.anchor.similarity": 0.5, "main.anchor.trained_on": 9, "main.full.similarity": 0.6}
-    main = {row.name for row in MAIN_ROWS}
-    keys = ["claim." + slug(claim.statement) for claim in CLAIMS if {claim.better, claim.worse} <= main]
-    others = ["claim." + slug(claim.statement) for claim in CLAIMS if not {claim.better, claim.worse} <= main]
-    still_open = [key for key in keys if figures[key] == "not run"]
-    before |= dict.fromkeys([*keys, *others], "held") | {f"{still_open[0]}.rows": "others than today"}
-    merged = with_published(figures, before)
-    assert merged["main.anchor.similarity"] == 0.5 and merged["main.full.similarity"] == figures["main.full.similarity"]
-    assert [merged[key] for key in still_open] == ["not run"] + ["held"] * (len(still_open) - 1)
-    assert all(merged[key] == figures[key] for key in [*keys, *others] if key not in still_open)
-    assert with_published(figures, before | {"protocol.models": "others"}) == figures
-    assert with_published(figures, {}) == figures
+def test_rows_of_an_earlier_release_stand_in_and_are_compared_with_each_other_only(folder, figures, tmp_path, capsys):
+    """Their files lie in the folder itself and do not say how their scenes were chosen."""
+    rows = tmp_path / "page" / "rows"
+    shutil.copytree(folder / "page" / "rows" / "reported", rows / "reported")
+    for name in ("full_third-0", "movement_third-0", "base-0"):
+        facts = read_header(rows / "reported" / f"{name}.safetensors", KIND, VERSION)["facts"]
+        older = {key: value for key, value in facts.items() if key != "scenes"} | {"seed": 0, "prompts": 3}
+        measured = read_row(rows / "reported" / f"{name}.safetensors", facts)
+        assert measured is not None
+        write_row(rows / f"{name}.safetensors", measured, older if name != "base-0" else older | {"judges": "others"})
+    for path in (rows / "reported").glob("full_third-*"):
+        path.unlink()
+    said = study(folder, "--page-only", into=tmp_path)
+    assert (said["ablation.full_third.on"], said["ablation.movement_third.on"]) == ("earlier", "reported")
+    key = "default.movement_weight__change_weight.full_third.development.similarity"
+    assert said[f"{key}.on"] == "earlier"  # of which both rows have a file
+    assert "default.movement_weight__change_weight.full_third.reported.similarity" not in said
+    assert said["main.base.on"] == "reported"
+    text = (tmp_path / "page" / "README.md").read_text()
+    assert "| full third (1 of 2 seeds, earlier clips) |" in text
+    for path in (rows / "reported").glob("base-*"):
+        path.unlink()
+    said = study(folder, "--page-only", into=tmp_path)
+    assert "main.base.on" not in said
+    assert "base-0.safetensors of the earlier people does not count: it was made with other judges." in (
+        capsys.readouterr().out
+    )
+    assert "| base | not run |" in (tmp_path / "page" / "README.md").read_text()
+
+
+def test_a_picture_of_rows_that_no_longer_count_goes(folder, figures, tmp_path):
+    (tmp_path / "page").mkdir()
+    for name in ("main.png", "sheet_gate.jpg", "mine.png"):
+        (tmp_path / "page" / name).touch()
+    study(folder, "--page-only", into=tmp_path)
+    assert not {"main.png", "sheet_gate.jpg"} & {path.name for path in (tmp_path / "page").iterdir()}
+    assert (tmp_path / "page" / "mine.png").is_file()
+
+
+def test_the_plan_lists_each_training_seed(folder, figures, tmp_path, capsys):
+    study(folder, "--page-only", into=tmp_path)
+    capsys.readouterr()
+    study(folder, "--plan", "--parts", "main,ablations", "--rows", "slots;movement third", into=tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [
+        "train slots, run.seed=0: 3 steps", "train slots, run.seed=1: 3 steps",
+        "train movement third, run.seed=0: 1 steps", "train movement third, run.seed=1: 1 steps",
+    ]  # fmt: skip
+    # A row of a default is measured on both sets of people.
+    assert lines[4] == "4 adapters, 8 steps; 6 rows to measure, 48 clips"
+    study(folder, "--plan", "--parts", "main", "--rows", "full")
+    assert capsys.readouterr().out.splitlines()[-1] == "0 adapters, 0 steps; 0 rows to measure, 0 clips"
+
+
+def test_defaults_need_people_of_their_own(folder):
+    with pytest.raises(SlotIDError, match="other people"):
+        study(folder, "--page-only", "--seed", "0")
 
 
 def test_no_number_in_the_page_is_typed(folder, figures):
     """The page of other figures has other numbers, and all of its numbers."""
     text = (folder / "page" / "README.md").read_text()
-    assert page(figures, {path.name for path in (folder / "page").iterdir()}) == text
+    pictures = {path.name for path in (folder / "page").iterdir()}
+    assert page(figures, pictures) == text
     assert {"README.md", "figures.json", "sheet.jpg", "slots.jpg", "main.png"} <= {
         p.name for p in (folder / "page").iterdir()
     }
     marked = {key: 7777.777 if isinstance(value, float) else value for key, value in figures.items()}
-    text = page(marked, set())
+    text = page(marked | {"protocol.level": 0.05}, set())
     for rows in TRIALS.values():
         for row in rows:
             text = text.replace(f"| {row.name} |", "|")  # a trial's settings are its name
@@ -214,10 +269,12 @@ def test_the_page_of_nothing_says_that_nothing_was_run():
     text = page({f"protocol.{name}": value for name, value in protocol.items()}, set())
     for row in (*MAIN_ROWS, *ABLATION_ROWS):
         assert f"| {row.name} | not run |" in text
+    assert "| constant guess | not run |" in text
     for claim in CLAIMS:
-        assert f"| {claim.statement} | **not run** | not run |" in text
+        assert f"| {claim.statement} | {'| | ' if claim.by_factor else ''}**not run** | not run |" in text
     for default in DEFAULTS:
-        assert f"| {default.setting} | {default.value} | not run |" in text
+        for people in ("development", "reported"):
+            assert f"| {default.setting} | {default.value} | not run | {people} |" in text
 
 
 def test_fewer_seeds_may_be_asked_for(folder, figures, tmp_path):

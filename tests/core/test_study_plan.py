@@ -2,10 +2,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from slotid_core.evaluation.paired import Difference
 from slotid_core.evaluation.studio import Studio
+from slotid_core.evaluation.subjects import subjects_of
 from slotid_core.evaluation.usage import Usage
 from slotid_core.systems.slot_id import (
     AdapterConfig,
@@ -22,16 +25,28 @@ from slotid_core.toy_world.family import part_path
 from slotid_core.training.config import read_config
 from slotid_core.wan import WanConfig, WanModel
 from studies.slot_id import slot_behaviour
-from studies.slot_id.command import TRAINING, in_order
-from studies.slot_id.figures import SMALLEST_EFFECT, gives_way, joint, verdict
-from studies.slot_id.plan import ABLATION_ROWS, ADAPTERS, CLAIMS, DEFAULTS, MAIN_ROWS, TRIALS
-from studies.slot_id.studio import SYSTEM, GateStudio, StudyUsage
+from studies.slot_id.claims import CLAIMS, MOVES
+from studies.slot_id.command import TRAINING
+from studies.slot_id.compared import Compared, of_same_seeds
+from studies.slot_id.defaults import DEFAULT_ROWS, DEFAULTS
+from studies.slot_id.jobs import in_order
+from studies.slot_id.people import DEVELOPMENT_SEED, REPORTED_SEED, sets_of
+from studies.slot_id.plan import ABLATION_ROWS, ADAPTERS, MAIN_ROWS, ROWS, TRAINING_SEEDS, TRIALS, Row
+from studies.slot_id.row_files import Measured
+from studies.slot_id.studio import SYSTEM, StreamStudio, StudyUsage
+from studies.slot_id.verdicts import DECISIVE, Judged, gives_way, joint, judged, with_seeds
+
+DECISIVE_BY_NAME = {name.removeprefix("dynamics."): name for name in DECISIVE}
 
 
 def test_everything_is_made_once_before_anything_is_made_twice():
-    order = [(row.name, seed) for row, seed in in_order([list(MAIN_ROWS), list(ABLATION_ROWS)])]
-    assert order.index(("slots", 0)) < order.index(("full", 1)) < order.index(("full third", 0))
-    assert len(order) == sum(row.seeds for row in (*MAIN_ROWS, *ABLATION_ROWS)) == len(set(order))
+    order = [(job.row.name, job.seed, job.people) for job in in_order([list(MAIN_ROWS), list(ABLATION_ROWS)])]
+    places = [order.index((*job, "reported")) for job in (("slots", 0), ("full", 1), ("full third", 0))]
+    assert places == sorted(places)
+    assert order.index(("slots", 0, "reported")) < order.index(("full", 0, "development"))
+    rows = (*MAIN_ROWS, *ABLATION_ROWS)
+    expected = sum(row.seeds * (2 if row in DEFAULT_ROWS else 1) for row in rows)
+    assert len(order) == expected == len(set(order))
 
 
 def test_every_adapter_of_the_plan_can_be_built():
@@ -52,29 +67,84 @@ def test_an_adapter_trained_on_shuffled_frames_is_tested_with_shuffled_frames():
 def test_rows_and_claims_name_what_exists():
     rows = [row.name for row in (*MAIN_ROWS, *ABLATION_ROWS, *(r for rows in TRIALS.values() for r in rows))]
     assert len(set(rows)) == len(rows)
-    assert {claim.better for claim in CLAIMS} | {claim.worse for claim in CLAIMS} <= {*rows, "as shipped"}
+    assert set(ROWS) == {*rows, "as shipped"}
+    assert {claim.better for claim in CLAIMS} | {claim.worse for claim in CLAIMS} <= set(ROWS)
+    assert all(claim.by_factor == ("dynamics" in claim.statement or "movement" in claim.statement) for claim in CLAIMS)
+    assert len(MOVES) == 6
+
+
+def difference(value, p, seeds=(), spread=0.1):
+    change = Difference(value, value - spread, value + spread, p, seeds or (value,))
+    return Compared(change, "reported", len(change.seeds), 2)
 
 
 def test_verdicts():
-    assert verdict((0.01, 0.2)) == "held"
-    assert verdict((-0.2, SMALLEST_EFFECT / 2)) == "not held"
-    assert verdict((-0.2, 0.2)) == "undecided"
-    assert verdict(None) == verdict((float("nan"), float("nan"))) == "not run"
-    assert joint(["held", "held"]) == "held" and joint(["held", "undecided"]) == "undecided"
-    assert joint(["undecided", "not held"]) == "not held" and joint(["not held", "not run"]) == "not run"
+    family = {("more",): difference(0.2, 0.001), ("less",): difference(-0.2, 0.001), ("none",): difference(0.2, 0.03),
+              ("apart",): difference(0.2, 0.001, (0.5, -0.1)), ("open",): None}  # fmt: skip
+    found = {key[0]: each.verdict for key, each in judged(family).items()}
+    assert found == {
+        "more": "held", "less": "reversed", "none": "no effect shown", "apart": "training seeds disagree",
+        "open": "not run",
+    }  # fmt: skip
+    alone = judged({("none",): difference(0.2, 0.03)})[("none",)]
+    assert alone.verdict == "held"  # what five tests do not show, one does
+    assert Judged(difference(0.2, float("nan")), float("nan")).verdict == "no effect shown"
+
+
+def test_a_claim_about_several_metrics_needs_each():
+    assert joint(["held", "held"]) == "held" and joint(["held", "no effect shown"]) == "no effect shown"
+    assert joint(["no effect shown", "reversed"]) == "reversed" and joint(["reversed", "not run"]) == "not run"
+    assert joint(["held", "training seeds disagree"]) == "training seeds disagree"
+
+
+def test_a_verdict_from_fewer_training_seeds_is_not_final():
+    assert with_seeds("held", difference(0.2, 0.001)) == "held, 1 of 2 seeds"
+    assert with_seeds("held", difference(0.2, 0.001, (0.1, 0.3))) == "held"
+    assert with_seeds("not run", None) == "not run"
 
 
 def test_a_default_gives_way_to_what_is_better_and_in_nothing_worse():
-    same, more, less = (-0.1, 0.1), (0.01, 0.2), (-0.2, -0.01)
+    same, more, less = (Judged(difference(value, p), p) for value, p in ((0.05, 1), (0.2, 0.01), (-0.2, 0.2)))
+    assert less.verdict == "no effect shown" and less.worse  # harm need not be proved
 
-    def differences(similarity=same, dynamics=same, action=same):
-        return {"similarity": similarity, "dynamics": dynamics, "action": action}
+    def row(**changes):
+        return dict.fromkeys(DECISIVE, same) | {DECISIVE_BY_NAME[name]: change for name, change in changes.items()}
 
-    assert gives_way([differences(similarity=more)]) and gives_way([differences(dynamics=more)])
-    assert gives_way([differences(), differences(similarity=more)])
-    assert not gives_way([differences()]) and not gives_way([differences(action=more)])
-    assert not gives_way([differences(similarity=more, action=less)])
-    assert not gives_way([differences(similarity=more), differences(dynamics=less)])
+    assert gives_way([row(similarity=more)]) and gives_way([row(sway=more)])
+    assert gives_way([row(), row(similarity=more)])
+    assert not gives_way([row()]) and not gives_way([row(action=more)])
+    assert not gives_way([row(similarity=more, action=less)]) and not gives_way([row(sway=more, talk_cadence=less)])
+    assert not gives_way([row(similarity=more), row(smile_onset=less)])
+
+
+def test_training_seeds_that_both_rows_have_are_compared():
+    base, ours, theirs = Row("base", None), Row("a", "full", 2), Row("b", "slots", 1)
+    parts: Measured = {"similarity": np.ones((1, 1))}
+    found = of_same_seeds([ours, base], [{0: parts, 1: parts}, {0: parts}], "reported")
+    assert found is not None and (found.seeds, found.planned, len(found.parts[1])) == ([0, 1], 2, 2)
+    found = of_same_seeds([ours, theirs], [{0: parts, 1: parts}, {0: parts}], "reported")
+    assert found is not None and (found.seeds, found.planned) == ([0], 1)
+    assert of_same_seeds([ours, theirs], [{1: parts}, {0: parts}], "reported") is None
+    assert of_same_seeds([ours, base], [{0: parts}, {}], "reported") is None
+
+
+def test_what_a_claim_rests_on_is_trained_twice():
+    claimed = [ROWS[name] for claim in CLAIMS for name in (claim.better, claim.worse)]
+    assert {row.seeds for row in claimed if row.trained} == {TRAINING_SEEDS} == {2}
+    settings = [read_config(TRAINING, [f"run.seed={seed}"]).run.seed for seed in range(2)]
+    assert settings == [0, 1]
+    assert {row.seeds for row in ROWS.values() if not row.trained} == {1}
+
+
+def test_defaults_are_chosen_on_other_people_than_they_are_reported_on():
+    sets = sets_of(4, REPORTED_SEED, DEVELOPMENT_SEED)
+    people = {name: {s.seed for s in subjects_of(each.seed, 4, each.prompts)} for name, each in sets.items()}
+    assert not people["reported"] & (people["development"] | people["earlier"])
+    measured = {(job.row.name, job.people) for job in in_order([list(ROWS.values())])}
+    assert {name for name, on in measured if on == "reported"} == set(ROWS)
+    assert {name for name, on in measured if on == "development"} == {
+        name for default in DEFAULTS for _, *names in default.instead for name in names
+    }
 
 
 def test_defaults_of_the_study_are_those_of_the_pack():
@@ -102,9 +172,22 @@ def test_the_gate_of_a_usage_needs_both_streams(missing, monkeypatch):
     identity = Identity(tokens, tokens, film, film, model_width=8, model_depth=2, gate=own)
     monkeypatch.setattr(Studio, "person", lambda *_: identity)
     module = SimpleNamespace(encoder=missing != "encoder" or None, anchor=missing != "anchor" or None)
-    adapter, studio = SimpleNamespace(module=module), GateStudio.__new__(GateStudio)
+    adapter, studio = SimpleNamespace(module=module), StreamStudio.__new__(StreamStudio)
     assert studio.person(SYSTEM, adapter, [], StudyUsage()).gate == own
     assert studio.person(SYSTEM, adapter, [], StudyUsage(gate=other)).gate == (own if missing else other)
+
+
+def test_a_zeroed_stream_says_nothing_and_the_other_is_as_before(monkeypatch):
+    tokens, film = torch.ones(1, 2, 8), torch.ones(1, 1, 2, 8)
+    identity = Identity(tokens, tokens, film, film, model_width=8, model_depth=2, gate=GateSchedule("constant"))
+    monkeypatch.setattr(Studio, "person", lambda *_: identity)
+    studio = StreamStudio.__new__(StreamStudio)
+    for usage, kept in ((StudyUsage(zeroed="clip"), "image"), (StudyUsage(zeroed="portrait"), "video")):
+        person = studio.person(SYSTEM, SimpleNamespace(module=SimpleNamespace()), [], usage)
+        for stream in ("image", "video"):
+            for tensor in (getattr(person, f"{stream}_tokens"), getattr(person, f"{stream}_film")):
+                assert torch.equal(tensor, torch.full_like(tensor, float(stream == kept)))
+        assert person.gate == identity.gate
 
 
 def test_slots_that_share_nothing_and_slots_that_share_all():

@@ -11,6 +11,7 @@ beside many errors are of the people that were left.
 
 import numpy as np
 
+from ..estimators import estimate, ratio
 from ..intervals import bootstrap
 from ..metrics import summarize
 
@@ -36,7 +37,7 @@ def figures_of(
     if lab is not None:
         figures |= summarize(LAB, lab)
         pairs = np.stack([only(part, came_out)["similarity"] for part in (saved, lab)], axis=-1)
-        figures["share_of_lab"] = share(pairs)
+        figures["share_of_lab"] = estimate(pairs, share)
         figures["share_of_lab.low"], figures["share_of_lab.high"] = bootstrap(pairs, share)
     return figures
 
@@ -49,7 +50,8 @@ def only(measured: Measured, came_out: np.ndarray) -> Measured:
     }
 
 
-def share(pairs: np.ndarray) -> float:
-    """(people, prompts, 2), the graph's and the lab's: the ratio of their means."""
-    known = pairs[np.isfinite(pairs).all(axis=-1)]
-    return float(known[:, 0].mean() / known[:, 1].mean()) if len(known) else float("nan")
+def share(pairs: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(people, prompts, 2), the graph's and the lab's: the ratio of their means; see `estimators`."""
+    known = np.isfinite(pairs).all(axis=-1, keepdims=True)
+    sums = counts @ np.where(known, pairs, 0.0).sum(axis=1)  # (resamples, 2)
+    return ratio(sums[:, 0], sums[:, 1])
