@@ -1,4 +1,4 @@
-"""The contract of systems: a made-up one goes through preparation, training and evaluation, and so do Lynx and ST-DRC."""
+"""The contract of systems: a made-up one is prepared, trained and evaluated, and so are Lynx and ST-DRC."""
 
 import json
 import sys

@@ -155,8 +155,9 @@ IMPOSSIBLE = {
     ],
     "lynx_reference": [("source", []), ("source", None)],
     "st_drc": [
-        ("config.model_depth", 10**6), ("config.model_depth", 0), ("config.model_width", 10**9), ("config.model_width", 64),
-        ("config.lora.rank", 0), ("config.lora.rank", 3), ("config.lora.alpha", float("nan")),
+        ("config.model_depth", 10**6), ("config.model_depth", 0), ("config.model_width", 10**9),
+        ("config.model_width", 64), ("config.lora.rank", 0), ("config.lora.rank", 3),
+        ("config.lora.alpha", float("nan")),
         ("config.lora.targets", ["k"]), ("config.lora.targets", []), ("config.lora.tokens", "some"),
         ("config.layout.reference_attends", "other"), ("config.layout.spatial_shift", 2), ("config.layout", None),
     ],

@@ -46,6 +46,7 @@ class Strategy(nn.Module):
     shown_tensor = PICTURE
     parameter_groups = ("lora",)
     text_rows = 0
+    appended_frames = 1
 
     def __init__(self, settings: StrategySettings, backbone: WanModel):
         super().__init__()
