@@ -79,7 +79,7 @@ class STDRCApplyLoRA(io.ComfyNode):
         return io.NodeOutput(patching.with_lora(model, adapter, lora_strength))
 
 
-def install_trained(adapter: Path, name: str) -> ExecutionBlocker:
+def install_trained(adapter: Path, name: str):
     """Put a trained adapter into `models/st_drc`; it is loaded by Load ST-DRC Adapter, whose socket is another."""
     target = keep_as_new(adapter, paths.ADAPTERS, "an adapter", name)
     return ExecutionBlocker(

@@ -1,13 +1,14 @@
 """How ST-DRC gets onto a ComfyUI MODEL: the adapter's LoRA on its weights, and references in its context."""
 
 import logging
+from typing import cast
 
 import comfy.ldm.wan.model
 from comfy.model_patcher import ModelPatcher
 
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.systems.st_drc import Person, ReferenceCondition, STDRCAdapter, install_reference
-from ...slotid_core.systems.st_drc.injection import check_input
+from ...slotid_core.systems.st_drc.injection import EmbeddingTransformer, check_input
 from ...slotid_core.wan.hooks.cache import RunCache
 from ..shared import models
 from ..shared.patching import Call, add_to_calls, install_nothing
@@ -53,10 +54,11 @@ def apply_reference(
 
     def put_reference(call: Call) -> dict:
         cache.start(call.run)
+        transformer = cast(EmbeddingTransformer, call.transformer)  # as `check_base` has seen
         say_other_size(call.grid, person, said)
         condition = ReferenceCondition(person.latents, layout, call.rows, scale, lora)
         return install_reference(
-            call.transformer_options, call.transformer, condition, call.grid, call.context, cache, "person"
+            call.transformer_options, transformer, condition, call.grid, call.context, cache, "person"
         )
 
     return add_to_calls(model, start_percent, end_percent, cond_names, put_reference, end_of_run=cache.clear)

@@ -153,8 +153,9 @@ def sample_guided(
     def combined(x: Tensor, level: Tensor, empty: Tensor, middle: Tensor | None, full: Tensor, first, second) -> Tensor:
         if refinement.is_off:  # on velocities themselves: what is linear is the same there
             return guided_latents(empty, middle, full, first, second, refinement)
-        clean = [None if one is None else clean_latents(x, one, level) for one in (empty, middle, full)]
-        guided = guided_latents(clean[0], clean[1], clean[2], first, second, refinement)
+        clean_middle = None if middle is None else clean_latents(x, middle, level)
+        clean_empty, clean_full = clean_latents(x, empty, level), clean_latents(x, full, level)
+        guided = guided_latents(clean_empty, clean_middle, clean_full, first, second, refinement)
         return (x - guided) / level.view(-1, 1, 1, 1, 1).clamp(min=1e-6)
 
     return euler(velocity, noise, steps, shift)

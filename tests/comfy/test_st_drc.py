@@ -1,7 +1,10 @@
 """ST-DRC through a real server: every node, what must be exact, and bad input."""
 
 import copy
+import json
+from pathlib import Path
 
+import av
 import pytest
 import torch
 from graphs import applied, base_graph, node, person
@@ -9,6 +12,7 @@ from safetensors.torch import load_file
 
 from slotid_core.comfy_client import WorkflowError
 
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
 TOY = "toy_world_random"
 
 
@@ -34,6 +38,17 @@ def latents(client, tmp_path):
         return load_file(client.fetch(entry, tmp_path))["latent_tensor"]
 
     return run
+
+
+def test_the_workflow_gives_a_video(client, tmp_path):
+    workflow = json.loads((WORKFLOWS / "st_drc_text_to_video.json").read_text())
+    for entry in workflow.values():
+        for key, value in (("steps", 2), ("length", 9)):
+            if key in entry["inputs"]:
+                entry["inputs"][key] = value
+    (entry,) = [file for file in client.run(workflow).files() if file["filename"].endswith(".mp4")]
+    with av.open(str(client.fetch(entry, tmp_path))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 9
 
 
 def test_scale_zero_and_a_bypass_are_the_graph_without_the_node(latents):

@@ -169,13 +169,13 @@ def test_model_is_untouched_after_a_run_an_error_and_an_interrupt(model, apply, 
 
 def test_image_to_video_several_pictures_and_other_sizes(load, apply, someone, caplog):
     model = load(in_dim=36, has_image_tokens=True)
-    conds = image_conditionings(PROMPT, NEGATIVE)
-    base = sample(model, *conds)
-    assert torch.equal(sample(apply(model, 0.0), *conds), base)
-    two = sample(apply(model, person=someone(count=2)), *conds)
+    prompt, negative = image_conditionings(PROMPT, NEGATIVE)
+    base = sample(model, prompt, negative)
+    assert torch.equal(sample(apply(model, 0.0), prompt, negative), base)
+    two = sample(apply(model, person=someone(count=2)), prompt, negative)
     assert (two - base).abs().max() > 1e-2
     with caplog.at_level(logging.WARNING):
-        other = sample(apply(model, person=someone(side=12)), *conds)
+        other = sample(apply(model, person=someone(side=12)), prompt, negative)
     assert torch.isfinite(other).all() and caplog.text.count("encoded at 96x96") == 1
 
 

@@ -84,6 +84,7 @@ def longer_video(model, args, tokens: AppendedTokens, modulation=None, mask=None
     def masked(function, q, k, v, heads, transformer_options):
         if transformer_options["attention_kind"] != "self":
             return function(q, k, v, heads)
+        assert mask is not None  # it is installed with one
         logits = (q @ k.transpose(1, 2) / q.shape[2] ** 0.5).masked_fill(~mask, -math.inf)  # one head
         return logits.softmax(2) @ v
 

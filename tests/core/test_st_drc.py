@@ -56,7 +56,7 @@ def rotation_at(place, head_width):
 @pytest.mark.parametrize("layout", [LAYOUT, LayoutConfig(spatial_shift=False), LayoutConfig(temporal_place=False)])
 def test_every_reference_token_is_where_the_figure_has_it(grid, pictures, size, layout, head_width):
     rotary = reference_rotary(grid, (pictures, *size), layout, head_width)
-    places = places_of(grid, pictures, *size, layout)
+    places = places_of(grid, pictures, size[0], size[1], layout)
     assert rotary.shape == (1, len(places), 1, head_width // 2, 2, 2)
     for token, place in enumerate(places):
         for pair, angle in enumerate(rotation_at(place, head_width)):
@@ -83,7 +83,8 @@ def pictures(seed=1, batch=1, count=1, height=4, width=6):
 
 @torch.no_grad()
 def predict(model, condition, args=None):
-    return predict_velocity(model, *(args or inputs()), condition)
+    noisy, level, context = args or inputs()
+    return predict_velocity(model, noisy, level, context, condition)
 
 
 def test_without_a_reference_or_at_scale_zero_nothing_is_installed():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -372,7 +373,8 @@ def test_st_drc_draws_its_reference_among_the_augmented_ones(world, st_drc_data,
     values = st_drc_settings(world, st_drc_data, objective={"own": {"augmented": share}})
     trainer = Trainer(config_from_settings(values), tmp_path, start_processes())
     batch = trainer.batches.rows(0, range(8))
-    shown = trainer.strategy.pictures(batch.conditions)
+    strategy: Any = trainer.strategy  # of ST-DRC
+    shown = strategy.pictures(batch.conditions)
     for row, picture in enumerate(shown):
         plain, augmented = batch.conditions["reference_picture"][row], batch.conditions["augmented_pictures"][row]
         candidates = [plain] if share == 0 else list(augmented.split(1, dim=1))

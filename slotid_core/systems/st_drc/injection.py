@@ -5,7 +5,7 @@ One code for ComfyUI's model and ours, in training and in use.
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from ...errors import SlotIDError
 from ...wan.hooks.blocks import Transformer
 from ...wan.hooks.cache import RunCache
 from ...wan.hooks.tokens import AppendedTokens, KeptKeys, TokenLoRA, append_tokens
-from ...wan.model import sinusoidal_embedding
+from ...wan.model import HEAD_WIDTH, sinusoidal_embedding
 from ...wan.rope import rotary_matrices
 from .config import LayoutConfig
 
@@ -76,10 +76,9 @@ def install_reference(
     if not condition.scale or (condition.rows is not None and not condition.rows.any()):
         return options
     tokens, reference_grid = embed_pictures(transformer, condition.latents, like)
-    head_width = tokens.shape[2] // transformer.blocks[0].get_submodule("self_attn").num_heads
     appended = AppendedTokens(
         tokens,
-        reference_rotary(grid, reference_grid, layout, head_width, like.device),
+        reference_rotary(grid, reference_grid, layout, HEAD_WIDTH, like.device),
         clean_modulation(transformer, like) if layout.modulation == "clean" else None,
         condition.lora,
         condition.rows,
@@ -144,7 +143,7 @@ def check_input(embedding: nn.Conv3d) -> None:
 
 def clean_modulation(transformer: EmbeddingTransformer, like: Tensor) -> Tensor:
     """(1, 1, 6, D), the blocks' modulation at noise level 0."""
-    width = transformer.time_embedding[0].in_features
+    width = cast(nn.Linear, transformer.time_embedding[0]).in_features
     time = sinusoidal_embedding(torch.zeros(1, device=like.device), width).to(like.dtype)
     modulation = transformer.time_projection(transformer.time_embedding(time))
     return rearrange(modulation, "b t (six d) -> b t six d", six=6)

@@ -124,12 +124,15 @@ def _attend(appended: AppendedTokens, all_rows: Tensor | None, kept: KeptKeys | 
         rows = None if all_rows is None else rows_running(args["transformer_options"], all_rows)
 
         def change(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            video, last = [t[:, :-count] for t in (q, k, v)], [t[:, -count:] for t in (q, k, v)]
+            (video_q, video_k, video_v), (last_q, last_k, last_v) = (
+                [t[:, part] for t in (q, k, v)] for part in (slice(-count), slice(-count, None))
+            )
             if kept is not None:
                 # A copy: a view would hold the video's keys in memory for the whole run.
-                kept.cache.get(kept.of_block(index), lambda: (last[1][:1].clone(), last[2][:1].clone()))
-            out = _video_attention(attention, *video, *last[1:], rows, appended.weight)
-            return torch.cat([out, attention(last[0], *(last[1:] if own else (k, v)))], dim=1)
+                kept.cache.get(kept.of_block(index), lambda: (last_k[:1].clone(), last_v[:1].clone()))
+            out = _video_attention(attention, video_q, video_k, video_v, last_k, last_v, rows, appended.weight)
+            last = attention(last_q, last_k, last_v) if own else attention(last_q, k, v)
+            return torch.cat([out, last], dim=1)
 
         return run(change_self_attention(args, change))
 
@@ -162,8 +165,9 @@ def _video_attention(
         out = without.new_empty(q.shape)  # autocast gives a result of another precision than the queries
         out[~rows] = without
         if rows.any():
-            chosen = (t[rows] for t in (q, k, v, more_k, more_v))
-            out[rows] = _video_attention(attention, *chosen, rows=None, weight=weight)
+            out[rows] = _video_attention(
+                attention, q[rows], k[rows], v[rows], more_k[rows], more_v[rows], rows=None, weight=weight
+            )
         return out
     both = attention(q, torch.cat([k, more_k], dim=1), torch.cat([v, more_v], dim=1))
     return both if weight == 1 else torch.lerp(attention(q, k, v), both, weight)
