@@ -61,6 +61,22 @@ LYNX_TOY = """**This graph runs at once, with the toy world:** tiny models with 
 They show that every part works, and draw noise. **For real videos** open *lynx_wan_14b*, which names the files to
 download."""
 
+ST_DRC_NOTE = """## ST-DRC: a video of the person in a picture
+
+**This graph runs at once, with the toy world:** tiny models with random weights, made on your machine. They show that
+every part works, and draw noise. There are no public ST-DRC weights; adapters come from training with this pack.
+
+Choose a picture, write a prompt, and queue. The size in *Encode reference* is the size of the video.
+
+| to change | turn |
+|---|---|
+| layout or light of the picture return | *scale* down to 0.8 |
+| the prompt is ignored | *text_scale* of the sampler above *identity_scale*, or *start_percent* up to 0.1 |
+| likeness is weak | *identity_scale* above *text_scale* |
+
+Look at *What the VAE encoded*: the face must be whole and large.
+"""
+
 LYNX_FILES = """Files, about 31 GB; ComfyUI offers those that are missing:
 
 | file | folder in models | licence |
@@ -98,6 +114,7 @@ NOTES = {
         }
     ],
     "lynx_text_to_video": [{"pos": [40, 60], "size": [420, 440], "text": LYNX_NOTE.format(what=LYNX_TOY)}],
+    "st_drc_text_to_video": [{"pos": [40, 60], "size": [420, 480], "text": ST_DRC_NOTE}],
     "lynx_wan_14b": [{"pos": [-420, 60], "size": [420, 640], "text": LYNX_NOTE.format(what=LYNX_FILES)}],
 }
 

@@ -6,10 +6,12 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
-from ...slotid_core.wan.guidance import ORDERS, GuidanceOrder, scales_in_order
+from ...slotid_core.wan.guidance import OFF, ORDERS, GuidanceOrder, Refinement, guided_latents, scales_in_order
 from ..shared import patching
+from ..shared.inputs import fraction_input
 
 CATEGORY = "Slot-ID/sampling"
+REFINEMENT = "slotid_refinement"  # attachment of a MODEL: what is done to the steps of guidance
 POST_CFG = "sampler_post_cfg_function"  # core's name in model_options for what acts on the result of all guidance
 
 GUIDANCE_INPUTS = [
@@ -60,8 +62,11 @@ class IdentityGuider(comfy.samplers.CFGGuider):
     def predict_noise(self, x, timestep, model_options=None, seed=None):
         model_options = model_options or {}
         middle = self.conds.get("text", self.conds.get(patching.NEGATIVE_WITH_IDENTITY))
-        if middle is None:
+        refinement = self.model_patcher.get_attachment(REFINEMENT) or OFF
+        if middle is None and (refinement.is_off or math.isclose(self.cfg, 1.0)):
             return super().predict_noise(x, timestep, model_options, seed)
+        if not refinement.is_off:
+            return self.predict_refined(x, timestep, model_options, refinement)
         first_scale, second_scale = self.scales
         negative, positive = self.conds["negative"], self.conds["positive"]
         text_is_middle = "text" in self.conds
@@ -80,12 +85,31 @@ class IdentityGuider(comfy.samplers.CFGGuider):
             model_options=before_post, cond=middle, uncond=negative,
         )  # fmt: skip
         guided = guided + second_scale * (positive_out - middle_out)
+        return self.after_guidance(guided, negative_out, positive_out, x, timestep, model_options)
+
+    def predict_refined(self, x, timestep, model_options, refinement: Refinement):
+        """With refined steps, every stream that a step begins or ends with is predicted, whatever its scale."""
+        middle = self.conds.get("text", self.conds.get(patching.NEGATIVE_WITH_IDENTITY))
+        acts = patching.somebody_acts(model_options, timestep)
+        conds = [self.conds["negative"], middle if acts else None, self.conds["positive"]]
+        negative, middle_out, positive = comfy.samplers.calc_cond_batch(
+            self.inner_model, conds, x, timestep, model_options
+        )
+        first_scale, second_scale = self.scales
+        if middle is None or not acts:
+            # Without a person there is one step, to the prompt.
+            middle_out, second_scale = None, first_scale if "text" in self.conds else second_scale
+        guided = guided_latents(negative, middle_out, positive, first_scale, second_scale, refinement)
+        return self.after_guidance(guided, negative, positive, x, timestep, model_options)
+
+    def after_guidance(self, guided, negative_out, positive_out, x, timestep, model_options):
+        """What acts on the result of all guidance, such as core's nodes that set a post-CFG function."""
         for change in model_options.get(POST_CFG, []):
             guided = change(
                 {
-                    "denoised": guided, "cond": positive, "uncond": negative, "cond_scale": first_scale,
-                    "model": self.inner_model, "uncond_denoised": negative_out, "cond_denoised": positive_out,
-                    "sigma": timestep, "model_options": model_options, "input": x,
+                    "denoised": guided, "cond": self.conds["positive"], "uncond": self.conds["negative"],
+                    "cond_scale": self.scales[0], "model": self.inner_model, "uncond_denoised": negative_out,
+                    "cond_denoised": positive_out, "sigma": timestep, "model_options": model_options, "input": x,
                 }
             )  # fmt: skip
         return guided
@@ -93,7 +117,9 @@ class IdentityGuider(comfy.samplers.CFGGuider):
 
 def make_guider(model, positive, negative, text_scale, identity_scale, order) -> IdentityGuider:
     if not patching.has_identity(model):
-        raise SlotIDError("The MODEL has no identity. Put Apply Slot-ID Identity or Apply Lynx before this node.")
+        raise SlotIDError(
+            "The MODEL has no identity. Put Apply Slot-ID Identity, Apply Lynx or Apply ST-DRC before this node."
+        )
     guider = IdentityGuider(model)
     guider.set_guidance(positive, negative, text_scale, identity_scale, order)
     return guider
@@ -108,7 +134,7 @@ class SlotIDGuider(io.ComfyNode):
             category=CATEGORY,
             description="Guidance with one scale for the prompt and one for the person, for SamplerCustomAdvanced.",
             inputs=[
-                io.Model.Input("model", tooltip="A MODEL from Apply Slot-ID Identity or Apply Lynx."),
+                io.Model.Input("model", tooltip="A MODEL from Apply Slot-ID Identity, Apply Lynx or Apply ST-DRC."),
                 io.Conditioning.Input("positive", tooltip="The prompt."),
                 io.Conditioning.Input("negative", tooltip="The negative prompt; may be empty."),
                 *GUIDANCE_INPUTS,
@@ -121,4 +147,47 @@ class SlotIDGuider(io.ComfyNode):
         return io.NodeOutput(make_guider(model, positive, negative, text_scale, identity_scale, order))
 
 
-NODES = [SlotIDGuider]
+class SlotIDRefineGuidance(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SlotIDRefineGuidance",
+            display_name="Refine Guidance (Slot-ID)",
+            category=CATEGORY,
+            description="Against burnt colours at high scales, for Slot-ID Guider and Slot-ID Sampler. As it stands, "
+            "it changes nothing.",
+            inputs=[
+                io.Model.Input("model", tooltip="A MODEL, before or after the node that applies a person."),
+                fraction_input(
+                    "parallel",
+                    1.0,
+                    "Adaptive projected guidance: weight, 0 to 1, of what only makes the picture stronger. 1 is "
+                    "ordinary guidance; try 0.5 if colours burn. Likeness falls a little.",
+                ),
+                io.Float.Input(
+                    "norm_limit",
+                    default=0.0,
+                    min=0.0,
+                    max=1000.0,
+                    step=1.0,
+                    tooltip="Largest length of a step of guidance in each frame's latents, 0 to 1000; 0 is no limit. "
+                    "Try 50 if single frames flash.",
+                ),
+                fraction_input(
+                    "rescale",
+                    0.0,
+                    "Share, 0 to 1, to which the result gets the contrast of the prediction without guidance. Try 0.7 "
+                    "if contrast is too high; too much looks flat.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="For Slot-ID Guider or Slot-ID Sampler.")],
+        )
+
+    @classmethod
+    def execute(cls, model, parallel, norm_limit, rescale) -> io.NodeOutput:
+        patched = model.clone()
+        patched.set_attachments(REFINEMENT, Refinement(parallel, norm_limit, rescale))
+        return io.NodeOutput(patched)
+
+
+NODES = [SlotIDGuider, SlotIDRefineGuidance]

@@ -21,7 +21,7 @@ class SlotIDSampler(io.ComfyNode):
             category=CATEGORY,
             description="Samples a video of the person, with separate scales for prompt and person.",
             inputs=[
-                io.Model.Input("model", tooltip="A MODEL from Apply Slot-ID Identity or Apply Lynx."),
+                io.Model.Input("model", tooltip="A MODEL from Apply Slot-ID Identity, Apply Lynx or Apply ST-DRC."),
                 io.Conditioning.Input("positive", tooltip="The prompt."),
                 io.Conditioning.Input("negative", tooltip="The negative prompt; may be empty."),
                 io.Latent.Input(

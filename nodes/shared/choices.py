@@ -13,8 +13,8 @@ from ...slotid_core.errors import SlotIDError
 # Combos of files: `paths` finds these, and says into which folder a missing one belongs.
 FILES = frozenset(
     {
-        "file", "adapter_name", "identity_name", "reference_name", "model_name", "vae", "text_encoder", "face_encoder",
-        "id_layers", "resampler", "ref_layers",
+        "file", "adapter_name", "identity_name", "reference_name", "person_name", "model_name", "vae", "text_encoder",
+        "face_encoder", "id_layers", "resampler", "ref_layers",
     }
 )  # fmt: skip
 

@@ -89,6 +89,7 @@ def add_to_calls(
     cond_names: frozenset[str],
     install: Install,
     wrap_call: WrapCall | None = None,
+    end_of_run: Callable[[], None] | None = None,
 ) -> ModelPatcher:
     """A clone of `model` on which a system acts in each forward pass between start and end.
 
@@ -96,12 +97,13 @@ def add_to_calls(
         cond_names: the conditionings that show the person, by their names in the guider.
         install: gives the `transformer_options` for this one pass.
         wrap_call: runs the pass, with these options; for systems that add inputs or strip outputs.
+        end_of_run: called when a sampling run returns, raises or is interrupted; for systems that keep tensors for it.
     """
     check_range(start_percent, end_percent)
     range_key = f"{RANGE}{uuid.uuid4().hex}"
     percents = None if install is install_nothing else (start_percent, end_percent)
     patched = model.clone()
-    patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, _note_run(range_key, percents))
+    patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, _note_run(range_key, percents, end_of_run))
     patched.add_wrapper_with_key(
         WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY, _act_in_range(range_key, cond_names, install, wrap_call)
     )
@@ -128,7 +130,7 @@ def install_nothing(call: Call) -> dict:
     return call.transformer_options
 
 
-def _note_run(range_key: str, percents: tuple[float, float] | None) -> Callable:
+def _note_run(range_key: str, percents: tuple[float, float] | None, end_of_run: Callable[[], None] | None) -> Callable:
     def note_run(executor, guider, sigmas, extra_args, *args, **kwargs):
         options = extra_args["model_options"].setdefault("transformer_options", {})
         sampling = guider.inner_model.model_sampling
@@ -139,7 +141,11 @@ def _note_run(range_key: str, percents: tuple[float, float] | None) -> Callable:
             COND_NAMES: name_conditionings(guider.conds),
             range_key: (start, end),
         }
-        return executor(guider, sigmas, extra_args, *args, **kwargs)
+        try:
+            return executor(guider, sigmas, extra_args, *args, **kwargs)
+        finally:
+            if end_of_run is not None:
+                end_of_run()
 
     return note_run
 

@@ -1,13 +1,14 @@
 """Settings of a preparation: where the clips are, what is cut out of them, and which models encode it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..config import config_from_dict, read_settings
 from ..errors import SlotIDError
 from ..model_files import TOY_WORLD
 from ..systems.registry import DEFAULT
+from .augmentation import AugmentationSettings
 
 DTYPES = ("float32", "bfloat16", "float16")
 TOY_REFERENCES = ("other clip", "shuffled", "same clip")
@@ -103,6 +104,7 @@ class PrepareConfig:
     device: "auto" takes the GPU if there is one.
     systems: names of `systems.registry`; samples get what these read.
     face_encoder: an IR-SE50 file, for systems that read face embeddings.
+    augmentation: of the reference picture, for systems that read `augmented_pictures`.
     """
 
     vae: str
@@ -128,6 +130,7 @@ class PrepareConfig:
     device: str = "auto"
     systems: tuple[str, ...] = (DEFAULT,)
     face_encoder: str = ""
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
 
     def __post_init__(self):
         given = [name for name in ("folder", "consisid", TOY_WORLD) if getattr(self, name) is not None]

@@ -10,7 +10,9 @@ from ..errors import SlotIDError
 from ..reference.faces.alignment import align_face
 from ..reference.faces.detector import Detector
 from ..reference.faces.face_encoder import load_face_encoder
+from ..reference.portrait.canvas import on_canvas
 from ..systems.registry import inference_of, strategy_of
+from .augmentation import augmentations
 from .config import PrepareConfig
 from .models import Encoders
 from .pixels import Pixels
@@ -40,8 +42,10 @@ class TensorMaker:
     def __init__(self, config: PrepareConfig, encoders: Encoders, detector: Detector | None, keep_faces: bool = False):
         self.config, self.encoders, self.detector = config, encoders, detector
         self.face_latents: Callable[[Tensor], Tensor] = encoders.latents
+        self._pictures: Callable[[Tensor], Tensor] = self._encoded_augmentations
         if keep_faces:
             self.face_latents = lru_cache(maxsize=16)(encoders.latents)
+            self._pictures = lru_cache(maxsize=16)(self._encoded_augmentations)
         self._face_encoder = None
 
     def make(self, names: Iterable[str], pixels: Pixels) -> dict[str, Tensor]:
@@ -59,6 +63,20 @@ class TensorMaker:
     def face_picture(self, pixels: Pixels) -> Tensor:
         """(16, 1, h, w) latents of the face as it was filmed, background and all."""
         return self.face_latents(pixels.face_picture)
+
+    def reference_picture(self, pixels: Pixels) -> Tensor:
+        """(16, 1, H, W) latents of the face picture at the size of the video, whole, on white."""
+        sizes = self.config.sizes
+        return self.encoders.latents(on_canvas(pixels.face_picture, sizes.height, sizes.width))
+
+    def augmented_pictures(self, pixels: Pixels) -> Tensor:
+        """(16, K, H, W), K other looks of the reference picture; each is encoded by itself, so none is a frame."""
+        return self._pictures(pixels.face_picture)
+
+    def _encoded_augmentations(self, picture: Tensor) -> Tensor:
+        sizes = self.config.sizes
+        changed = augmentations(picture, sizes.height, sizes.width, self.config.augmentation)
+        return torch.cat([self.encoders.latents(one) for one in changed], dim=1)
 
     def grey_picture(self, pixels: Pixels) -> Tensor:
         """(16, 1, h, w) latents of a plain grey picture of the face picture's size."""
@@ -87,6 +105,8 @@ MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "reference": TensorMaker.reference,
     "portrait": TensorMaker.portrait,
     "face_picture": TensorMaker.face_picture,
+    "reference_picture": TensorMaker.reference_picture,
+    "augmented_pictures": TensorMaker.augmented_pictures,
     "grey_picture": TensorMaker.grey_picture,
     "face_prompt": TensorMaker.face_prompt,
     "face_embedding": TensorMaker.face_embedding,

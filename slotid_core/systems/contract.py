@@ -153,6 +153,8 @@ class Strategy(Protocol):
     model: WanModel
     # Rows of the text context that the system needs for itself.
     text_rows: int
+    # A system that appends tokens to the video's says for how many latent frames, as `appended_frames: int`; without it
+    # there are none.
 
     def __init__(self, settings: StrategySettings, backbone: WanModel): ...
 

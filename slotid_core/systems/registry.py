@@ -11,6 +11,7 @@ from .contract import Inference, Strategy
 SYSTEMS = {
     "slot_id": ".slot_id",
     "lynx": ".lynx",
+    "st_drc": ".st_drc",
 }
 DEFAULT = "slot_id"
 

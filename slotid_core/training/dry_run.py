@@ -40,7 +40,7 @@ def estimate(config: TrainingConfig, gpus: int) -> dict[str, float]:
     share = gpus if config.run.distribution == "fsdp" else 1
     # FSDP gathers one block while it computes with it, and the next one ahead of it.
     gathered = 2 * bytes_of(strategy.model.blocks[0]) if share > 1 else 0
-    tokens = tokens_of_a_sample(config) * config.run.micro_batch
+    tokens = tokens_of_a_sample(config, getattr(strategy, "appended_frames", 0)) * config.run.micro_batch
     figures = {
         "trainable_parameters": trained,
         "frozen_parameters": sum(p.numel() for p in frozen),
@@ -68,15 +68,19 @@ def activation_bytes(model: WanModel, config: TrainingConfig, tokens: int) -> fl
     return a_block * shape.num_layers
 
 
-def tokens_of_a_sample(config: TrainingConfig) -> int:
-    """Video tokens of a prepared sample; without data, of 65 frames of 480 x 720 pixels (paper, section 4.1)."""
+def tokens_of_a_sample(config: TrainingConfig, appended_frames: int = 0) -> int:
+    """Tokens of a prepared sample; without data, of 65 frames of 480 x 720 pixels (Slot-ID, section 4.1).
+
+    Args:
+        appended_frames: latent frames that the system puts behind the video's.
+    """
     try:
         data = CachedDataset(Path(config.data.train))
     except SlotIDError:
         frames, height, width = 17, 60, 90
     else:
         frames, height, width = data.read(0, ("video",))["video"].shape[1:]
-    return frames * (height // 2) * (width // 2)
+    return (frames + appended_frames) * (height // 2) * (width // 2)
 
 
 def size_of_data(config: TrainingConfig) -> dict[str, float]:

@@ -80,8 +80,9 @@ def test_every_node_of_the_pack_runs(client, ran, registered):
     )
     graph["ann"]["inputs"]["gate"] = ["gate", 0]
     graph["apply"] = applied("ann", model=("unet", 0))
+    graph["refined"] = node("SlotIDRefineGuidance", model=["apply", 0], parallel=0.5, norm_limit=50.0, rescale=0.7)
     graph["guider"] = node(
-        "SlotIDGuider", model=["apply", 0], positive=["positive", 0], negative=["negative", 0], text_scale=5.0,
+        "SlotIDGuider", model=["refined", 0], positive=["positive", 0], negative=["negative", 0], text_scale=5.0,
         identity_scale=2.0, order="identity first",
     )  # fmt: skip
     graph["noise"] = node("RandomNoise", noise_seed=1)

@@ -24,6 +24,7 @@ from training_settings import losses, make_world, settings
 from slotid_core.dataset.runner import prepare_dataset
 from slotid_core.files import sweep, write_json, write_text
 from slotid_core.systems.slot_id import Identity, load_adapter
+from slotid_core.systems.st_drc import Person
 from slotid_core.toy_world.example import write_clip
 from slotid_core.toy_world.person import sample_person
 from slotid_core.training.checkpoint import latest_checkpoint, save_checkpoint
@@ -111,6 +112,11 @@ WRITERS: dict[str, tuple[Callable[[Path, int], object], Callable[[Path], object]
     "identity": (
         lambda folder, number: random_identity(number % 5).save(folder / "x.safetensors"),
         lambda folder: Identity.load(folder / "x.safetensors"),
+        "x.safetensors",
+    ),
+    "st_drc person": (
+        lambda folder, number: Person(torch.full((1, 16, 1, 32, 32), float(number))).save(folder / "x.safetensors"),
+        lambda folder: Person.load(folder / "x.safetensors"),
         "x.safetensors",
     ),
     "checkpoint": (save_a_checkpoint, read_checkpoints, "step_*.safetensors"),

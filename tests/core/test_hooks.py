@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import examples
 
+from slotid_core.wan.hooks.attention import AttentionBranch, WeightedBranch, add_branches
 from slotid_core.wan.hooks.blocks import wrap_blocks
 from slotid_core.wan.hooks.cache import RunCache
 from slotid_core.wan.hooks.latents import clean_latents, with_changed_clean
 from slotid_core.wan.hooks.rows import SHARED_KEY, rows_running, run_rows_apart
-from slotid_core.wan.hooks.tokens import AppendedTokens, TokenLoRA, append_tokens, joined_modulation
-from slotid_core.wan.model import sinusoidal_embedding
+from slotid_core.wan.hooks.tokens import AppendedTokens, KeptKeys, TokenLoRA, append_tokens, joined_modulation
+from slotid_core.wan.model import SELF_ATTENTION, sinusoidal_embedding
 from slotid_core.wan.rope import rotary_matrices
 from slotid_core.wan.sampling import euler
 
@@ -74,8 +75,20 @@ def appended(count_grid=(1, 2, 2), seed=1, batch=1, offset=(3, 2, 2), **kwargs) 
     return AppendedTokens(tokens, rotary_matrices(count_grid, 128, offset=offset), **kwargs)
 
 
-def longer_video(model, args, tokens: AppendedTokens, modulation=None):
-    """The same pass written out by hand: embed, append, run every block on the longer sequence, strip, head."""
+def longer_video(model, args, tokens: AppendedTokens, modulation=None, mask=None):
+    """The same pass written out by hand: embed, append, run every block on the longer sequence, strip, head.
+
+    `mask` (B, N + M, N + M) is True where a query may read a key in self-attention.
+    """
+
+    def masked(function, q, k, v, heads, transformer_options):
+        if transformer_options["attention_kind"] != "self":
+            return function(q, k, v, heads)
+        assert mask is not None  # it is installed with one
+        logits = (q @ k.transpose(1, 2) / q.shape[2] ** 0.5).masked_fill(~mask, -math.inf)  # one head
+        return logits.softmax(2) @ v
+
+    options = {} if mask is None else {"optimized_attention_override": masked}
     x, timestep, context = args
     embedded = model.patch_embedding(x).flatten(2).transpose(1, 2)
     hidden = torch.cat([embedded, tokens.tokens.expand(len(x), -1, -1)], dim=1)
@@ -88,7 +101,7 @@ def longer_video(model, args, tokens: AppendedTokens, modulation=None):
     else:
         each = vec
     for block in model.blocks:
-        hidden = block(hidden, text, each, rotary, 0)
+        hidden = block(hidden, text, each, rotary, 0, None, options)
     return model._unpatchify(model.head(hidden[:, :12], time), GRID)
 
 
@@ -116,6 +129,135 @@ def test_appended_tokens_leave_nothing_behind_and_each_row_has_its_own():
         alone = AppendedTokens(tokens.tokens[row : row + 1], tokens.rotary)
         one = run(model, tuple(arg[row : row + 1] for arg in args), append_tokens({}, model, alone))
         assert torch.allclose(one[0], both[row], atol=1e-5)
+
+
+def mask_of(rows, attends, count=4):
+    """Who reads whom, token by token, for the 12 tokens of the video and `count` behind them."""
+    mask = torch.zeros(len(rows), 12 + count, 12 + count, dtype=torch.bool)
+    for row, has_tokens in enumerate(rows):
+        for query in range(12 + count):
+            for key in range(12 + count):
+                if query < 12:
+                    mask[row, query, key] = key < 12 or has_tokens
+                else:
+                    mask[row, query, key] = key >= 12 or attends == "all"
+    return mask
+
+
+@pytest.mark.parametrize("attends", ["all", "itself"])
+@pytest.mark.parametrize("rows", [(True, True), (True, False), (False, True)])
+def test_who_attends_to_appended_tokens(attends, rows):
+    model, args = tiny_wan(), inputs()
+    modulation = 0.3 * torch.randn(1, 1, 6, TINY_WIDTH)
+    tokens = appended(modulation=modulation, attends=attends, rows=torch.tensor(rows))
+    ours = run(model, args, append_tokens({}, model, tokens))
+    with torch.no_grad():
+        expected = longer_video(model, args, tokens, modulation, mask_of(rows, attends))
+    assert torch.allclose(ours, expected, atol=1e-5)
+    base = run(model, args)
+    for row, has_tokens in enumerate(rows):
+        assert torch.allclose(ours[row], base[row], atol=1e-5) != has_tokens
+
+
+def test_tokens_for_no_row_change_nothing():
+    model, args = tiny_wan(), inputs()
+    tokens = appended(rows=torch.zeros(2))
+    assert append_tokens({"a": 1}, model, tokens) == {"a": 1}
+    assert torch.equal(run(model, args, append_tokens({}, model, tokens)), run(model, args))
+
+
+def test_the_weight_of_appended_tokens_goes_from_nothing_to_all():
+    model, args = tiny_wan(), inputs()
+    base, whole = run(model, args), run(model, args, append_tokens({}, model, appended()))
+    assert torch.equal(run(model, args, append_tokens({}, model, appended(weight=0.0))), base)
+    distances = [
+        (run(model, args, append_tokens({}, model, appended(weight=weight))) - whole).abs().max()
+        for weight in (0.01, 0.5, 0.999)
+    ]
+    assert distances[0] > distances[1] > distances[2] and distances[2] < 1e-3
+
+
+@pytest.mark.parametrize("rows", [None, (True, False)])
+def test_kept_keys_give_what_tokens_in_the_pass_give(rows):
+    """The first pass of a run computes keys and values; later ones, at any noise level, read them."""
+    model, (x, _, context) = tiny_wan(), inputs()
+    rows = None if rows is None else torch.tensor(rows)
+    modulation = 0.3 * torch.randn(1, 1, 6, TINY_WIDTH)
+    tokens = appended(modulation=modulation, attends="itself", reads_text=False, rows=rows)
+    kept, lengths = KeptKeys(RunCache(), "tokens"), []
+
+    def measure(args, run):
+        lengths.append(args["img"].shape[1])
+        return run(args)
+
+    kept.cache.start("run")
+    for level in (900.0, 500.0, 100.0):
+        args = (x, torch.full((2,), level), context.flip(1))
+        options = append_tokens({}, model, tokens, kept)
+        ours = run(model, args, wrap_blocks(options, {1: measure}, inside=True))
+        assert torch.allclose(ours, run(model, args, append_tokens({}, model, tokens)), atol=1e-5)
+    assert lengths == [16, 12, 12]
+    assert kept.cache.num_bytes == len(model.blocks) * 2 * 4 * TINY_WIDTH * 4
+    kept.cache.start("another run")
+    options = append_tokens({}, model, tokens, kept)
+    run(model, args, wrap_blocks(options, {1: measure}, inside=True))
+    assert lengths[-1] == 16
+
+
+@pytest.mark.parametrize("change", [{"reads_text": True}, {"attends": "all"}, {"modulation": None}])
+def test_keys_that_change_are_not_kept(change):
+    constant = {"modulation": torch.zeros(1, 1, 6, TINY_WIDTH), "attends": "itself", "reads_text": False}
+    with pytest.raises(ValueError, match="constant"):
+        append_tokens({}, tiny_wan(), appended(**(constant | change)), KeptKeys(RunCache(), ""))
+
+
+def test_appended_tokens_that_do_not_read_the_text_are_the_same_under_any_prompt():
+    model, (x, timestep, context) = tiny_wan(), inputs()
+    seen = []
+
+    def note(args, run):
+        hidden = run(args)
+        seen.append(hidden[:, 12:])
+        return hidden
+
+    for reads_text in (True, False):
+        tokens = appended(modulation=torch.zeros(1, 1, 6, TINY_WIDTH), attends="itself", reads_text=reads_text)
+        for text in (context, 2 * context):
+            run(model, (x, timestep, text), wrap_blocks(append_tokens({}, model, tokens), {1: note}, inside=True))
+    assert not torch.allclose(seen[0], seen[1], atol=1e-4)
+    assert torch.equal(seen[2], seen[3])
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("attends", ["all", "itself"])
+def test_branches_and_appended_tokens_in_either_order(attends):
+    model, args = tiny_wan(), inputs()
+    tokens = appended(modulation=torch.zeros(1, 1, 6, TINY_WIDTH), attends=attends, rows=torch.tensor([True, False]))
+    key, value = torch.randn(2, 1, 3, TINY_WIDTH, generator=torch.Generator().manual_seed(8))
+    branch = {SELF_ATTENTION: WeightedBranch(AttentionBranch(key, value, False), 0.7)}
+    branches, rows = dict.fromkeys(range(len(model.blocks)), branch), torch.zeros(2, dtype=torch.long)
+    first = append_tokens(add_branches({}, model, branches, rows), model, tokens)
+    last = add_branches(append_tokens({}, model, tokens), model, branches, rows)
+    both = run(model, args, first)
+    assert torch.allclose(both, run(model, args, last), atol=1e-5)
+    for one in (append_tokens({}, model, tokens), add_branches({}, model, branches, rows)):
+        assert (both[0] - run(model, args, one)[0]).abs().max() > 1e-3
+
+
+def test_rows_that_run_apart_may_append_tokens():
+    model, args = tiny_wan(), inputs()
+    tokens = appended(batch=2, rows=torch.tensor([True, False]))
+
+    def apart(args, run):
+        return run_rows_apart(run, args, args["txt"], torch.tensor([True, False]))
+
+    every = dict.fromkeys(range(len(model.blocks)), apart)
+    expected = run(model, args, append_tokens({}, model, tokens))
+    for options in (
+        append_tokens(wrap_blocks({}, every), model, tokens),
+        wrap_blocks(append_tokens({}, model, tokens), every),
+    ):
+        assert torch.allclose(run(model, args, options), expected, atol=1e-5)
 
 
 def test_lora_of_appended_tokens_acts_on_them_alone_and_is_gone_after_an_error():

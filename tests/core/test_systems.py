@@ -1,7 +1,8 @@
-"""The contract of systems: a made-up fifth one goes through preparation, training and evaluation, and so does Lynx."""
+"""The contract of systems: a made-up one is prepared, trained and evaluated, and so are Lynx and ST-DRC."""
 
 import json
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from dataset_settings import drawn, models
 from toy_family import ship_random_family
 from training_settings import losses, make_world, settings
 
+from slotid_core.dataset.augmentation import AugmentationSettings
 from slotid_core.dataset.cached import CachedDataset
 from slotid_core.dataset.runner import prepare_dataset
 from slotid_core.errors import SlotIDError
@@ -21,6 +23,9 @@ from slotid_core.reference.faces.face_encoder import FaceEncoder
 from slotid_core.systems import registry
 from slotid_core.systems.lynx import build_adapter
 from slotid_core.systems.lynx.inference import load_trained
+from slotid_core.systems.st_drc import load_adapter
+from slotid_core.systems.st_drc.inference import LoadedAdapter
+from slotid_core.training.backbone import load_backbone
 from slotid_core.training.config import config_from_settings
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
@@ -179,7 +184,7 @@ def test_a_fifth_system_prepares_trains_and_is_evaluated(made_up, tmp_path):
 def test_a_system_says_what_it_does_not_know(made_up, world):
     with pytest.raises(SlotIDError, match="no setting 'token_dropout'"):
         config_from_settings(settings(world, system=made_up, objective={"own": {"token_dropout": 0.1}}))
-    with pytest.raises(SlotIDError, match="no system 'other'; there are slot_id, lynx, shift"):
+    with pytest.raises(SlotIDError, match="no system 'other'; there are slot_id, lynx, st_drc, shift"):
         config_from_settings(settings(world, system="other"))
     values = settings(world, optimizer={"lr_multipliers": {"slots": 2.0}})
     with pytest.raises(SlotIDError, match="'slots'; this system has encoder, anchor, film, lora, tokens"):
@@ -288,6 +293,107 @@ def test_lynx_is_a_row_of_an_evaluation(lynx_data, tmp_path):
     assert (base - full).abs().max() > 1e-4
     with pytest.raises(SlotIDError, match="face_encoder is not set"):
         Studio(tmp_path / "adapters", Usage(steps=2), family).clips(*chosen_rows(["full"], ["lynx"]), subjects, 0)
+
+
+ST_DRC_ADAPTER = {"lora": {"rank": 8, "alpha": 8.0}}
+
+
+@pytest.fixture(scope="module")
+def st_drc_data(tmp_path_factory):
+    """Drawn people as ST-DRC reads them."""
+    folder = tmp_path_factory.mktemp("st_drc")
+    augmentation = AugmentationSettings(count=2)
+    config = drawn(
+        models(folder / "models"), people=4, clips_per_person=2, systems=("st_drc",), augmentation=augmentation
+    )
+    prepare_dataset(config, folder / "data")
+    return folder / "data"
+
+
+def st_drc_settings(world, data, **changes) -> dict:
+    folders = {"train": str(data), "validation": str(data)}
+    values = settings(world, system="st_drc", data=folders, **changes)
+    return {**values, "adapter": ST_DRC_ADAPTER | changes.get("adapter", {})}
+
+
+def test_st_drc_is_prepared_with_pictures_of_the_videos_size(st_drc_data):
+    sample = CachedDataset(st_drc_data).read(0)
+    assert set(sample) == {"video", "text", "empty_text", "reference_picture", "augmented_pictures"}
+    assert sample["reference_picture"].shape == (16, 1, *sample["video"].shape[2:])
+    assert sample["augmented_pictures"].shape == (16, 2, *sample["video"].shape[2:])
+    assert not torch.equal(sample["augmented_pictures"][:, :1], sample["reference_picture"])
+
+
+@pytest.mark.parametrize("tokens", ["all", "reference"])
+def test_st_drc_trains_and_its_file_predicts_what_was_trained(world, st_drc_data, tmp_path, tokens):
+    """Fixed batches: the loss falls, the base stays, and the exported file predicts as the trained model does."""
+    changes = {"lora": {"rank": 8, "alpha": 8.0, "tokens": tokens}}
+    run = {"steps": 30, "validate_every": 20, "sample_every": 0, "ema_decay": 0.0}
+    values = st_drc_settings(world, st_drc_data, run=run, adapter=changes)
+    values["optimizer"] = {"learning_rate": 3e-3, "warmup_steps": 2}
+    trainer = Trainer(config_from_settings(values), tmp_path, start_processes())
+    base = {name: p.clone() for name, p in trainer.strategy.model.named_parameters() if ".lora_" not in name}
+    batch = trainer.batches.rows(0, range(4))
+    before = trainer.strategy(batch).mean().item()
+    for step in range(30):
+        trainer.step(step, batch, stopping=False)
+    after = trainer.strategy(batch).mean().item()
+    assert after < (0.98 if tokens == "all" else 1.0) * before, (before, after)
+    now = dict(trainer.strategy.model.named_parameters())
+    assert all(torch.equal(now[name], p) for name, p in base.items())
+
+    loaded = LoadedAdapter(load_adapter(trainer.export(30)))
+    model = load_backbone(config_from_settings(values).model)
+    loaded.prepare_model(model)
+    inputs = (batch.noise, batch.noise_level, batch.context)
+    rows = torch.tensor([1.0, 0.0, 1.0, 1.0])
+    trained = trainer.strategy.predictor(batch)
+    by_file = loaded.predictor(model, loaded.person(batch.conditions))
+    with torch.no_grad():
+        for strength in (None, rows, torch.ones(4)):
+            assert torch.allclose(by_file(*inputs, strength), trained(*inputs, strength), atol=5e-3)
+        assert (by_file(*inputs, rows)[0] - by_file(*inputs, None)[0]).abs().max() > 1e-3
+
+
+def test_st_drc_at_its_start_is_the_base_where_there_is_no_reference(world, st_drc_data, tmp_path):
+    trainer = Trainer(config_from_settings(st_drc_settings(world, st_drc_data)), tmp_path, start_processes())
+    batch = trainer.batches.rows(0, range(4))
+    predict, inputs = trainer.strategy.predictor(batch), (batch.noise, batch.noise_level, batch.context)
+    bare = load_backbone(trainer.config.model)
+    with torch.no_grad():
+        expected = bare(batch.noise, 1000 * batch.noise_level, batch.context, padding_row=batch.context.shape[1] - 1)
+        assert torch.equal(predict(*inputs, None), expected)
+        half = predict(*inputs, torch.tensor([1.0, 0.0, 1.0, 0.0]))
+    assert torch.allclose(half[1::2], expected[1::2], atol=1e-5)
+    assert not torch.allclose(half[::2], expected[::2], atol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_st_drc_draws_its_reference_among_the_augmented_ones(world, st_drc_data, tmp_path, share):
+    values = st_drc_settings(world, st_drc_data, objective={"own": {"augmented": share}})
+    trainer = Trainer(config_from_settings(values), tmp_path, start_processes())
+    batch = trainer.batches.rows(0, range(8))
+    strategy: Any = trainer.strategy  # of ST-DRC
+    shown = strategy.pictures(batch.conditions)
+    for row, picture in enumerate(shown):
+        plain, augmented = batch.conditions["reference_picture"][row], batch.conditions["augmented_pictures"][row]
+        candidates = [plain] if share == 0 else list(augmented.split(1, dim=1))
+        assert any(torch.equal(picture, candidate) for candidate in candidates)
+
+
+def test_st_drc_is_a_row_of_an_evaluation(st_drc_data, tmp_path):
+    family = tmp_path / "family"
+    ship_random_family(family)
+    values = {
+        "system": "st_drc", "data": {"train": str(st_drc_data)}, "adapter": ST_DRC_ADAPTER,
+        "model": {"path": str(family / "dit.safetensors"), "dtype": "float32", "compute_dtype": "float32"},
+        "run": {"steps": 2, "batch": 2, "ema_decay": 0.0}, "optimizer": {"learning_rate": 1e-2, "warmup_steps": 0},
+    }  # fmt: skip
+    train(config_from_settings(values), tmp_path / "adapters" / "st_drc" / "full")
+    studio = Studio(tmp_path / "adapters", Usage(steps=2), family)
+    subjects = subjects_of(0, 2, 1)
+    base, null, full = (studio.clips(row, subjects, 0) for row in chosen_rows(["base", "null", "full"], ["st_drc"]))
+    assert (base - full).abs().max() > 1e-4 and (null - full).abs().max() > 1e-4
 
 
 def test_settings_of_earlier_releases_are_read_with_a_warning(world, caplog):

@@ -18,8 +18,12 @@ CONFIGS = Path(__file__).parents[2] / "slotid_core" / "training" / "configs"
 
 
 @pytest.mark.parametrize(
-    ("name", "frozen", "limit"), [("wan_14b_8x80gb", 14_288_491_584, 80), ("wan_1_3b_24gb", 1_418_996_800, 24)]
-)
+    ("name", "frozen", "limit"),
+    [
+        ("wan_14b_8x80gb", 14_288_491_584, 80), ("wan_1_3b_24gb", 1_418_996_800, 24),
+        ("wan_14b_8x80gb_st_drc", 14_288_491_584, 80), ("wan_1_3b_24gb_st_drc", 1_418_996_800, 24),
+    ],
+)  # fmt: skip
 def test_presets_count_the_published_models_and_fit(name, frozen, limit):
     config = read_config(CONFIGS / f"{name}.yaml")
     figures = estimate(config, gpus=8 if config.run.distribution == "fsdp" else 1)
@@ -30,6 +34,14 @@ def test_presets_count_the_published_models_and_fit(name, frozen, limit):
     if config.run.distribution == "fsdp":
         assert one["frozen_gib_a_gpu"] == pytest.approx(frozen * 2 / 2**30)
         assert figures["frozen_gib_a_gpu"] < one["frozen_gib_a_gpu"] / 4
+
+
+def test_a_system_that_appends_tokens_counts_them():
+    video, longer = (
+        estimate(read_config(CONFIGS / f"wan_1_3b_24gb{name}.yaml"), gpus=1)["video_tokens_a_gpu"]
+        for name in ("", "_st_drc")
+    )
+    assert video == 17 * 30 * 45 and longer == 18 * 30 * 45
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

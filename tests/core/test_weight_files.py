@@ -10,7 +10,9 @@ from slotid_core.errors import SlotIDError
 from slotid_core.weights import load_weights, save_weights
 
 pytestmark = pytest.mark.timeout(60)  # what never ends must fail
-WITH_HEADER = ("adapter", "identity", "lynx_reference", "checkpoint", "finder", "parts", "dit")
+WITH_HEADER = (
+    "adapter", "identity", "lynx_reference", "st_drc", "st_drc_person", "checkpoint", "finder", "parts", "dit",
+)  # fmt: skip
 
 
 def refused(kind, path, said="") -> str:
@@ -152,6 +154,14 @@ IMPOSSIBLE = {
         ("source", None), ("gate", None), ("gate", []),
     ],
     "lynx_reference": [("source", []), ("source", None)],
+    "st_drc": [
+        ("config.model_depth", 10**6), ("config.model_depth", 0), ("config.model_width", 10**9),
+        ("config.model_width", 64), ("config.lora.rank", 0), ("config.lora.rank", 3),
+        ("config.lora.alpha", float("nan")),
+        ("config.lora.targets", ["k"]), ("config.lora.targets", []), ("config.lora.tokens", "some"),
+        ("config.layout.reference_attends", "other"), ("config.layout.spatial_shift", 2), ("config.layout", None),
+    ],
+    "st_drc_person": [("source", []), ("source", None)],
     "checkpoint": [("step", -1), ("step", "3"), ("step", None), ("step", 1e300), ("step", 2.5)],
 }  # fmt: skip
 
@@ -205,7 +215,7 @@ def test_b11_headers_that_are_none(kind, text, tmp_path):
     refused(kind, path)
 
 
-@pytest.mark.parametrize("kind", ["adapter", "identity", "lynx_reference", "checkpoint"])
+@pytest.mark.parametrize("kind", ["adapter", "identity", "lynx_reference", "st_drc", "st_drc_person", "checkpoint"])
 def test_b11_each_key_of_a_header_is_needed_or_has_a_default(kind, tmp_path):
     from safetensors import safe_open
 
@@ -253,6 +263,10 @@ def test_b11_a_header_has_a_longest_length(tmp_path):
         ("text_encoder", "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", (32, 0)),
         ("text_encoder", "encoder.block.0.layer.0.SelfAttention.q.weight", (7, 4096)),
         ("text_encoder", "spiece_model", (5,)), ("text_encoder", "spiece_model", (0,)),
+        ("st_drc", "diffusion_model.blocks.0.self_attn.q.lora_A.weight", (4, 64)),
+        ("st_drc", "diffusion_model.blocks.1.self_attn.v.alpha", (2,)),
+        ("st_drc_person", "latents", (1, 16, 0, 4, 4)), ("st_drc_person", "latents", (1, 16, 1, 4)),
+        ("st_drc_person", "latents", (1, 48, 1, 4, 4)), ("st_drc_person", "latents", (1, 16, 1, 4, 2000)),
         ("finder", "whole.weight", (3,)), ("parts", "head.weight", ()), ("dit", "head.modulation", ()),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from conftest import tiny_wan
+from conftest import TINY_DEPTH, TINY_WIDTH, tiny_wan
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -18,6 +18,10 @@ from slotid_core.reference.portrait.parts import load_parts
 from slotid_core.systems.lynx import ReferenceFeatures
 from slotid_core.systems.lynx.inference import load_trained
 from slotid_core.systems.slot_id import Identity, load_adapter
+from slotid_core.systems.st_drc import Person
+from slotid_core.systems.st_drc import load_adapter as load_st_drc
+from slotid_core.systems.st_drc import save_adapter as save_st_drc
+from slotid_core.systems.st_drc.random_checkpoints import random_adapter as random_st_drc
 from slotid_core.toy_world.family import WEIGHTS as TOY_WORLD
 from slotid_core.toy_world.family import load_dit, load_text_model
 from slotid_core.toy_world.family import load_vae as load_toy_vae
@@ -32,6 +36,8 @@ LOADERS: dict[str, Callable] = {
     "identity": Identity.load,
     "lynx": load_trained,
     "lynx_reference": ReferenceFeatures.load,
+    "st_drc": load_st_drc,
+    "st_drc_person": Person.load,
     "face_encoder": load_face_encoder,
     "backbone": lambda path: load_backbone(BackboneConfig(str(path), dtype="float32")),
     "backbone_bf16": lambda path: load_backbone(BackboneConfig(str(path), dtype="bfloat16")),
@@ -69,6 +75,10 @@ def good_file(kind: str, folder: Path) -> Path:
     elif kind == "lynx":
         parts = ("lynx_full_resampler", "lynx_full_id_repacked", "lynx_ref_repacked")
         save_file({name: t for part in parts for name, t in load_file(FIXTURES / f"{part}.safetensors").items()}, path)
+    elif kind == "st_drc":
+        save_st_drc(path, random_st_drc(TINY_WIDTH, TINY_DEPTH))
+    elif kind == "st_drc_person":
+        Person(torch.randn(1, 16, 2, 8, 8), {"name": "somebody"}).save(path)
     elif kind.startswith("backbone"):
         save_file(tiny_wan().state_dict(), path)
     else:

@@ -1,12 +1,12 @@
-"""Attention branches: keys and values that video tokens attend to besides a block's own.
+"""A block's attentions: branches added to them, and self-attention over other queries and keys.
 
 Both attentions of a block call one function, which the options of that call may override, with their queries and
-before their output layer. A branch is added exactly there, through the block's own layers, with nothing left on the
-model.
+before their output layer. What is changed is changed exactly there, through the block's own layers, with nothing left
+on the model.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -63,34 +63,82 @@ def add_branches(options: dict, transformer: Transformer, branches: Mapping[int,
 
 def _wrapper(block: nn.Module, added: BlockBranches, rows: Tensor) -> BlockWrapper:
     def run_with_branches(args: dict, run: RunBlock) -> Tensor:
-        options = {**args["transformer_options"], OVERRIDE: _override(block, added, rows, args)}
-        return run({**args, "transformer_options": options})
+        options = args["transformer_options"]
+        norms = {kind: block.get_submodule(KEY_NORMS[kind]) for kind in added}
+        override = BranchOverride(options, added, rows_running(options, rows), norms, args["pe"], options.get(OVERRIDE))
+        return run({**args, "transformer_options": {**options, OVERRIDE: override}})
 
     return run_with_branches
 
 
-def _override(block: nn.Module, added: BlockBranches, all_rows: Tensor, args: dict):
-    """The attention function of one run of a block."""
-    options, rotary = args["transformer_options"], args["pe"]
-    before = options.get(OVERRIDE)
-    key_norms = {kind: block.get_submodule(KEY_NORMS[kind]) for kind in added}
-    rows = rows_running(options, all_rows)
-    calls: list[None] = []  # how many attentions this run has computed so far
+@dataclass(frozen=True)
+class BranchOverride:
+    """The attention function of one run of a block, with branches.
 
-    def attention(function, q: Tensor, k: Tensor, v: Tensor, *positional, **named) -> Tensor:
-        kind = named.get("transformer_options", options).get(ATTENTION_KIND) or dict(enumerate(ORDER)).get(len(calls))
-        calls.append(None)
+    `before` is what was installed already; `calls` counts the attentions that this run has computed so far.
+    """
+
+    options: dict
+    added: BlockBranches
+    rows: Tensor
+    key_norms: Mapping[str, nn.Module]
+    rotary: Tensor
+    before: Callable | None
+    calls: list[None] = field(default_factory=list)
+
+    def __call__(self, function: Callable, q: Tensor, k: Tensor, v: Tensor, *positional, **named) -> Tensor:
+        kind = kind_of_call(self.options, named, self.calls)
         inputs = (q, k, v, *positional)
-        out = function(*inputs, **named) if before is None else before(function, *inputs, **named)
-        if kind is None or kind not in added:
+        out = function(*inputs, **named) if self.before is None else self.before(function, *inputs, **named)
+        if kind is None or kind not in self.added:
             return out
-        weighted = added[kind]
+        weighted = self.added[kind]
         heads = named["heads"] if "heads" in named else positional[0]
         if kind == SELF_ATTENTION:
-            q = undo_rotary(q.unflatten(2, (heads, -1)), rotary).flatten(2)
-        return out + weighted.scale * attend(q, weighted.branch, rows, key_norms[kind], heads)
+            q = undo_rotary(q.unflatten(2, (heads, -1)), self.rotary).flatten(2)
+        return out + weighted.scale * attend(q, weighted.branch, self.rows, self.key_norms[kind], heads)
+
+
+# q (B, N, D), k and v (B, M, D) -> (B, N, D).
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (attention, q, k, v) -> out like q: calls the attention with other queries, keys or values, once or often.
+ChangeSelfAttention = Callable[[Attention, Tensor, Tensor, Tensor], Tensor]
+
+
+def change_self_attention(args: dict, change: ChangeSelfAttention) -> dict:
+    """A copy of a block's arguments under which its self-attention is computed by `change`.
+
+    Branches are added to the result of `change`, whichever of the two was installed first.
+    """
+    options = args["transformer_options"]
+
+    def below(before: Callable | None) -> Callable:
+        if isinstance(before, BranchOverride):
+            return replace(before, before=below(before.before))
+        return _changed(change, options, before)
+
+    return {**args, "transformer_options": {**options, OVERRIDE: below(options.get(OVERRIDE))}}
+
+
+def _changed(change: ChangeSelfAttention, options: dict, before: Callable | None) -> Callable:
+    calls: list[None] = []
+
+    def attention(function: Callable, q: Tensor, k: Tensor, v: Tensor, *positional, **named) -> Tensor:
+        def inner(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            inputs = (q, k, v, *positional)
+            return function(*inputs, **named) if before is None else before(function, *inputs, **named)
+
+        is_self = kind_of_call(options, named, calls) == SELF_ATTENTION
+        return change(inner, q, k, v) if is_self else inner(q, k, v)
 
     return attention
+
+
+def kind_of_call(options: dict, named: dict, calls: list[None]) -> str | None:
+    """Which attention of a block is being computed; one more call is noted."""
+    kind = named.get("transformer_options", options).get(ATTENTION_KIND) or dict(enumerate(ORDER)).get(len(calls))
+    calls.append(None)
+    return kind
 
 
 def attend(q: Tensor, branch: AttentionBranch, rows: Tensor, key_norm: nn.Module, heads: int) -> Tensor:

@@ -29,6 +29,10 @@ class RunCache:
             self._values[key] = make()
         return self._values[key]
 
+    def holds(self, key: Hashable) -> bool:
+        """Whether there is a value under `key`."""
+        return key in self._values
+
     def clear(self) -> None:
         self._run = None
         self._values.clear()

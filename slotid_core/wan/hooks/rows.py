@@ -13,7 +13,7 @@ ROWS_RUNNING = "rows"
 def rows_running(options: dict, values: Tensor) -> Tensor:
     """Those of per-row `values` (B, ...) whose rows of the batch this block call runs."""
     rows = options.get(SHARED_KEY, {}).get(ROWS_RUNNING)
-    return values if rows is None else values[rows]
+    return values if rows is None else values[rows.to(values.device)]
 
 
 def run_rows_apart(run: RunBlock, args: dict, context: Tensor, chosen: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def run_rows_apart(run: RunBlock, args: dict, context: Tensor, chosen: Tensor) -
     Returns:
         hidden (B, N, D), rows in their order.
     """
-    hidden = torch.empty_like(args["img"])
+    hidden = None
     options = args["transformer_options"]
     numbers = options.get(SHARED_KEY, {}).get(ROWS_RUNNING)
     if numbers is None:
@@ -41,5 +41,9 @@ def run_rows_apart(run: RunBlock, args: dict, context: Tensor, chosen: Tensor) -
                 **options,
                 SHARED_KEY: {**options.get(SHARED_KEY, {}), ROWS_RUNNING: numbers[rows]},
             }
-            hidden[rows] = run({**part, "img": args["img"][rows], "txt": text[rows]})
+            part_hidden = run({**part, "img": args["img"][rows], "txt": text[rows]})
+            if hidden is None:  # the block may append tokens or strip them, so its result says how many there are
+                hidden = part_hidden.new_empty(len(rows), *part_hidden.shape[1:])
+            hidden[rows] = part_hidden
+    assert hidden is not None  # one of the two parts has rows
     return hidden

@@ -1,0 +1,8 @@
+"""ST-DRC's nodes."""
+
+from . import apply, load, person
+from .paths import register_folders
+
+__all__ = ["NODES", "register_folders"]
+
+NODES = [*load.NODES, *person.NODES, *apply.NODES]

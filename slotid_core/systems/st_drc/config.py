@@ -1,0 +1,79 @@
+"""Settings of an ST-DRC adapter, as its file holds them."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from ...errors import SlotIDError
+from ...ranges import Count, Depth, Range, Width, check_ranges
+from ...wan.hooks.tokens import Attends
+
+Trained = Literal["all", "reference"]
+Modulation = Literal["clean", "shared"]
+LINEAR_LAYERS = ("q", "k", "v", "o")
+
+
+@dataclass(frozen=True)
+class LoRAConfig:
+    """LoRA on self-attention. The original trains the whole transformer; low rank is ours.
+
+    Attributes:
+        targets: linear layers of self-attention, of "q", "k", "v", "o".
+        tokens: which tokens it changes. "all" is merged into the model, and stays where a row has no reference;
+            "reference" changes the reference's tokens alone, and weights stay as they are.
+    """
+
+    rank: Count = 128
+    alpha: Annotated[float, Range(0, 1e5)] = 128.0
+    targets: tuple[str, ...] = LINEAR_LAYERS
+    tokens: Trained = "all"
+
+    def __post_init__(self):
+        check_ranges(self)
+        if not self.targets or set(self.targets) - set(LINEAR_LAYERS) or len(set(self.targets)) < len(self.targets):
+            raise SlotIDError(
+                f"The LoRA's targets are some of {', '.join(LINEAR_LAYERS)}, each once; got {list(self.targets)}."
+            )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers' names inside a block."""
+        return tuple(f"self_attn.{target}" for target in self.targets)
+
+
+@dataclass(frozen=True)
+class LayoutConfig:
+    """How the reference stands beside the video. The defaults are TASS-RoPE (method figure) with clean tokens.
+
+    With t latent frames of h x w tokens, token (y, x) of reference i stands at (t + i, y + h, x + w).
+
+    Attributes:
+        spatial_shift: False puts it at (y, x), over the video's own places; an ablation.
+        temporal_place: False puts reference i at time i, among the video's frames; an ablation.
+        modulation: "clean" modulates reference tokens as at noise level 0; "shared" as the video's. The source does
+            not say which; clean is ours.
+        reference_attends: "all" lets reference tokens attend to the video too; "itself" to the references alone.
+        reads_text: whether reference tokens attend to the prompt. Without it, and with "itself" and "clean", their
+            keys and values are the same in every step of a run, and are computed once.
+    """
+
+    spatial_shift: bool = True
+    temporal_place: bool = True
+    modulation: Modulation = "clean"
+    reference_attends: Attends = "all"
+    reads_text: bool = True
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """One adapter.
+
+    Attributes:
+        model_width, model_depth: of the video model; 1536 and 30 for Wan 1.3B, 5120 and 40 for 14B.
+    """
+
+    model_width: Width
+    model_depth: Depth
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
+    layout: LayoutConfig = field(default_factory=LayoutConfig)
+
+    __post_init__ = check_ranges

@@ -1,0 +1,190 @@
+"""What is special about training ST-DRC: the reference in the context, and which picture of the person it is."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...config import config_from_dict
+from ...errors import SlotIDError
+from ...ranges import Share, check_ranges
+from ...wan import WanModel
+from ...wan.guidance import Predict
+from ...wan.lora import add_lora, exported_lora, lora_key, new_lora, put_lora
+from ...weights import with_prefix
+from ..contract import Batch, StrategySettings
+from ..described import described_loss
+from .adapter import STDRCAdapter, load_adapter, save_adapter, token_lora
+from .config import AdapterConfig
+from .inference import AUGMENTED, PICTURE, predict_velocity, predictor
+from .injection import ReferenceCondition
+
+CHOICE = "picture_choice"
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """ST-DRC's own part of the objective.
+
+    The paper's face-guided objective is not here: it needs a face network and gradients through the VAE's decoder.
+
+    Attributes:
+        augmented: share of samples whose reference is one of its prepared augmentations ("reference-robust identity
+            enhancement"); which ones there are, and how often each is applied, are settings of the preparation.
+    """
+
+    augmented: Share = 0.8
+
+    __post_init__ = check_ranges
+
+
+class Strategy(nn.Module):
+    """The frozen backbone and the LoRA; see `contract.Strategy`."""
+
+    required_tensors = (PICTURE, AUGMENTED)
+    shown_tensor = PICTURE
+    parameter_groups = ("lora",)
+    text_rows = 0
+    appended_frames = 1
+
+    def __init__(self, settings: StrategySettings, backbone: WanModel):
+        super().__init__()
+        self.settings = settings
+        self.described_weight = 0.0
+        assert isinstance(settings.own_objective, ObjectiveSettings)  # the registry pairs both classes of a module
+        self.objective = settings.own_objective
+        self.model = backbone
+        self.config = adapter_config(settings.adapter, backbone)
+        lora, layout = self.config.lora, self.config.layout
+        self.reference_lora: nn.ParameterDict | None = None
+        if backbone.activation_checkpointing and (lora.tokens == "reference" or not layout.reads_text):
+            raise SlotIDError(
+                "adapter.lora.tokens 'reference' and adapter.layout.reads_text false change layers for a part of the "
+                "tokens, which recomputed blocks would not see. Set model.activation_checkpointing to false, or leave "
+                "both settings as they are by default."
+            )
+        if lora.tokens == "all":
+            add_lora(backbone, lora.layers, lora.rank, lora.alpha)
+        else:
+            backbone.requires_grad_(False)
+            fresh = new_lora(lora.layers, lora.rank, lora.alpha, self.config.model_width, self.config.model_depth)
+            self.reference_lora = nn.ParameterDict(
+                {_dotless(name): tensor for name, tensor in fresh.items() if not name.endswith(".alpha")}
+            )
+        if settings.start_from:
+            self.start_from(settings.start_from)
+
+    def start_from(self, path: str) -> None:
+        """The weights of an adapter in place of fresh ones; the layout stays as set.
+
+        Raises:
+            SlotIDError: it is no adapter, or one of other sizes.
+        """
+        first, lora = load_adapter(path), self.config.lora
+        try:
+            if first.config.lora.tokens != lora.tokens:
+                raise SlotIDError(f"its LoRA is for {first.config.lora.tokens} tokens")
+            if self.reference_lora is None:
+                put_lora(self.model, first.lora, lora.rank, lora.alpha)
+            elif first.config.lora != lora:
+                raise SlotIDError(f"its LoRA has rank {first.config.lora.rank} and other settings")
+            else:
+                for name, parameter in self.reference_lora.items():
+                    parameter.data.copy_(first.lora[_dotted(name)])
+        except SlotIDError as error:
+            raise SlotIDError(
+                f"run.start_from is {path}, which is not of the sizes in `adapter`: {error}. Take over its settings, "
+                "which are in its file, or leave run.start_from out."
+            ) from error
+
+    @staticmethod
+    def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:
+        """Nothing of the data is needed: the reference has the size of the video."""
+        return adapter
+
+    def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Two numbers in [0, 1): whether the reference is an augmented one, and which."""
+        return {CHOICE: torch.rand(2, generator=generator)}
+
+    def undisturbed(self) -> dict[str, Tensor]:
+        """The picture as it is."""
+        return {CHOICE: torch.ones(2)}
+
+    def parameter_group(self, name: str) -> str:
+        return "lora"
+
+    def at_step(self, step: int) -> None:
+        self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
+
+    def shards(self) -> Sequence[nn.Module]:
+        return [*self.model.blocks, self.model]
+
+    def pictures(self, conditions: Mapping[str, Tensor]) -> Tensor:
+        """The reference of each sample, (B, 16, 1, H, W), augmented where the draw says so."""
+        plain, augmented = conditions[PICTURE], conditions[AUGMENTED]
+        use, which = conditions[CHOICE].unbind(1)  # each (B,)
+        count = augmented.shape[2]
+        index = (which * count).long().clamp(max=count - 1).view(-1, 1, 1, 1, 1)
+        chosen = augmented.gather(2, index.expand_as(augmented[:, :, :1]))
+        return torch.where((use < self.objective.augmented).view(-1, 1, 1, 1, 1), chosen, plain)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The flow-matching loss of each sample (B,); of its video's tokens alone."""
+        noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
+        condition = ReferenceCondition(
+            self.pictures(batch.conditions), self.config.layout, batch.has_identity, lora=self.token_lora
+        )
+        velocity = predict_velocity(self.model, noisy, batch.noise_level, batch.context, condition)
+        error = velocity.float() - (batch.noise - batch.video)
+        objective = self.settings.objective
+        loss = objective.loss(error)
+        if self.reference_lora is not None:  # where no row has a reference, DDP would wait for its gradients
+            loss = loss + 0.0 * sum(parameter.sum() for parameter in self.reference_lora.values())
+        if not self.training:
+            return loss
+        if self.described_weight and batch.described is not None:
+            loss = loss + self.described_weight * described_loss(self.model, batch, noisy, velocity)
+        return loss + objective.auxiliary_loss(error)
+
+    @property
+    def token_lora(self):
+        """The LoRA of reference tokens alone, as `injection` takes it."""
+        if self.reference_lora is None:
+            return {}
+        return token_lora(self._file_tensors(dict(self.reference_lora.items())), self.config)
+
+    def _file_tensors(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Parameters of `reference_lora` -> by their file keys, with each layer's α."""
+        tensors = {_dotted(name): tensor for name, tensor in parameters.items()}
+        for block in range(self.config.model_depth):
+            for layer in self.config.lora.layers:
+                tensors[f"{lora_key(block, layer)}.alpha"] = torch.tensor(self.config.lora.alpha)
+        return tensors
+
+    def predictor(self, batch: Batch) -> Predict:
+        return predictor(self.model, batch.conditions[PICTURE], self.config.layout, self.token_lora)
+
+    def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:
+        """Write an adapter file, in half precision, from trained tensors by parameter name."""
+        if self.reference_lora is None:
+            lora = exported_lora(with_prefix(tensors, "model."), self.config.lora.alpha)
+        else:
+            lora = self._file_tensors(with_prefix(tensors, "reference_lora."))
+        save_adapter(path, STDRCAdapter(self.config, {name: t.half() for name, t in lora.items()}), facts)
+
+
+def adapter_config(settings: dict, backbone: WanModel) -> AdapterConfig:
+    """`AdapterConfig` from settings that need not say the backbone's width and depth."""
+    values = {"model_width": backbone.config.dim, "model_depth": backbone.config.num_layers, **settings}
+    return config_from_dict(AdapterConfig, values)
+
+
+def _dotless(name: str) -> str:
+    """A file key as the name of a parameter, which must not have dots."""
+    return name.replace(".", "-")
+
+
+def _dotted(name: str) -> str:
+    return name.replace("-", ".")
