@@ -1,5 +1,7 @@
 """A small Wan and a small Lynx whose weights are sine waves: the same everywhere, without a random generator."""
 
+from typing import TypeVar
+
 import torch
 
 from slotid_core.systems.lynx import Resampler, ResamplerConfig
@@ -14,7 +16,10 @@ def wave(*shape: int, phase: float, size: float = 1.0) -> torch.Tensor:
     return (size * torch.sin(torch.arange(count, dtype=torch.float64) * 12.9898 + phase)).float().reshape(shape)
 
 
-def fill(module: torch.nn.Module, phase: float) -> torch.nn.Module:
+AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
+
+
+def fill(module: AnyModule, phase: float) -> AnyModule:
     """Linear and convolution weights by fan-in, norm weights near 1, the rest small."""
     with torch.no_grad():
         for number, (name, parameter) in enumerate(sorted(module.named_parameters())):

@@ -55,7 +55,7 @@ def test_each_row_has_the_description_of_its_own_clip():
 
 def test_without_a_person_the_target_is_what_the_row_itself_says():
     batch = one_batch(identity_dropout=1.0)
-    assert torch.equal(batch.described, batch.context)
+    assert batch.described is not None and torch.equal(batch.described, batch.context)
 
 
 def test_without_a_prompt_no_description_tells_of_the_scene():

@@ -267,7 +267,7 @@ def test_lora_of_appended_tokens_acts_on_them_alone_and_is_gone_after_an_error()
     plain = run(model, args, append_tokens({}, model, appended()))
     changed = run(model, args, append_tokens({}, model, appended(lora=changes)))
     assert (plain - changed).abs().max() > 1e-4
-    layer, seen = model.blocks[0].self_attn.q, []
+    layer, seen = model.get_submodule("blocks.0.self_attn.q"), []
     # A block sees the layer through its module, so what leaves the layer is compared with the layer's own weights.
     note = layer.register_forward_hook(lambda module, given, out: seen.append((given[0], out)), always_call=False)
     own = layer.forward
@@ -294,7 +294,7 @@ def test_lora_of_appended_tokens_acts_on_them_alone_and_is_gone_after_an_error()
     options = append_tokens(wrap_blocks({}, {0: fail}), model, appended(lora=changes))
     with pytest.raises(RuntimeError, match="stop"):
         run(model, args, options)
-    assert not model.blocks[0].self_attn.q._forward_hooks
+    assert not layer._forward_hooks
 
 
 @settings(max_examples=examples(20), deadline=None)

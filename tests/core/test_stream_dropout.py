@@ -54,7 +54,9 @@ def test_half_of_those_with_one_stream_have_the_clip():
     portrait = sum(gate == 1 for _, gate in draws)
     assert both + clip + portrait == 1000
     assert abs(both - 400) < 60 and abs(clip - 300) < 60
-    slots, anchors = made.adapter.config.encoder.reader.num_slots, made.adapter.config.anchor.num_anchors
+    encoder, anchor = made.adapter.config.encoder, made.adapter.config.anchor
+    assert encoder is not None and anchor is not None
+    slots, anchors = encoder.reader.num_slots, anchor.num_anchors
     for kept, gate in draws:
         wanted = {0.0: slots, 1.0: anchors}.get(gate, slots + anchors)
         assert kept.sum() == wanted

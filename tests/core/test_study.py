@@ -185,7 +185,7 @@ def test_frames_come_back_from_a_row_nearly_as_they_were(tmp_path):
     frames = np.linspace(0, 255, 2 * 1 * 3 * 64 * 64 * 3).reshape(2, 1, 3, 64, 64, 3).round().astype(np.uint8)
     write_row(tmp_path / "row.safetensors", {"frames": frames, "similarity": np.ones((2, 1))}, {"drawn": "base"})
     row = read_row(tmp_path / "row.safetensors", {"drawn": "base"})
-    assert row.keys() == {"frames", "similarity"} and row["frames"].shape == frames.shape
+    assert row is not None and row.keys() == {"frames", "similarity"} and row["frames"].shape == frames.shape
     assert np.abs(row["frames"].astype(int) - frames).mean() < 2
 
 

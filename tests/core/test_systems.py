@@ -170,7 +170,7 @@ def test_a_fifth_system_prepares_trains_and_is_evaluated(made_up, tmp_path):
         "optimizer": {"learning_rate": 1e-3, "warmup_steps": 1, "lr_multipliers": {"shift": 2.0}},
     }
     adapter = train(config_from_settings(values), tmp_path / "adapters" / "shift" / "full")
-    assert adapter.is_file() and sorted(losses(adapter.parent)) == list(range(5))
+    assert adapter is not None and adapter.is_file() and sorted(losses(adapter.parent)) == list(range(5))
     assert (adapter.parent / "samples_00000005.png").is_file()
 
     studio = Studio(tmp_path / "adapters", Usage(steps=2), family)
@@ -271,7 +271,9 @@ def test_lynx_at_its_start_is_the_base_and_people_differ_after_a_step(world, lyn
 @pytest.mark.parametrize("part", ["has_id", "has_ref"])
 def test_lynx_with_one_of_its_adapters(world, lynx_data, tmp_path, part):
     values = lynx_settings(world, lynx_data, run={"steps": 2}, adapter={part: False})
-    adapter = load_trained(train(config_from_settings(values), tmp_path))
+    path = train(config_from_settings(values), tmp_path)
+    assert path is not None
+    adapter = load_trained(path)
     assert bool(adapter.id_layers) == (part == "has_ref") and bool(adapter.ref_layers) == (part == "has_id")
 
 
@@ -292,7 +294,8 @@ def test_lynx_is_a_row_of_an_evaluation(lynx_data, tmp_path):
     base, full = (studio.clips(row, subjects, 0) for row in chosen_rows(["base", "full"], ["lynx"]))
     assert (base - full).abs().max() > 1e-4
     with pytest.raises(SlotIDError, match="face_encoder is not set"):
-        Studio(tmp_path / "adapters", Usage(steps=2), family).clips(*chosen_rows(["full"], ["lynx"]), subjects, 0)
+        studio = Studio(tmp_path / "adapters", Usage(steps=2), family)
+        studio.clips(chosen_rows(["full"], ["lynx"])[0], subjects, 0)
 
 
 ST_DRC_ADAPTER = {"lora": {"rank": 8, "alpha": 8.0}}
