@@ -1,6 +1,6 @@
 """Attack the pack, print a table of what came of it, and fail unless it held.
 
-python -m tests.attack                      # in full: about half an hour on four cores
+python -m tests.attack                      # in full: about ten minutes on two cores
 python -m tests.attack --share 0.05         # a twentieth of each number
 python -m tests.attack --only names --seed 7
 """

@@ -16,21 +16,26 @@ COUNT = 300
 MEANS_A_FILE = re.compile(r"folder|file|models/|director|output/|path|name", re.IGNORECASE)
 STARTS_A_PROCESS = ("SlotIDPrepareDataset", "SlotIDTrainEncoder")
 PROCESS_SECONDS = 120.0  # that a preparation or training of a good name may take: Python and its imports start first
-# What makes an input matter, where its default leaves it unused.
+# What makes an input matter, where its default leaves it unused, and what a node needs for whatever input.
 SETTINGS = {
     ("SlotIDPrepareDataset", "path"): {"source": "folder"},
     ("SlotIDGateSchedule", "points"): {"family": "points"},
+    ("SlotIDGuider", ""): {"model": prompts.WITH_A_PERSON},
+    ("SlotIDSampler", ""): {"model": prompts.WITH_A_PERSON},
 }
+EXAMPLE = "slotid_examples/person_1000015.mp4"
 SMALL = {"frames": 5, "num_frames": 5, "width": 64, "height": 64, "toy_people": 1, "steps": 1, "batch": 1,
          "micro_batch": 1, "on_missing": "skip", "source": "toy world", "size": 64, "short_side": 64,
-         "dataset": "slotid/data/people"}  # fmt: skip
+         "dataset": "slotid/data/people", "file": EXAMPLE}  # fmt: skip
 
 
 def attack(count: int, seed: int, server: WatchedServer, outside: Outside) -> Row:
     row = Row("names and paths")
-    plant_links(server.base, outside)
-    info = server.client.object_info()
     server.client.run(prompts.preparation("people"))
+    server.client.run(prompts.saved_reference())
+    info = server.client.object_info()
+    check_good_values(info, server)
+    plant_links(server.base, outside)
     outside.touched()
     pairs = cases(info, hostile(outside, server.base), seed)
     for number, (place, value, over_wire) in zip(range(count), itertools.cycle(pairs), strict=False):
@@ -45,6 +50,16 @@ def attack(count: int, seed: int, server: WatchedServer, outside: Outside) -> Ro
             row.add("left", case, new_files(before, server.files()))
     row.memory = server.most_memory()
     return row
+
+
+def check_good_values(info: dict, server: WatchedServer) -> None:
+    """Every node that is attacked runs as long as nothing is hostile, so that only what is hostile can be refused.
+
+    Raises:
+        WorkflowError: a node does not run, so attacks on it would show nothing.
+    """
+    for class_type in dict.fromkeys(class_type for class_type, _ in text_inputs(info)):
+        server.client.run(graph_for(info, class_type))
 
 
 def plant_links(base: Path, outside: Outside) -> None:
@@ -87,22 +102,24 @@ def cases(info: dict, values: list, seed: int) -> list[tuple[tuple[str, str], ob
     return rounds
 
 
-def graph_for(info: dict, class_type: str, attacked: str, value: object, over_wire: bool) -> dict:
-    """A prompt in which everything is good but one input."""
+def graph_for(info: dict, class_type: str, attacked: str = "", value: object = None, over_wire: bool = False) -> dict:
+    """A prompt in which everything is good but one input, if one is named."""
     graph, inputs = prompts.parts(), {}
     del graph["save"], graph["sample"]
     required = info[class_type]["input"].get("required", {})
     for name, (kind, *options) in inputs_of(info[class_type]):
-        if name == attacked or name not in required:
+        by_name = name in prompts.BY_NAME and kind != "INT"  # a number of frames is called as frames are
+        if name == attacked or (name not in required and not by_name):
             continue
-        if name in prompts.BY_NAME or kind in prompts.BY_TYPE:
-            inputs[name] = prompts.BY_NAME.get(name) or prompts.BY_TYPE[kind]
+        if by_name or kind in prompts.BY_TYPE:
+            inputs[name] = prompts.BY_NAME[name] if by_name else prompts.BY_TYPE[kind]
         else:
             inputs[name] = default_of(kind, options[0] if options else {})
             if name in SMALL:
                 inputs[name] = SMALL[name]
-    inputs |= SETTINGS.get((class_type, attacked), {})
-    inputs[attacked] = value
+    inputs |= SETTINGS.get((class_type, ""), {})
+    if attacked:
+        inputs |= SETTINGS.get((class_type, attacked), {}) | {attacked: value}
     if over_wire:
         graph["text"] = node("PrimitiveString", value=value)
         inputs[attacked] = ["text", 0]

@@ -54,7 +54,9 @@ class Outside:
 
     def environment(self) -> dict[str, str]:
         """Variables for a Python that shall be watched; its home is one of ours."""
-        watched = "\n".join((str(self.folder), str(self.home), *OF_THE_SYSTEM))
+        # Libraries look for fonts and settings in a home, so of that one only the files count.
+        at_home = [str(path) for path in self.home.iterdir()]
+        watched = "\n".join((str(self.folder), *at_home, *OF_THE_SYSTEM))
         return {
             "PYTHONPATH": str(SITE),
             "HOME": str(self.home),

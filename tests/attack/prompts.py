@@ -3,14 +3,19 @@
 import copy
 import json
 
-from ..comfy.graphs import base_graph, node, person, with_person
+from ..comfy.graphs import applied, base_graph, node, person, with_person
 from . import ROOT
 
 WORKFLOWS = ROOT / "workflows" / "api"
 TOY = "toy_world_random"
 # Where the links of a node under attack come from: by the name of the input, else by its type.
-BY_NAME = {"clip_latent": ["ann clip latent", 0], "portrait_latent": ["ann portrait latent", 0],
-           "slots": ["ann slots", 0], "anchors": ["ann anchors", 0]}  # fmt: skip
+BY_NAME = {
+    "clip_latent": ["ann clip latent", 0], "portrait_latent": ["ann portrait latent", 0], "slots": ["ann slots", 0],
+    "anchors": ["ann anchors", 0], "image": ["picture", 0], "frames": ["clip", 0], "face_clip": ["track", 0],
+    "window_report": ["clip", 5], "track_report": ["track", 3], "portrait_report": ["chosen", 3], "face": ["face", 0],
+    "reference": ["reference", 0],
+}  # fmt: skip
+WITH_A_PERSON = ["applied", 0]  # a MODEL for nodes that need one on it
 BY_TYPE = {
     "MODEL": ["model", 0], "CLIP": ["model", 1], "VAE": ["model", 2], "CONDITIONING": ["positive", 0],
     "LATENT": ["latent", 0], "IMAGE": ["ann picture", 0], "SLOTID_ADAPTER": ["adapter", 0],
@@ -21,7 +26,17 @@ BY_TYPE = {
 
 def parts() -> dict:
     """Nodes that make something of every type that a node of the pack takes."""
-    return base_graph() | person("ann", 0xC08060) | lynx_parts()
+    return base_graph() | person("ann", 0xC08060) | lynx_parts() | reading_parts() | {"applied": applied("ann")}
+
+
+def reading_parts() -> dict:
+    """A clip, its face, and a portrait, of the shipped workflow."""
+    graph = shortened("slot_id_text_to_video")
+    clip, track, chosen = (graph[number] for number in ("1", "2", "3"))
+    clip["inputs"] |= {"window": "at start_seconds", "num_frames": 9}
+    track["inputs"]["frames"] = ["clip", 0]
+    chosen["inputs"]["face_clip"] = ["track", 0]
+    return {"clip": clip, "track": track, "chosen": chosen}
 
 
 def lynx_parts() -> dict:
@@ -59,10 +74,9 @@ def _lynx(number: int) -> dict:
 
 def _read(number: int) -> dict:
     """A clip is read, its face tracked, and a portrait chosen."""
-    graph = shortened("slot_id_text_to_video")
-    graph = {key: graph[key] for key in ("1", "2", "3")}
-    graph["1"]["inputs"] |= {"window": "at start_seconds", "start_seconds": number % 10 / 10, "num_frames": 9}
-    graph["save"] = node("SaveImage", images=["3", 0], filename_prefix="good/portrait")
+    graph = reading_parts()
+    graph["clip"]["inputs"]["start_seconds"] = number % 10 / 10
+    graph["save"] = node("SaveImage", images=["chosen", 0], filename_prefix="good/portrait")
     return graph
 
 
@@ -83,6 +97,11 @@ def shortened(name: str, seed: int = 1, steps: int = 2) -> dict:
             if key in entry["inputs"]:
                 entry["inputs"][key] = value
     return graph
+
+
+def saved_reference() -> dict:
+    save = node("LynxSaveReference", reference=["reference", 0], name="person", replace=False)
+    return base_graph() | lynx_parts() | {"save": save}
 
 
 def preparation(name: str, people: int = 1) -> dict:

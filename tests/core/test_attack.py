@@ -76,7 +76,8 @@ def test_what_must_not_happen_is_counted_and_the_next_file_is_read_by_a_new_chil
 
 def test_a_row_holds_only_where_nothing_went_wrong_and_memory_stayed():
     row = table.Row("names")
-    row.count("refused", "a case"), row.count("accepted", "another")
+    row.count("refused", "a case")
+    row.count("accepted", "another")
     row.add("left", "a case", [])
     assert row.held and table.as_json([row])["held"]
     row.memory = table.LIMIT_MEMORY
