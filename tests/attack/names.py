@@ -32,7 +32,7 @@ SMALL = {"frames": 5, "num_frames": 5, "width": 64, "height": 64, "toy_people": 
 def attack(count: int, seed: int, server: WatchedServer, outside: Outside) -> Row:
     row = Row("names and paths")
     server.client.run(prompts.preparation("people"))
-    server.client.run(prompts.saved_reference())
+    server.client.run(prompts.saved_people())
     info = server.client.object_info()
     check_good_values(info, server)
     plant_links(server.base, outside)

@@ -20,13 +20,14 @@ BY_TYPE = {
     "MODEL": ["model", 0], "CLIP": ["model", 1], "VAE": ["model", 2], "CONDITIONING": ["positive", 0],
     "LATENT": ["latent", 0], "IMAGE": ["ann picture", 0], "SLOTID_ADAPTER": ["adapter", 0],
     "SLOTID_IDENTITY": ["ann", 0], "LYNX_ADAPTER": ["lynx", 0], "LYNX_FACE": ["face", 0],
-    "LYNX_REFERENCE": ["reference", 0],
+    "LYNX_REFERENCE": ["reference", 0], "STDRC_ADAPTER": ["st_drc", 0], "STDRC_PERSON": ["pictured", 0],
 }  # fmt: skip
 
 
 def parts() -> dict:
     """Nodes that make something of every type that a node of the pack takes."""
-    return base_graph() | person("ann", 0xC08060) | lynx_parts() | reading_parts() | {"applied": applied("ann")}
+    made = base_graph() | person("ann", 0xC08060) | lynx_parts() | st_drc_parts() | reading_parts()
+    return made | {"applied": applied("ann")}
 
 
 def reading_parts() -> dict:
@@ -48,6 +49,13 @@ def lynx_parts() -> dict:
             "LynxEncodeReference", model=["model", 0], vae=["model", 2], clip=["model", 1], reference_crop=["face", 1]
         ),
     }  # fmt: skip
+
+
+def st_drc_parts() -> dict:
+    return {
+        "st_drc": node("STDRCLoadAdapter", adapter_name=TOY),
+        "pictured": node("STDRCEncodeReference", vae=["model", 2], pictures=["picture", 0], width=64, height=64),
+    }
 
 
 def good(number: int) -> dict:
@@ -99,9 +107,13 @@ def shortened(name: str, seed: int = 1, steps: int = 2) -> dict:
     return graph
 
 
-def saved_reference() -> dict:
-    save = node("LynxSaveReference", reference=["reference", 0], name="person", replace=False)
-    return base_graph() | lynx_parts() | {"save": save}
+def saved_people() -> dict:
+    """Files that nodes which load a person can be given."""
+    saves = {
+        "save": node("LynxSaveReference", reference=["reference", 0], name="person", replace=False),
+        "keep": node("STDRCSavePerson", person=["pictured", 0], name="person", replace=False),
+    }
+    return base_graph() | lynx_parts() | st_drc_parts() | saves
 
 
 def preparation(name: str, people: int = 1) -> dict:
