@@ -47,6 +47,8 @@ def input_video_path(name: str) -> str:
     Raises:
         SlotIDError: it lies outside the input folder, or does not exist.
     """
+    if name is not None and not isinstance(name, str):  # ComfyUI hands over whatever JSON the prompt holds
+        raise SlotIDError(f"The video: {name!r} is no text. Choose a file of ComfyUI's input folder.")
     root = os.path.realpath(folder_paths.get_input_directory())
     name = (name or "").removesuffix("[input]").strip()
     if not name:
@@ -62,7 +64,7 @@ def video_path(name: str) -> str:
     try:
         return input_video_path(name)
     except SlotIDError:
-        if shipped := example_clip.shipped_path(name or ""):
+        if isinstance(name, str) and (shipped := example_clip.shipped_path(name)):
             return shipped
         raise
 

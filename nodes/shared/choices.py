@@ -40,7 +40,7 @@ def check_choices(node: type[io.ComfyNode], values: dict) -> None:
     """
     schema = node.define_schema()
     for combo in schema.inputs:
-        if not isinstance(combo, io.Combo.Input) or values.get(combo.id) is None:
+        if not isinstance(combo, io.Combo.Input) or combo.id not in values:
             continue
         if combo.id in FILES:
             if not isinstance(values[combo.id], str):  # JSON in a prompt may be anything

@@ -115,12 +115,15 @@ def new_name(what: str, name: str) -> str:
     return checked_name(name.strip().removesuffix(WEIGHTS), what)
 
 
-def name_is_valid(what: str, name: str | None) -> bool | str:
+def name_is_valid(what: str, name: object) -> bool | str:
     """For `validate_inputs`: whether a file or folder can have this name, before anything runs.
 
     Args:
-        name: None where it comes from another node, whereupon it is judged when that has run.
+        name: None where it comes from another node, whereupon it is judged when that has run. ComfyUI hands over
+            whatever JSON the prompt holds.
     """
+    if name is not None and not isinstance(name, str):
+        return f"{name!r} cannot be {what}'s name: it is no text."
     try:
         if name is not None:
             new_name(what, name)

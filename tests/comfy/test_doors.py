@@ -77,7 +77,7 @@ def test_b7_every_combo_takes_only_what_it_offers(pack_module, folders):
     assert {name.split(".")[1] for name in unchecked} <= pack_module("nodes.shared.choices").FILES, unchecked
 
 
-@pytest.mark.parametrize("value", [{}, [], 5, True])
+@pytest.mark.parametrize("value", [{}, [], 5, True, None])
 def test_b11_the_name_of_a_file_is_a_text(pack_module, folders, value):
     io, check_choices = pack_module("nodes.shared.choices").io, pack_module("nodes.shared.choices").check_choices
     combos = [
@@ -90,6 +90,28 @@ def test_b11_the_name_of_a_file_is_a_text(pack_module, folders, value):
     for loader, name in combos:
         with pytest.raises(ValueError, match=f"{name} of .* must be the name of a file"):
             check_choices(loader, {name: value})
+
+
+def test_b11_nothing_is_no_choice(pack_module, folders):
+    apply = pack_module("nodes.lynx.apply").LynxApply
+    with pytest.raises(ValueError, match="conditionings of .* is None; it must be one of"):
+        pack_module("nodes.shared.choices").check_choices(apply, {"conditionings": None})
+    pack_module("nodes.shared.choices").check_choices(apply, {})  # not given, so its default holds
+
+
+@pytest.mark.parametrize("value", [{}, [], [1, 2, 3], 5, True])
+def test_b11_a_name_that_is_no_text_is_refused_before_anything_runs(pack_module, train, folders, value):
+    """JSON in a prompt may be anything, and ComfyUI asks nodes about it as it is."""
+    video = pack_module("nodes.reference.video").SlotIDLoadReferenceVideo
+    nodes = [
+        pack_module("nodes.slot_id.identity").SlotIDSaveIdentity,
+        pack_module("nodes.lynx.reference").LynxSaveReference,
+        pack_module("nodes.training.prepare").SlotIDPrepareDataset,
+        train.SlotIDTrainEncoder,
+    ]
+    for one in nodes:
+        assert "'s name" in one.validate_inputs(name=value)
+    assert "is no text" in video.validate_inputs(file=value)
 
 
 def refuses(pack_module, node, combo: str) -> bool:
