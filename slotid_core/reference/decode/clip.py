@@ -134,7 +134,8 @@ def _read(source: FrameSource, name, wanted, start, rate, short_side, progress) 
             pixels = torch.from_numpy(image)  # (H, W, 3)
             if pixels.shape != frames.shape[1:]:
                 pixels = _resized(pixels.float(), (frames.shape[1], frames.shape[2]))
-            frames[len(times)].copy_(pixels).div_(255)  # in place: large temporaries between small ones pile up
+            # In place: large temporaries between small ones pile up. Sums of a resizing may end just above white.
+            frames[len(times)].copy_(pixels).div_(255).clamp_(0, 1)
         times.append(round(time, 4))
         progress(len(times), wanted)
     return frames[: len(times)], times
