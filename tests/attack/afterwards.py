@@ -55,6 +55,8 @@ def check(count: int, server: WatchedServer, fresh: list[str], before: dict[str,
             row.count("accepted" if same else "crashed", f"good prompt {number}", "" if same else "other bits")
         except SlotIDError as error:
             row.count("crashed", f"good prompt {number}", str(error)[:300])
+        if not server.is_running():
+            return row  # what crashed is counted, and nothing else can be
         if number == min(WARM_UP, count) - 1:
             middle = server.counts()
     after = server.counts()

@@ -70,6 +70,9 @@ class WatchedServer:
         row.count(result, case, said[:300])
         return result
 
+    def is_running(self) -> bool:
+        return memory_of(self.pid) > 0  # what has ended holds none
+
     def is_idle(self) -> bool:
         queue = self.client.get("/queue")
         return not queue["queue_running"] and not queue["queue_pending"]
