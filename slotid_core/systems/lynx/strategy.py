@@ -105,8 +105,7 @@ class Strategy(nn.Module):
         loss = objective.loss(error)
         if not self.training:
             return loss
-        if self.described_weight and batch.described is not None:
-            loss = loss + self.described_weight * described_loss(self.model, batch, noisy, velocity)
+        loss = loss + described_loss(self.model, batch, noisy, velocity, self.described_weight)
         return loss + objective.auxiliary_loss(error)
 
     def predictor(self, batch: Batch) -> Predict:

@@ -202,8 +202,7 @@ class Strategy(nn.Module):
         loss = self.settings.objective.loss(error)
         if not self.training:
             return loss
-        if self.described_weight and batch.described is not None:
-            loss = loss + self.described_weight * described_loss(self.model, batch, noisy, velocity)
+        loss = loss + described_loss(self.model, batch, noisy, velocity, self.described_weight)
         return loss + self.auxiliary_loss(streams, batch, error)
 
     def auxiliary_loss(self, streams: Sequence[IdentityStream | None], batch: Batch, error: Tensor) -> Tensor:
