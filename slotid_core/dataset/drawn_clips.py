@@ -14,7 +14,7 @@ from ..reference.faces.drawn_faces import find_drawn_faces
 from ..reference.faces.face_clip import make_face_clip
 from ..reference.portrait.select import select_portrait
 from ..toy_world.motion import move
-from ..toy_world.person import Person, sample_person
+from ..toy_world.person import Person, factors_of, sample_person
 from ..toy_world.render import draw, head_boxes, portrait_motion, reference_motion, render_clip, render_portrait
 from ..toy_world.scene import sample_scene
 from .clip import Clip
@@ -64,7 +64,7 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
         "detector": faces.detector,
         "crop": {"square_pixels": faces.square_pixels},
     }
-    return Pixels(video, faces.reference, faces.portrait, faces.picture, facts)
+    return Pixels(video, faces.reference, faces.portrait, faces.picture, factors_of(person), facts)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ class Pixels:
     """All in [0, 1]: video (T, H, W, 3), reference (T', S, S, 3), portrait (1, P, P, 3), face_picture (1, P, P, 3).
 
     The face picture is the frame that the portrait was made of, with its background.
-
+    `factors` (F,) are what a drawn person was drawn from, for measurement; None where nobody knows them.
     `facts` goes beside the sample: window, detector, crop report.
     """
 
@@ -19,6 +19,7 @@ class Pixels:
     reference: Tensor
     portrait: Tensor
     face_picture: Tensor
+    factors: Tensor | None = None
     facts: dict = field(default_factory=dict)
 
 

@@ -78,6 +78,12 @@ class TensorMaker:
         changed = augmentations(picture, sizes.height, sizes.width, self.config.augmentation)
         return torch.cat([self.encoders.latents(one) for one in changed], dim=1)
 
+    def factors(self, pixels: Pixels) -> Tensor:
+        """(F,) true factors of a drawn person."""
+        if pixels.factors is None:
+            raise SlotIDError("True factors are known of drawn people only. Prepare the toy world, or read a clip.")
+        return pixels.factors.half()
+
     def grey_picture(self, pixels: Pixels) -> Tensor:
         """(16, 1, h, w) latents of a plain grey picture of the face picture's size."""
         return self.face_latents(torch.full_like(pixels.face_picture, 0.5))
@@ -107,6 +113,7 @@ MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "face_picture": TensorMaker.face_picture,
     "reference_picture": TensorMaker.reference_picture,
     "augmented_pictures": TensorMaker.augmented_pictures,
+    "factors": TensorMaker.factors,
     "grey_picture": TensorMaker.grey_picture,
     "face_prompt": TensorMaker.face_prompt,
     "face_embedding": TensorMaker.face_embedding,

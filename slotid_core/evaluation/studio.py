@@ -143,7 +143,7 @@ class Studio:
     @torch.no_grad()
     def person(self, system: str, adapter: Adapter, jobs: list, usage: Usage) -> Any:
         """The people of a batch, as the adapter takes them from their references."""
-        names = inference_of(system).required_tensors
+        names = adapter.required_tensors
         parts = [self.conditions(subject, usage.reference, names) for subject, _ in jobs]
         return adapter.person({name: torch.cat([part[name] for part in parts]) for name in names})
 

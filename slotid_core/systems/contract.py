@@ -216,8 +216,11 @@ class Variant:
 class Adapter(Protocol):
     """A trained file, loaded, and put to use on a model of our own."""
 
+    # Prepared tensors that make a person.
+    required_tensors: tuple[str, ...]
+
     def person(self, conditions: Mapping[str, Tensor]) -> object:
-        """References (B, ...) by the names of `Inference.required_tensors` -> B people."""
+        """References (B, ...) by the names of `required_tensors` -> B people."""
         ...
 
     def prepare_model(self, model: WanModel) -> None:
@@ -232,7 +235,7 @@ class Adapter(Protocol):
 class Inference(Protocol):
     """How evaluation uses a system; nodes use the system's modules directly."""
 
-    # Prepared tensors that make a person.
+    # Prepared tensors from which its adapters make a person; what measurement alone reads is not among them.
     required_tensors: tuple[str, ...]
     # Name -> variant; "full" is always one.
     variants: Mapping[str, Variant]

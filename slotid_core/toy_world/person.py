@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
+import torch
+from torch import Tensor
 
 HAIR_STYLES = ("short", "long", "bob", "bun", "curly", "spiky", "bald")
 GLASSES = ("none", "round", "square")
@@ -57,6 +59,14 @@ class Person:
 
 MARKS = ("temple_mark", "neck_tattoo", "ear_stud")
 DYNAMICS = ("smile_asymmetry", "smile_onset", "nod_frequency", "nod_amplitude", "talk_cadence", "sway")
+KINDS = {
+    "hair_color": HAIR_COLORS,
+    "hair_style": HAIR_STYLES,
+    "eye_color": EYE_COLORS,
+    "glasses": GLASSES,
+    "frame_color": FRAME_COLORS,
+    "beard": BEARDS,
+}
 APPEARANCE = tuple(field.name for field in fields(Person) if field.name not in MARKS + DYNAMICS)
 
 
@@ -105,3 +115,17 @@ def sample_person(seed: int) -> Person:
         talk_cadence=unit(),
         sway=unit(),
     )
+
+
+def factors_of(person: Person) -> Tensor:
+    """All that there is to know of a person, (F,) in [-1, 1]: one place for each choice, one for each number."""
+    values: list[float] = []
+    for entry in fields(Person):
+        value = getattr(person, entry.name)
+        if entry.name in KINDS:
+            values += [float(value == kind) for kind in range(len(KINDS[entry.name]))]
+        elif entry.name in MARKS:
+            values += [float(value == side) for side in (-1, 0, 1)]
+        else:
+            values.append(value if entry.name == "smile_asymmetry" else 2 * value - 1)
+    return torch.tensor(values)

@@ -1,11 +1,15 @@
 """The encoders that slots are compared with: blind to what they must be blind to, and interchangeable with slots."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.slot_id import AdapterConfig, SlotIDAdapter, TemporalEncoderConfig, load_adapter, save_adapter
-from slotid_core.systems.slot_id.baselines import ConvPoolEncoder, MeanLatentEncoder
+from slotid_core.systems.slot_id.baselines import ConvPoolEncoder, FactorEncoder, MeanLatentEncoder
+from slotid_core.systems.slot_id.inference import FACTORS, INFERENCE
+from slotid_core.toy_world.person import factors_of, sample_person
 
 SHAPE = {"width": 64, "num_heads": 2, "global_width": 32}
 
@@ -49,3 +53,37 @@ def test_every_architecture_makes_an_adapter_that_saves_and_loads(architecture, 
 def test_an_unknown_architecture_is_refused():
     with pytest.raises(SlotIDError, match="mean_latent"):
         AdapterConfig.for_model(128, 4, encoder=TemporalEncoderConfig(128, architecture="magic"), anchor=None)
+
+
+def test_the_oracle_is_told_everything_about_a_person():
+    people = [sample_person(seed) for seed in range(200)]
+    told = torch.stack([factors_of(person) for person in people])
+    assert told.shape == (200, FACTORS) and told.abs().max() <= 1
+    assert len(torch.unique(told, dim=0)) == 200
+    assert bool((told.std(0) > 0).all())  # every place says something of somebody
+    first = people[0]
+    changed = factors_of(replace(first, sway=1 - first.sway))
+    assert int((changed != told[0]).sum()) == 1
+
+
+def test_the_oracle_reads_factors_and_refuses_a_clip():
+    torch.manual_seed(0)
+    encoder = FactorEncoder(TemporalEncoderConfig(128, architecture="factors", latent_channels=FACTORS, **SHAPE))
+    stream = encoder(torch.stack([factors_of(sample_person(seed)) for seed in (1, 2)]))
+    assert stream.tokens.shape == (2, 6, 128) and stream.global_vector.shape == (2, 32)
+    with pytest.raises(SlotIDError, match="for measurement"):
+        encoder(clip())
+
+
+def test_the_oracles_variant_is_a_whole_adapter(tmp_path):
+    changes = dict(change.split("=") for change in INFERENCE.variants["oracle"].changes)
+    assert int(changes["adapter.encoder.latent_channels"]) == FACTORS
+    encoder = TemporalEncoderConfig(128, architecture="factors", latent_channels=FACTORS, **SHAPE)
+    adapter = SlotIDAdapter(AdapterConfig.for_model(128, 4, encoder=encoder, anchor=None)).eval()
+    save_adapter(tmp_path / "adapter.safetensors", adapter)
+    loaded = INFERENCE.load(tmp_path / "adapter.safetensors")
+    assert loaded.required_tensors == ("factors", "portrait")
+    factors, portrait = factors_of(sample_person(3))[None], clip()[:1, :, :1]
+    with torch.no_grad():
+        person, own = loaded.person({"factors": factors, "portrait": portrait}), adapter(factors, portrait)
+    torch.testing.assert_close(person.video_tokens, own.video_tokens)

@@ -107,6 +107,7 @@ def predictor(model, shift, portrait):
     return predict
 
 class Loaded:
+    required_tensors = ("portrait",)
     def __init__(self, shift):
         self.shift = shift
     def person(self, conditions):
@@ -157,7 +158,7 @@ def test_a_fifth_system_prepares_trains_and_is_evaluated(made_up, tmp_path):
     config = drawn(files, people=3, clips_per_person=2, systems=(made_up,))
     prepare_dataset(config, tmp_path / "data")
     sample = CachedDataset(tmp_path / "data").read(0)
-    assert set(sample) == {"video", "portrait", "text", "empty_text"}, "only what the system reads is prepared"
+    assert set(sample) == {"video", "portrait", "text", "empty_text", "factors"}, "what the system and measurement read"
 
     family = tmp_path / "family"
     ship_random_family(family)
@@ -218,7 +219,8 @@ def lynx_settings(world, lynx_data, **changes) -> dict:
 def test_lynx_is_prepared_with_what_it_reads(lynx_data):
     sample = CachedDataset(lynx_data / "data").read(0)
     assert set(sample) == {
-        "video", "text", "empty_text", "face_embedding", "face_picture", "grey_picture", "face_prompt"
+        "video", "text", "empty_text", "face_embedding", "face_picture", "grey_picture", "face_prompt",
+        "factors",
     }  # fmt: skip
     assert sample["face_embedding"].shape == (512,)
     assert sample["face_embedding"].norm().item() == pytest.approx(1.0, abs=1e-2)
@@ -321,7 +323,7 @@ def st_drc_settings(world, data, **changes) -> dict:
 
 def test_st_drc_is_prepared_with_pictures_of_the_videos_size(st_drc_data):
     sample = CachedDataset(st_drc_data).read(0)
-    assert set(sample) == {"video", "text", "empty_text", "reference_picture", "augmented_pictures"}
+    assert set(sample) == {"video", "text", "empty_text", "reference_picture", "augmented_pictures", "factors"}
     assert sample["reference_picture"].shape == (16, 1, *sample["video"].shape[2:])
     assert sample["augmented_pictures"].shape == (16, 2, *sample["video"].shape[2:])
     assert not torch.equal(sample["augmented_pictures"][:, :1], sample["reference_picture"])

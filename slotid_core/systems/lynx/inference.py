@@ -81,8 +81,13 @@ def predictor(model: WanModel, adapter: LynxAdapter, conditions: Mapping[str, Te
     return predict
 
 
+REQUIRED = (FACE, PICTURE, GREY, PROMPT)
+
+
 class LoadedAdapter:
     """An adapter file, ready for evaluation; see `contract.Adapter`."""
+
+    required_tensors = REQUIRED
 
     def __init__(self, module: LynxAdapter):
         self.module = module
@@ -100,7 +105,7 @@ class LoadedAdapter:
 class LynxInference:
     """See `contract.Inference`."""
 
-    required_tensors = (FACE, PICTURE, GREY, PROMPT)
+    required_tensors = REQUIRED
     shipped_file = "lynx_adapter.safetensors"
     variants = MappingProxyType(
         {

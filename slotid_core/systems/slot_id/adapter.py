@@ -15,7 +15,7 @@ from ...tensor_shapes import count_numbered, fill, floats
 from ...wan.lora import PREFIX as LORA_PREFIX
 from ...wan.lora import check_lora
 from ...weights import load_weights, naming, save_weights
-from .baselines import ConvPoolEncoder, MeanLatentEncoder
+from .baselines import ConvPoolEncoder, FactorEncoder, MeanLatentEncoder
 from .config import AdapterConfig
 from .film import LowRankFiLM
 from .gate import GateSchedule
@@ -26,8 +26,13 @@ from .temporal_encoder import TemporalIdentityEncoder
 
 KIND = "slot_id_adapter"
 VERSION = 1
-LAYERS = {"slots": "blocks.", "mean_latent": "", "conv_pool": "layers."}  # of an encoder, by their names
-ENCODERS = {"slots": TemporalIdentityEncoder, "mean_latent": MeanLatentEncoder, "conv_pool": ConvPoolEncoder}
+LAYERS = {"slots": "blocks.", "mean_latent": "", "conv_pool": "layers.", "factors": ""}  # of an encoder, by their names
+ENCODERS = {
+    "slots": TemporalIdentityEncoder,
+    "mean_latent": MeanLatentEncoder,
+    "conv_pool": ConvPoolEncoder,
+    "factors": FactorEncoder,
+}
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,12 @@ class AdapterConfig:
         return values
 
     @property
+    def required_tensors(self) -> tuple[str, str]:
+        """Prepared tensors that its two streams read; the oracle is told who it is in place of a clip."""
+        told = self.encoder is not None and self.encoder.architecture == "factors"
+        return ("factors" if told else "reference"), "portrait"
+
+    @property
     def num_film_blocks(self) -> int:
         return round(self.model_depth * self.film_fraction)
 

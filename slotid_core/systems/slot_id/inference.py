@@ -61,14 +61,18 @@ def predictor(model: WanModel, identity: Identity | None) -> Predict:
     return predict
 
 
+FACTORS = 62  # of a drawn person, as the toy world counts them
+
+
 class LoadedAdapter:
     """An adapter file, ready for evaluation; see `contract.Adapter`."""
 
     def __init__(self, module: SlotIDAdapter):
         self.module = module
+        self.required_tensors = module.config.required_tensors
 
     def person(self, conditions: Mapping[str, Tensor]) -> Identity:
-        return self.module(conditions["reference"], conditions["portrait"])
+        return self.module(*(conditions[name] for name in self.required_tensors))
 
     def prepare_model(self, model: WanModel) -> None:
         merge_lora(model, self.module.lora)
@@ -78,13 +82,24 @@ class LoadedAdapter:
 
 
 class SlotIDInference:
-    """See `contract.Inference`. `null` is the full adapter's LoRA without anybody."""
+    """See `contract.Inference`. `null` is the full adapter's LoRA without anybody; `oracle` is told who a drawn person
+    is.
+    """
 
     required_tensors = ("reference", "portrait")
     shipped_file = "adapter.safetensors"
     variants = MappingProxyType(
         {
             "null": Variant("full", has_person=False),
+            "oracle": Variant(
+                "oracle",
+                (
+                    "adapter.anchor=null",
+                    "adapter.encoder.architecture=factors",
+                    f"adapter.encoder.latent_channels={FACTORS}",
+                    "adapter.encoder.width=512",
+                ),
+            ),
             "mean_latent": Variant("mean_latent", ("adapter.anchor=null", "adapter.encoder.architecture=mean_latent")),
             "anchor": Variant("anchor", ("adapter.encoder=null",)),
             "slots": Variant("slots", ("adapter.anchor=null",)),

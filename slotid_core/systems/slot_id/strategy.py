@@ -81,6 +81,7 @@ class Strategy(nn.Module):
         self.objective = settings.own_objective
         self.model = backbone
         self.adapter = SlotIDAdapter(adapter_config(settings.adapter, backbone))
+        self.required_tensors = self.adapter.config.required_tensors
         start_silent(self.adapter)
         self.portrait_readout = None
         if self.objective.portrait_weight:
@@ -193,7 +194,7 @@ class Strategy(nn.Module):
         """The loss of each sample (B,): flow matching, and in training mode what else the objective asks for."""
         noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
         conditions = batch.conditions
-        streams = self.adapter.streams(conditions["reference"], conditions["portrait"])
+        streams = self.adapter.streams(*(conditions[name] for name in self.required_tensors))
         velocity = predict_velocity(
             self.model, noisy, batch.noise_level, batch.context, self.adapter.identity(*streams), batch.has_identity,
             conditions[TOKEN_MASK], conditions[GATE],
@@ -237,7 +238,7 @@ class Strategy(nn.Module):
         return torch.stack([(one - portrait.flatten(1)).square().mean(1) for one in predictions]).mean(0)
 
     def predictor(self, batch: Batch) -> Predict:
-        identity = self.adapter(batch.conditions["reference"], batch.conditions["portrait"])
+        identity = self.adapter(*(batch.conditions[name] for name in self.required_tensors))
         return predictor(self.model, identity)
 
     def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:

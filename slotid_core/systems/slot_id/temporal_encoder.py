@@ -14,7 +14,7 @@ from .attention import SpatioTemporalBlock
 from .slot_reader import SlotReader, SlotReaderConfig
 from .stream import IdentityStream
 
-Architecture = Literal["slots", "mean_latent", "conv_pool"]
+Architecture = Literal["slots", "mean_latent", "conv_pool", "factors"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 
 
@@ -23,6 +23,7 @@ class TemporalEncoderConfig:
     """`model_width` is the video model's width (1536 for Wan 1.3B, 5120 for 14B); `width` is the encoder's own.
 
     `architecture`: "slots" is the paper's; the others are what it is compared with, see `baselines`.
+    `latent_channels`: of the clip's latents; with "factors" the number of factors.
     """
 
     model_width: Width

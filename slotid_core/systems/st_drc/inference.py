@@ -58,8 +58,13 @@ def predictor(
     return predict
 
 
+REQUIRED = (PICTURE,)
+
+
 class LoadedAdapter:
     """An adapter file, ready for evaluation; see `contract.Adapter`."""
+
+    required_tensors = REQUIRED
 
     def __init__(self, adapter: STDRCAdapter):
         self.adapter = adapter
@@ -78,7 +83,7 @@ class LoadedAdapter:
 class STDRCInference:
     """See `contract.Inference`. `null` is the full adapter's LoRA without a reference; the others are ablations."""
 
-    required_tensors = (PICTURE,)
+    required_tensors = REQUIRED
     shipped_file = "st_drc_adapter.safetensors"
     variants = MappingProxyType(
         {
