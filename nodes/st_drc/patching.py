@@ -50,12 +50,15 @@ def apply_reference(
     if not scale:
         return add_to_calls(model, start_percent, end_percent, cond_names, install_nothing)
     layout, lora, cache = adapter.config.layout, adapter.token_lora, RunCache()
+    if lora:
+        found, depth = sum(map(len, lora.values())), models.wan_shape(model)[1]
+        logging.info("ST-DRC: LoRA of the reference's tokens on %d layers of self-attention in %d blocks", found, depth)
     said: set[tuple[int, int]] = set()
 
     def put_reference(call: Call) -> dict:
         cache.start(call.run)
         transformer = cast(EmbeddingTransformer, call.transformer)  # as `check_base` has seen
-        say_other_size(call.grid, person, said)
+        say_other_size(call.grid, person, said, layout.picture_side)
         condition = ReferenceCondition(person.latents, layout, call.rows, scale, lora)
         return install_reference(
             call.transformer_options, transformer, condition, call.grid, call.context, cache, "person"
@@ -64,17 +67,25 @@ def apply_reference(
     return add_to_calls(model, start_percent, end_percent, cond_names, put_reference, end_of_run=cache.clear)
 
 
-def say_other_size(grid: tuple[int, int, int], person: Person, said: set[tuple[int, int]]) -> None:
-    """Log, once for each size of video, that the pictures have another."""
+def say_other_size(
+    grid: tuple[int, int, int], person: Person, said: set[tuple[int, int]], picture_side: int = 0
+) -> None:
+    """Log, once for each size of video, that the pictures have another size than the adapter was trained with.
+
+    Args:
+        picture_side: pixels of the square pictures that it was trained with; 0 for the size of the video.
+    """
     height, width = grid[1:]
-    latents = person.latents.shape[3:]
-    if (height, width) in said or (height, width) == tuple(-(-side // PATCH) for side in latents):
+    trained = (picture_side // SIDE,) * 2 if picture_side else (height * PATCH, width * PATCH)
+    padded = tuple(side + side % PATCH for side in person.latents.shape[3:])
+    if (height, width) in said or padded == trained:
         return
     said.add((height, width))
+    sizes = "of the video's size" if not picture_side else f"of {picture_side}x{picture_side}"
     logging.warning(
         "ST-DRC: the reference was encoded at %dx%d and the video is about %dx%d. It is used as it is, beside the "
-        "video's tokens; the adapter was trained with references of the video's size. Encode it at that size.",
-        *person.pixels, width * PATCH * SIDE, height * PATCH * SIDE,
+        "video's tokens; the adapter was trained with references %s. Encode it at that size.",
+        *person.pixels, width * PATCH * SIDE, height * PATCH * SIDE, sizes,
     )  # fmt: skip
 
 
