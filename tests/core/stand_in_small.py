@@ -22,9 +22,10 @@ def small_wan() -> WanModel:
     with torch.no_grad():
         for number, (name, parameter) in enumerate(sorted(model.named_parameters())):
             is_norm = parameter.dim() == 1 and name.endswith("weight")
-            fan_in = 4 if name.endswith("modulation") or parameter.dim() == 1 else parameter[0].numel()
-            values = scattered(*parameter.shape, phase=0.1 + number, size=1 / fan_in**0.5)
-            parameter.copy_(1 + 0.3 * values if is_norm else values)
+            is_matrix = parameter.dim() > 1 and not name.endswith("modulation")
+            size = 0.7 / parameter[0].numel() ** 0.5 if is_matrix else 0.2
+            values = scattered(*parameter.shape, phase=0.1 + number, size=size)
+            parameter.copy_(1 + values if is_norm else values)
     return model.eval().requires_grad_(False)
 
 
