@@ -52,7 +52,9 @@ def test_core_and_our_own_wan_do_the_same(pack, adapter, rows):
     wan, st_drc = pack["wan"], pack["systems.st_drc"]
     torch.manual_seed(0)
     ours = wan.WanModel(wan.WanConfig(dim=WIDTH, ffn_dim=512, num_layers=DEPTH, num_heads=2)).eval()
-    core = load_wan(wan, DEPTH).model.diffusion_model.float()
+    loaded = load_wan(wan, DEPTH)
+    assert loaded is not None
+    core = loaded.model.diffusion_model.float()
     generator = torch.Generator().manual_seed(9)
     x = torch.randn(2, 16, 3, 8, 8, generator=generator)
     condition = st_drc.ReferenceCondition(

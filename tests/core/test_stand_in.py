@@ -27,7 +27,8 @@ def published_file(path, tensors=None, prefix=""):
 
 def write_full_size(path) -> None:
     """The published file's header over numbers that take no room on the disk; all are 0."""
-    header, place = {"__metadata__": {"format": "pt"}}, 0
+    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
+    place = 0
     names = [KEY.format(block, layer, part) for block in range(DEPTH) for layer in "qkv" for part in ("down", "up")]
     for name in sorted(names):
         shape = [RANK, WIDTH] if ".down." in name else [WIDTH, RANK]
@@ -53,7 +54,7 @@ def test_a_file_of_the_published_size_has_every_layer_of_wan_14b(tmp_path, caplo
         model = WanModel(WanConfig(WIDTH, 13824, DEPTH, WIDTH // 128))
     for block, layers in adapter.token_lora.items():
         for name, change in layers.items():
-            weight = model.blocks[block].get_submodule(name).weight
+            weight = model.blocks[block].get_submodule(name).get_parameter("weight")
             assert weight.shape == (change.up.shape[0], change.down.shape[1]) and change.scale == 1.0
     assert sum(map(len, adapter.token_lora.values())) == 3 * DEPTH and not adapter.merged_lora
     assert adapter.config.layout == STAND_IN
