@@ -44,7 +44,8 @@ class STDRCApply(io.ComfyNode):
         patched = patching.apply_reference(
             model, adapter, person, scale, start_percent, end_percent, CONDITIONINGS[conditionings]
         )
-        warn(cls, patching.lora_warning(model, adapter) if scale else "")
+        said = (patching.lora_warning(model, adapter), patching.picture_warning(adapter, person)) if scale else ()
+        warn(cls, "\n".join(filter(None, said)))
         return io.NodeOutput(patched)
 
 

@@ -58,7 +58,8 @@ def apply_reference(
     def put_reference(call: Call) -> dict:
         cache.start(call.run)
         transformer = cast(EmbeddingTransformer, call.transformer)  # as `check_base` has seen
-        say_other_size(call.grid, person, said, layout.picture_side)
+        if not layout.picture_side:  # else it was said when the node ran
+            say_other_size(call.grid, person, said)
         condition = ReferenceCondition(person.latents, layout, call.rows, scale, lora)
         return install_reference(
             call.transformer_options, transformer, condition, call.grid, call.context, cache, "person"
@@ -67,25 +68,17 @@ def apply_reference(
     return add_to_calls(model, start_percent, end_percent, cond_names, put_reference, end_of_run=cache.clear)
 
 
-def say_other_size(
-    grid: tuple[int, int, int], person: Person, said: set[tuple[int, int]], picture_side: int = 0
-) -> None:
-    """Log, once for each size of video, that the pictures have another size than the adapter was trained with.
-
-    Args:
-        picture_side: pixels of the square pictures that it was trained with; 0 for the size of the video.
-    """
+def say_other_size(grid: tuple[int, int, int], person: Person, said: set[tuple[int, int]]) -> None:
+    """Log, once for each size of video, that the pictures have another."""
     height, width = grid[1:]
-    trained = (picture_side // SIDE,) * 2 if picture_side else (height * PATCH, width * PATCH)
-    padded = tuple(side + side % PATCH for side in person.latents.shape[3:])
-    if (height, width) in said or padded == trained:
+    latents = person.latents.shape[3:]
+    if (height, width) in said or (height, width) == tuple(-(-side // PATCH) for side in latents):
         return
     said.add((height, width))
-    sizes = "of the video's size" if not picture_side else f"of {picture_side}x{picture_side}"
     logging.warning(
         "ST-DRC: the reference was encoded at %dx%d and the video is about %dx%d. It is used as it is, beside the "
-        "video's tokens; the adapter was trained with references %s. Encode it at that size.",
-        *person.pixels, width * PATCH * SIDE, height * PATCH * SIDE, sizes,
+        "video's tokens; the adapter was trained with references of the video's size. Encode it at that size.",
+        *person.pixels, width * PATCH * SIDE, height * PATCH * SIDE,
     )  # fmt: skip
 
 
@@ -112,4 +105,16 @@ def lora_warning(model: ModelPatcher, adapter: STDRCAdapter) -> str:
     return (
         f"the MODEL does not carry the LoRA of adapter {adapter.fingerprint}. Without it the model does not know what "
         "a reference is; put Apply ST-DRC LoRA before this node."
+    )
+
+
+def picture_warning(adapter: STDRCAdapter, person: Person) -> str:
+    """What a user should know about the pictures, where the adapter has a size of its own for them, as Stand-In's."""
+    side, count = adapter.config.layout.picture_side, person.latents.shape[2]
+    if not side or (person.pixels == (side, side) and count == 1):
+        return ""
+    width, height = person.pixels
+    return (
+        f"the person has {count} picture{'s' * (count > 1)} of {width}x{height}; this adapter was trained with one "
+        f"picture of {side}x{side}. Give Encode ST-DRC Reference one picture, and set its width and height to {side}."
     )

@@ -86,7 +86,7 @@ def test_the_template_gives_a_video(client, server, tmp_path):
     with av.open(str(client.fetch(entry, tmp_path))) as container:
         assert sum(1 for _ in container.decode(video=0)) == 9
     assert f"{3 * DEPTH} of {3 * DEPTH} layers (q, k, v of {DEPTH} blocks)" in server.log.read_text()
-    assert "trained with references of 512x512" not in server.log.read_text()
+    assert "trained with one picture" not in server.log.read_text()
 
 
 def test_download_locations_are_in_the_template():

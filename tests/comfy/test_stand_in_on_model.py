@@ -13,8 +13,10 @@ SIDE = 12  # latents of the picture; the video has 8
 
 @pytest.fixture(scope="module")
 def pack(pack_module):
-    names = ("nodes.shared.patching", "nodes.st_drc.patching", "nodes.sampling.guider", "slotid_core.systems.st_drc",
-             "slotid_core.wan")  # fmt: skip
+    names = (
+        "nodes.shared.patching", "nodes.st_drc.apply", "nodes.st_drc.patching", "nodes.sampling.guider",
+        "slotid_core.systems.st_drc", "slotid_core.wan",
+    )  # fmt: skip
     return {name.rpartition("slotid_core.")[2].removeprefix("nodes."): pack_module(name) for name in names}
 
 
@@ -121,13 +123,16 @@ def one_stream(model, text):
 def test_layers_are_counted_and_a_picture_of_another_size_is_said(model, apply, adapter, caplog, pack):
     with caplog.at_level(logging.INFO):
         sample(apply(model))
-    assert "on 9 layers of self-attention in 3 blocks" in caplog.text
-    assert caplog.text.count("trained with references of 512x512") == 1 and "encoded at 96x96" in caplog.text
-    caplog.clear()
-    person = pack["systems.st_drc"].Person(torch.zeros(1, 16, 1, 64, 64))
-    said = set()
-    pack["st_drc.patching"].say_other_size((3, 4, 4), person, said, adapter.config.layout.picture_side)
-    assert not said and not caplog.text
+    assert "on 9 layers of self-attention in 3 blocks" in caplog.text and "encoded at" not in caplog.text
+    person, said = pack["systems.st_drc"].Person, pack["st_drc.patching"].picture_warning
+    assert said(adapter, person(torch.zeros(1, 16, 1, 64, 64))) == ""
+    assert "1 picture of 64x96;" in said(adapter, person(torch.zeros(1, 16, 1, 12, 8)))
+    assert "2 pictures of 512x512;" in said(adapter, person(torch.zeros(1, 16, 2, 64, 64)))
+    with caplog.at_level(logging.WARNING):
+        pack["st_drc.apply"].STDRCApply.execute(
+            model, adapter, person(torch.zeros(1, 16, 1, 12, 8)), 1.0, 0.0, 1.0, "positive"
+        )
+    assert "trained with one picture of 512x512" in caplog.text
 
 
 def test_there_is_nothing_to_put_on_the_weights(pack, model, adapter):

@@ -71,7 +71,7 @@ def head_square(
         notes.append(f"{len(faces)} faces were found; the largest was taken. Crop the picture for another.")
     left, top, right, bottom = cut = square_around(box, height, width) if faces else (0, 0, width, height)
     if max(right - left, bottom - top) < LEAST_PIXELS:
-        notes.append(f"the head has {max(right - left, bottom - top)} pixels of {side}; a larger picture shows more.")
+        notes.append(f"The head has {max(right - left, bottom - top)} pixels of {side}; a larger picture shows more.")
     if mask is None:
         cutter, reasons = find_cut(parser_models, matting_models)
         person, method = cutter.person_mask(image[0], box), cutter.name
