@@ -23,6 +23,7 @@ Depth = Annotated[int, Range(1, 512)]  # blocks of a video model
 Layers = Annotated[int, Range(0, 512)]  # of a network of ours; none is a network too
 Count = Annotated[int, Range(1, 4096)]  # heads, tokens, ranks, frames
 Pixels = Annotated[int, Range(1, 8192)]
+Side = Annotated[int, Range(0, 8192)]  # pixels; 0 leaves it to something else
 Patch = Annotated[int, Range(1, 64)]
 Share = Annotated[float, Range(0, 1)]
 Step = Annotated[int, Range(0, 2**53)]

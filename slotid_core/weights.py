@@ -70,6 +70,16 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
             raise SlotIDError(f"{name!r} holds NaN or infinity. The file is not usable.")
 
 
+def has_header(path: str | os.PathLike) -> bool:
+    """Whether a safetensors file is one of ours, of whatever kind.
+
+    Raises:
+        SlotIDError: the file is missing, or is no safetensors.
+    """
+    with _open(path) as file:
+        return HEADER_KEY in (file.metadata() or {})
+
+
 def read_header(path: str | os.PathLike, kind: str, version: int) -> dict:
     """The JSON header of a file of ours.
 
@@ -132,6 +142,8 @@ def _open(path: str | os.PathLike) -> Iterator[Any]:
 def read_pth(path: str | os.PathLike) -> dict[str, Tensor]:
     """Tensors of somebody else's PyTorch file; anything but tensors that its pickle asks for is refused.
 
+    Trainers write them into an entry "state_dict", beside what else they keep.
+
     Raises:
         SlotIDError: damaged, not such a file, or with NaN or infinity.
     """
@@ -141,6 +153,8 @@ def read_pth(path: str | os.PathLike) -> dict[str, Tensor]:
     except Exception as error:  # what the unpickler meets in a damaged file can end in any of them
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise SlotIDError(f"{name} cannot be read ({reason}). It is damaged; download it again.") from error
+    if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
+        tensors = tensors["state_dict"]
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise SlotIDError(f"{name} holds something other than tensors by name. Choose another file.")
     with naming(path):

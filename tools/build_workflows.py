@@ -64,7 +64,8 @@ download."""
 ST_DRC_NOTE = """## ST-DRC: a video of the person in a picture
 
 **This graph runs at once, with the toy world:** tiny models with random weights, made on your machine. They show that
-every part works, and draw noise. There are no public ST-DRC weights; adapters come from training with this pack.
+every part works, and draw noise. There are no public ST-DRC weights; adapters come from training with this pack. For
+real videos with public weights open *stand_in_wan_14b*, which these nodes run as well.
 
 Choose a picture, write a prompt, and queue. The size in *Encode reference* is the size of the video.
 
@@ -88,6 +89,28 @@ LYNX_FILES = """Files, about 31 GB; ComfyUI offers those that are missing:
 A face detector with landmarks (insightface's packs, in models/insightface, **non-commercial research only**) places
 the crop best; without one, eyes and mouth are guessed from the face's box. For lite: choose the lite ID layers *and*
 the lite resampler. The settings are those of Lynx's authors."""
+
+STAND_IN_NOTE = """## Stand-In: a video of the person in one picture
+
+Choose a picture with one large, frontal face, write a prompt, and queue. Say *a woman* or *a man* and nothing about
+the looks: they come from the picture. Its authors ask for frontal medium shots and close-ups.
+
+Files, about 22 GB; ComfyUI offers those that are missing:
+
+| file | folder in models | licence |
+|---|---|---|
+| Wan 2.1 T2V 14B, umT5, VAE | diffusion_models, text_encoders, vae | Apache-2.0 |
+| Stand-In's LoRA (0.3 GB) | st_drc, or loras where you have it | see THIRD_PARTY.md |
+
+| to change | turn |
+|---|---|
+| the picture's light or expression come back | *scale* down to 0.8, or *start_percent* up to 0.1 |
+| likeness is weak | *identity_scale* of the sampler up to 2; a step then takes three passes instead of two |
+| speed | nothing: two passes a step, and the picture is computed in the first step alone |
+
+Look at *The face as Stand-In sees it*: the head must be whole, on white. The settings are those of Stand-In's authors:
+*identity first* with *identity_scale* 1 is their guidance, where the negative prompt has the picture too.
+"""
 
 NOTES = {
     "slot_id_text_to_video": [
@@ -115,6 +138,7 @@ NOTES = {
     ],
     "lynx_text_to_video": [{"pos": [40, 60], "size": [420, 440], "text": LYNX_NOTE.format(what=LYNX_TOY)}],
     "st_drc_text_to_video": [{"pos": [40, 60], "size": [420, 480], "text": ST_DRC_NOTE}],
+    "stand_in_wan_14b": [{"pos": [-420, 60], "size": [420, 640], "text": STAND_IN_NOTE}],
     "lynx_wan_14b": [{"pos": [-420, 60], "size": [420, 640], "text": LYNX_NOTE.format(what=LYNX_FILES)}],
 }
 

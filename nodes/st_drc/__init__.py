@@ -1,8 +1,8 @@
 """ST-DRC's nodes."""
 
-from . import apply, load, person
+from . import apply, face, load, person
 from .paths import register_folders
 
 __all__ = ["NODES", "register_folders"]
 
-NODES = [*load.NODES, *person.NODES, *apply.NODES]
+NODES = [*load.NODES, *face.NODES, *person.NODES, *apply.NODES]

@@ -19,7 +19,11 @@ class STDRCApply(io.ComfyNode):
             description="A MODEL that draws the person of the pictures. Works with KSampler, with Slot-ID Guider for "
             "separate scales, and with context windows.",
             inputs=[
-                io.Model.Input("model", tooltip="A plain Wan text-to-video or image-to-video MODEL, with the LoRA."),
+                io.Model.Input(
+                    "model",
+                    tooltip="A plain Wan text-to-video or image-to-video MODEL, with the LoRA; for Stand-In Wan 2.1 "
+                    "T2V 14B as it is.",
+                ),
                 Adapter.Input("adapter", tooltip="From Load ST-DRC Adapter."),
                 Person.Input("person", tooltip="From Encode ST-DRC Reference or Load ST-DRC Person."),
                 strength_input(
@@ -40,7 +44,8 @@ class STDRCApply(io.ComfyNode):
         patched = patching.apply_reference(
             model, adapter, person, scale, start_percent, end_percent, CONDITIONINGS[conditionings]
         )
-        warn(cls, patching.lora_warning(model, adapter) if scale else "")
+        said = (patching.lora_warning(model, adapter), patching.picture_warning(adapter, person)) if scale else ()
+        warn(cls, "\n".join(filter(None, said)))
         return io.NodeOutput(patched)
 
 

@@ -20,17 +20,22 @@ class STDRCLoadAdapter(io.ComfyNode):
             node_id="STDRCLoadAdapter",
             display_name="Load ST-DRC Adapter",
             category=CATEGORY,
-            description="Reads an adapter: a LoRA for one size of Wan, and how the reference stands beside the video.",
+            description="Reads an adapter: a LoRA for one size of Wan, and how the reference stands beside the video. "
+            "Stand-In's published weights are read as well; what a file is, is told by its tensors.",
             inputs=[
                 io.Combo.Input(
                     "adapter_name",
                     options=paths.adapter_names(),
-                    tooltip="A file in models/st_drc. It must have been trained for your video model's size: 1.3B and "
-                    "14B adapters are not interchangeable. The toy world's fits its MODEL only.",
+                    tooltip="A file in models/st_drc; Stand-In's also in models/loras. It must have been trained for "
+                    "your video model's size: 1.3B and 14B adapters are not interchangeable. The toy world's fits its "
+                    "MODEL only.",
                 )
             ],
             outputs=[
-                Adapter.Output(display_name="adapter", tooltip="For Apply ST-DRC LoRA and Apply ST-DRC."),
+                Adapter.Output(
+                    display_name="adapter",
+                    tooltip="For Apply ST-DRC LoRA and Apply ST-DRC; Stand-In's needs the latter alone.",
+                ),
             ],
         )
 

@@ -50,12 +50,16 @@ def apply_reference(
     if not scale:
         return add_to_calls(model, start_percent, end_percent, cond_names, install_nothing)
     layout, lora, cache = adapter.config.layout, adapter.token_lora, RunCache()
+    if lora:
+        found, depth = sum(map(len, lora.values())), models.wan_shape(model)[1]
+        logging.info("ST-DRC: LoRA of the reference's tokens on %d layers of self-attention in %d blocks", found, depth)
     said: set[tuple[int, int]] = set()
 
     def put_reference(call: Call) -> dict:
         cache.start(call.run)
         transformer = cast(EmbeddingTransformer, call.transformer)  # as `check_base` has seen
-        say_other_size(call.grid, person, said)
+        if not layout.picture_side:  # else it was said when the node ran
+            say_other_size(call.grid, person, said)
         condition = ReferenceCondition(person.latents, layout, call.rows, scale, lora)
         return install_reference(
             call.transformer_options, transformer, condition, call.grid, call.context, cache, "person"
@@ -101,4 +105,16 @@ def lora_warning(model: ModelPatcher, adapter: STDRCAdapter) -> str:
     return (
         f"the MODEL does not carry the LoRA of adapter {adapter.fingerprint}. Without it the model does not know what "
         "a reference is; put Apply ST-DRC LoRA before this node."
+    )
+
+
+def picture_warning(adapter: STDRCAdapter, person: Person) -> str:
+    """What a user should know about the pictures, where the adapter has a size of its own for them, as Stand-In's."""
+    side, count = adapter.config.layout.picture_side, person.latents.shape[2]
+    if not side or (person.pixels == (side, side) and count == 1):
+        return ""
+    width, height = person.pixels
+    return (
+        f"the person has {count} picture{'s' * (count > 1)} of {width}x{height}; this adapter was trained with one "
+        f"picture of {side}x{side}. Give Encode ST-DRC Reference one picture, and set its width and height to {side}."
     )

@@ -28,7 +28,8 @@ class STDRCEncodeReference(io.ComfyNode):
             node_id="STDRCEncodeReference",
             display_name="Encode ST-DRC Reference",
             category=CATEGORY,
-            description="Pictures of one person through Wan 2.1's VAE, at the size of the video.",
+            description="Pictures of one person through Wan 2.1's VAE, at the size of the video; for Stand-In at "
+            "512 x 512.",
             inputs=[
                 io.Vae.Input(
                     "vae", tooltip="Wan 2.1's VAE (16 channels); Wan 2.2 14B uses it too, the 5B's does not fit."
@@ -76,7 +77,8 @@ def side_input(name: str, default: int) -> io.Int.Input:
         min=STEP,
         max=4096,
         step=STEP,
-        tooltip=f"Pixels, {STEP} to 4096 in steps of {STEP}. The {name} of the video that will be sampled.",
+        tooltip=f"Pixels, {STEP} to 4096 in steps of {STEP}. The {name} of the video that will be sampled; 512 "
+        "for Stand-In, whatever the video's.",
     )
 
 
@@ -91,8 +93,8 @@ def other_shape(pictures: torch.Tensor, width: int, height: int) -> str:
     if abs(own_width * height / (own_height * width) - 1) < ASPECTS_DIFFER:
         return ""
     return (
-        f"the picture is {own_width}x{own_height} and the video {width}x{height}: it was fitted in whole, with white "
-        "beside it. Crop it to the video's shape if the face gets too small."
+        f"the picture is {own_width}x{own_height} and the size asked for {width}x{height}: it was fitted in whole, "
+        "with white beside it. Crop it to that shape if the face gets too small."
     )
 
 

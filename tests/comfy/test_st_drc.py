@@ -109,4 +109,5 @@ def test_bad_input_is_one_sentence_at_the_node(client, name, inputs, said):
 def test_every_node_is_used_above(client):
     registered = {name for name in client.object_info() if name.startswith("STDRC")}
     used = {entry["class_type"] for entry in st_drc_graph().values()}
-    assert registered == {name for name in used if name.startswith("STDRC")} | {"STDRCSavePerson", "STDRCLoadPerson"}
+    elsewhere = {"STDRCSavePerson", "STDRCLoadPerson", "STDRCCropFace"}  # the last one in test_stand_in
+    assert registered == {name for name in used if name.startswith("STDRC")} | elsewhere

@@ -8,6 +8,7 @@ import torch
 from conftest import TINY_DEPTH, TINY_WIDTH, tiny_wan
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from stand_in_small import published_lora
 
 from slotid_core.dataset.models import load_vae
 from slotid_core.reference.faces.drawn_faces import WEIGHTS as FINDER
@@ -37,6 +38,7 @@ LOADERS: dict[str, Callable] = {
     "lynx": load_trained,
     "lynx_reference": ReferenceFeatures.load,
     "st_drc": load_st_drc,
+    "stand_in": load_st_drc,
     "st_drc_person": Person.load,
     "face_encoder": load_face_encoder,
     "backbone": lambda path: load_backbone(BackboneConfig(str(path), dtype="float32")),
@@ -77,6 +79,8 @@ def good_file(kind: str, folder: Path) -> Path:
         save_file({name: t for part in parts for name, t in load_file(FIXTURES / f"{part}.safetensors").items()}, path)
     elif kind == "st_drc":
         save_st_drc(path, random_st_drc(TINY_WIDTH, TINY_DEPTH))
+    elif kind == "stand_in":
+        save_file(published_lora(), path, metadata={"format": "pt"})
     elif kind == "st_drc_person":
         Person(torch.randn(1, 16, 2, 8, 8), {"name": "somebody"}).save(path)
     elif kind.startswith("backbone"):

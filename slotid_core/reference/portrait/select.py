@@ -106,7 +106,7 @@ def select_portrait(
         person, method = cut.person_mask(frames[best.frame], (largest[best.frame] or usual).box), cut.name
         notes += reasons
     else:
-        person, method = _given_mask(mask, best.frame, frames.shape), "mask input"
+        person, method = given_mask(mask, best.frame, frames.shape), "mask input"
     if not any(largest.values()):
         notes.insert(0, f"No face was found ({detector.name}); the middle of each frame was judged instead.")
     report = {
@@ -214,7 +214,8 @@ def _spread(scores: list[FrameScore], count: int, num_frames: int) -> list[Frame
     return chosen
 
 
-def _given_mask(mask: torch.Tensor, index: int, shape: torch.Size) -> torch.Tensor:
+def given_mask(mask: torch.Tensor, index: int, shape: torch.Size) -> torch.Tensor:
+    """The mask of one frame (H, W) in [0, 1], of one that was given for it or for all frames."""
     mask = mask[None] if mask.dim() == 2 else mask
     if mask.dim() != 3 or mask.shape[0] not in (1, shape[0]):
         raise SlotIDError(

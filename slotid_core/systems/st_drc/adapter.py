@@ -1,4 +1,7 @@
-"""The ST-DRC adapter: a LoRA on self-attention and the layout that it was trained with, in one file."""
+"""The ST-DRC adapter: a LoRA on self-attention and the layout that it was trained with, in one file of ours.
+
+Stand-In's published file is read as well: its layout is known.
+"""
 
 import hashlib
 import os
@@ -12,11 +15,13 @@ from ...config import config_to_dict, known_settings
 from ...errors import SlotIDError
 from ...wan.hooks.tokens import TokenLoRA
 from ...wan.lora import check_lora, lora_key
-from ...weights import load_weights, naming, save_weights
+from ...weights import has_header, load_weights, naming, read_pth, read_tensors, save_weights
 from .config import AdapterConfig
+from .stand_in import read_published
 
 KIND = "st_drc_adapter"
 VERSION = 1
+PICKLED = (".ckpt", ".pth", ".pt")  # endings of files by torch.save; Stand-In's authors have one
 
 
 @dataclass(frozen=True)
@@ -98,16 +103,23 @@ def save_adapter(path: str | os.PathLike, adapter: STDRCAdapter, training: dict 
 
 
 def load_adapter(path: str | os.PathLike) -> STDRCAdapter:
-    """Read an adapter on the CPU, in the precision of the file.
+    """Read an adapter, ours or Stand-In's published file, on the CPU, in the precision of the file.
 
     Raises:
         SlotIDError: not an adapter file, damaged, newer, with unknown settings or with tensors that do not fit.
     """
-    lora, header = load_weights(path, KIND, VERSION)
-    with naming(path):
-        config = known_settings(AdapterHeader, header).config
-        check_lora(lora, config.lora.layers, config.lora.rank, config.model_width, config.model_depth)
-        odd = sorted(name for name, tensor in lora.items() if not tensor.is_floating_point())
-        if odd:
+    is_pickled = os.fspath(path).lower().endswith(PICKLED)
+    if is_pickled or not has_header(path):
+        tensors = read_pth(path) if is_pickled else read_tensors(path)[0]
+        with naming(path):
+            config, lora = read_published(tensors)
+    else:
+        lora, header = load_weights(path, KIND, VERSION)
+        with naming(path):
+            config = known_settings(AdapterHeader, header).config
+            check_lora(lora, config.lora.layers, config.lora.rank, config.model_width, config.model_depth)
+    odd = sorted(name for name, tensor in lora.items() if not tensor.is_floating_point())
+    if odd:
+        with naming(path):
             raise SlotIDError(f"Its LoRA has whole numbers in {odd[0]}. The file is not usable.")
     return STDRCAdapter(config, lora, adapter_fingerprint(lora, config))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from ...errors import SlotIDError
-from ...ranges import Count, Depth, Range, Width, check_ranges
+from ...ranges import Count, Depth, Range, Side, Width, check_ranges
 from ...wan.hooks.tokens import Attends
 
 Trained = Literal["all", "reference"]
@@ -49,11 +49,13 @@ class LayoutConfig:
     Attributes:
         spatial_shift: False puts it at (y, x), over the video's own places; an ablation.
         temporal_place: False puts reference i at time i, among the video's frames; an ablation.
+        before_video: True puts reference i of R at time i - R, before the video's first frame, as Stand-In does.
         modulation: "clean" modulates reference tokens as at noise level 0; "shared" as the video's. The source does
             not say which; clean is ours.
         reference_attends: "all" lets reference tokens attend to the video too; "itself" to the references alone.
         reads_text: whether reference tokens attend to the prompt. Without it, and with "itself" and "clean", their
             keys and values are the same in every step of a run, and are computed once.
+        picture_side: pixels of a side of the references, squares whatever the video's size; 0 for the video's size.
     """
 
     spatial_shift: bool = True
@@ -61,6 +63,26 @@ class LayoutConfig:
     modulation: Modulation = "clean"
     reference_attends: Attends = "all"
     reads_text: bool = True
+    before_video: bool = False
+    picture_side: Side = 0
+
+    def __post_init__(self):
+        check_ranges(self)
+        if self.before_video and not self.temporal_place:
+            raise SlotIDError(
+                "A layout has its references before the video (before_video) or among its frames (temporal_place "
+                "false), not both. Leave one of them as it is by default."
+            )
+
+    def time_of_first(self, frames: int, pictures: int) -> int:
+        """Where the first of the pictures is in time, beside a video of so many latent frames."""
+        if self.before_video:
+            return -pictures
+        return frames if self.temporal_place else 0
+
+
+# Stand-In (arXiv 2508.07901): one picture of 512 x 512 at (-1, y + h, x + w), which sees itself alone.
+STAND_IN = LayoutConfig(before_video=True, reference_attends="itself", reads_text=False, picture_side=512)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,8 @@ def reference_rotary(
     """Rotations (1, R·h·w, 1, head_width/2, 2, 2) of reference tokens in the order (picture, y, x)."""
     frames, height, width = grid
     shift = (height, width) if layout.spatial_shift else (0, 0)
-    return rotary_matrices(reference_grid, head_width, device, (frames if layout.temporal_place else 0, *shift))
+    time = layout.time_of_first(frames, reference_grid[0])
+    return rotary_matrices(reference_grid, head_width, device, (time, *shift))
 
 
 def embed_pictures(
