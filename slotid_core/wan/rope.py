@@ -16,12 +16,20 @@ def split_axes(head_dim: int) -> tuple[int, int, int]:
 
 
 def rotary_matrices(
-    grid: Sequence[int], head_dim: int, device: torch.device | None = None, offset: Sequence[float] = (0, 0, 0)
+    grid: Sequence[int],
+    head_dim: int,
+    device: torch.device | None = None,
+    offset: Sequence[float] = (0, 0, 0),
+    axes: Sequence[int] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Rotation matrices for every position of a (T, H, W) grid, in row-major order.
 
+    Args:
+        axes: channels that rotate with time, height and width; `split_axes` by default.
+
     Returns:
-        (1, T·H·W, 1, head_dim/2, 2, 2) float32, the layout that ComfyUI's Wan passes as `pe`.
+        (1, T·H·W, 1, head_dim/2, 2, 2), the layout that ComfyUI's Wan passes as `pe`.
     """
     positions = torch.meshgrid(
         *(torch.arange(n, device=device, dtype=torch.float64) + start for n, start in zip(grid, offset, strict=True)),
@@ -30,12 +38,12 @@ def rotary_matrices(
     angles = torch.cat(
         [
             position.flatten()[:, None] * _frequencies(dim, device)
-            for position, dim in zip(positions, split_axes(head_dim), strict=True)
+            for position, dim in zip(positions, axes or split_axes(head_dim), strict=True)
         ],
         dim=-1,
     )  # (L, head_dim/2)
     cos, sin = angles.cos(), angles.sin()
-    matrices = torch.stack([cos, -sin, sin, cos], dim=-1).float()
+    matrices = torch.stack([cos, -sin, sin, cos], dim=-1).to(dtype)
     return rearrange(matrices, "l d (i j) -> 1 l 1 d i j", i=2, j=2)
 
 
