@@ -185,11 +185,13 @@ def test_image_to_video_several_pictures_and_other_sizes(load, apply, someone, c
 
 def windows():
     """Context windows of three latent frames, none of them over another."""
-    return comfy.context_windows.IndexListContextHandler(
+    handler = comfy.context_windows.IndexListContextHandler(
         comfy.context_windows.get_matching_context_schedule("standard_static"),
         comfy.context_windows.get_matching_fuse_method("flat"),
         context_length=3, context_overlap=0, dim=2,
     )  # fmt: skip
+    handler.causal_window_fix = False  # newer ComfyUI puts a frame of the window before in front of each
+    return handler
 
 
 def test_context_windows_each_get_the_reference(model, apply):
@@ -242,8 +244,9 @@ def loaded_partially(monkeypatch):
         if not shares:
             return load(self, device_to, lowvram_model_memory, force_patch_weights, full_load)
         load(self, device_to, shares[-1] * self.model_size() + 1, force_patch_weights, full_load=False)
-        weights = [m for m in self.model.diffusion_model.modules() if hasattr(m, "prev_comfy_cast_weights")]
-        loads.append((self.model.model_lowvram, len(weights)))
+        modules = [m for m in self.model.diffusion_model.modules() if hasattr(m, "comfy_cast_weights")]
+        loaded = [m for m in modules if getattr(m, "comfy_patched_weights", False)]
+        loads.append((self.model.model_lowvram, len(loaded) / len(modules)))
 
     shares: list[float] = []
     monkeypatch.setattr(ModelPatcher, "load", load_a_share)
@@ -270,9 +273,8 @@ def test_offloaded_weights_give_what_loaded_ones_give(
     offloaded = sample(patched())
     comfy.model_management.unload_all_models()
     shares.clear()
-    (is_partial, count) = loads[0]
-    everything = sum(hasattr(m, "comfy_cast_weights") for m in model.model.diffusion_model.modules())
-    assert is_partial and (count == everything if share == 0 else 0 < count < everything)
+    (is_partial, loaded) = loads[0]
+    assert is_partial and (loaded == 0 if share == 0 else 0 < loaded < 1)
     assert torch.allclose(offloaded, full, atol=1e-4) and (full - base).abs().max() > 1e-2
     assert torch.equal(sample(model), base)
 
