@@ -190,7 +190,7 @@ def windows():
         comfy.context_windows.get_matching_fuse_method("flat"),
         context_length=3, context_overlap=0, dim=2,
     )  # fmt: skip
-    handler.causal_window_fix = False  # newer ComfyUI puts a frame of the window before in front of each
+    vars(handler)["causal_window_fix"] = False  # newer ComfyUI puts a frame of the window before in front of each
     return handler
 
 
@@ -312,10 +312,10 @@ def test_an_interrupt_inside_a_block_leaves_nothing(model, apply, make, caches, 
 @pytest.mark.parametrize("layout", [{}, OWN])
 def test_image_to_video_batched_and_apart(load, apply, make, monkeypatch, layout):
     model = load(in_dim=36, has_image_tokens=True)
-    conditionings, patched = image_conditionings(PROMPT, NEGATIVE), apply(model, adapter=make(layout=layout))
-    batched = sample(patched, *conditionings)
+    (prompt, negative), patched = image_conditionings(PROMPT, NEGATIVE), apply(model, adapter=make(layout=layout))
+    batched = sample(patched, prompt, negative)
     separate_passes(model, monkeypatch)
-    assert torch.allclose(sample(patched, *conditionings), batched, atol=5e-4)
+    assert torch.allclose(sample(patched, prompt, negative), batched, atol=5e-4)
 
 
 @pytest.mark.parametrize("layout", [{}, OWN])
@@ -341,12 +341,12 @@ def test_windows_that_do_not_overlap_are_videos_of_their_own(model, apply, make,
 @pytest.mark.parametrize("layout", [{}, OWN])
 def test_context_windows_of_image_to_video(load, apply, make, layout):
     model, frames = load(in_dim=36, has_image_tokens=True), 6
-    conditionings = image_conditionings(PROMPT, NEGATIVE, frames=frames)
+    prompt, negative = image_conditionings(PROMPT, NEGATIVE, frames=frames)
 
     def run(seed=None):
         windowed = model.clone() if seed is None else apply(model, seed=seed, adapter=make(layout=layout))
         windowed.model_options["context_handler"] = windows()
-        return sample(windowed, *conditionings, latent={"samples": torch.zeros(1, 16, frames, 8, 8)})
+        return sample(windowed, prompt, negative, latent={"samples": torch.zeros(1, 16, frames, 8, 8)})
 
     try:
         base = run()
