@@ -118,3 +118,10 @@ MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "face_prompt": TensorMaker.face_prompt,
     "face_embedding": TensorMaker.face_embedding,
 }
+
+# Those that are one picture of the person, and the pixels (1, S, S, 3) that it is made of.
+PICTURES: dict[str, Callable[[Pixels], Tensor]] = {
+    "portrait": lambda pixels: pixels.portrait,
+    "face_picture": lambda pixels: pixels.face_picture,
+    "reference_picture": lambda pixels: pixels.face_picture,
+}

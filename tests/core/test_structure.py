@@ -28,7 +28,7 @@ SYSTEM_NAMES = re.compile(r"slot_id|slotid_adapter|lynx|st_drc|lavie", re.IGNORE
 
 
 def sources(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*.py") if not {".venv", ".comfyui"} & set(path.parts))
+    return sorted(path for path in folder.rglob("*.py") if not {".venv", ".comfyui", ".cache"} & set(path.parts))
 
 
 def is_module(name: tuple[str, ...]) -> bool:
