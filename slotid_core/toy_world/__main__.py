@@ -170,6 +170,12 @@ def _mark_judge() -> Part:
     return Part(module.MarkJudgeTraining, module.train_mark_judge, module.finish_mark_judge)
 
 
+def _face_recogniser() -> Part:
+    from . import train_face_recogniser as module
+
+    return Part(module.FaceRecogniserTraining, module.train_face_recogniser, module.finish_face_recogniser)
+
+
 def _text_encoder() -> Part:
     from . import train_text_encoder as module
 
@@ -189,6 +195,7 @@ PARTS = {
     "face_judge": _face_judge,
     "clip_judge": _clip_judge,
     "mark_judge": _mark_judge,
+    "face_recogniser": _face_recogniser,
     "dit": _dit,
 }
 
