@@ -53,6 +53,8 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     scene = sample_scene(scene_seed(clip.person_seed, clip.number))
     size = max(sizes.height, sizes.width)
     video = render_clip(person, scene, sizes.frames, size)  # (T, size, size, 3)
+    boxes = head_boxes(scene, move(person, scene, sizes.frames), size)
+    squares = square_path(boxes, size, size, config.margin, smoothing=0)
     top, left = (size - sizes.height) // 2, (size - sizes.width) // 2
     video = video[:, top : top + sizes.height, left : left + sizes.width]
 
@@ -63,7 +65,8 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
         "detector": faces.detector,
         "crop": {"square_pixels": faces.square_pixels},
     }
-    return Pixels(video, faces.reference, faces.portrait, faces.picture, factors_of(person), facts)
+    factors, squares = factors_of(person), squares - [left, top, 0]
+    return Pixels(video, faces.reference, faces.portrait, faces.picture, factors, facts, squares)
 
 
 @dataclass(frozen=True)
