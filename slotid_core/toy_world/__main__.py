@@ -114,9 +114,12 @@ def run_ship(options) -> None:
 
 def run_evaluate(options) -> None:
     from .evaluate import evaluate_family
+    from .evaluate_faces import evaluate_shipped_faces
     from .family import WEIGHTS
 
-    report(evaluate_family(options.weights or WEIGHTS, options.seed, options.folder), options)
+    weights = options.weights or WEIGHTS
+    figures = evaluate_family(weights, options.seed, options.folder)
+    report(figures | evaluate_shipped_faces(weights, options.seed), options)
 
 
 def run_all(options) -> None:

@@ -1,6 +1,7 @@
 """Who is who on held-out people: a portrait against a clip, and two clips, by the face recogniser or by the judge."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from ..reference.faces.face_encoder import FaceEncoder
 from ..wan.vae import WanVAE
 from .evaluate import held_out, through_vae
 from .face_pictures import crops_of_face_pictures, crops_of_frames
+from .family import has_part, load_face_judge, load_face_recogniser, load_vae
 from .judges import FaceJudge
 from .motion import move
 from .person import Person
@@ -55,6 +57,17 @@ def evaluate_faces(
         f"{name}_same": cosine[own].mean().item(),
         f"{name}_different": cosine[~own].mean().item(),
     }
+
+
+def evaluate_shipped_faces(folder: Path, seed: int = 0) -> dict[str, float]:
+    """Figures of the recogniser, and of the judge beside it, as far as they are there."""
+    figures: dict[str, float] = {}
+    loaders = {"face_recogniser": load_face_recogniser, "face_judge": load_face_judge}
+    for vae in (None, *((load_vae(folder),) if has_part("vae", folder) else ())):
+        for part, load in loaders.items():
+            if has_part(part, folder) and has_part("face_recogniser", folder):
+                figures |= evaluate_faces(load(folder), vae, seed)
+    return figures
 
 
 def ways_of(network: FaceEncoder | FaceJudge) -> tuple[OfPortraits, OfClips]:

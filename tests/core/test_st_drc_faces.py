@@ -1,4 +1,4 @@
-"""ST-DRC's face-guided objective: what it looks at, whom its gradient reaches, and what it costs where it is not used."""
+"""ST-DRC's face-guided objective: what it looks at, whom its gradient reaches, what it costs where it is not used."""
 
 import shutil
 from typing import Any
@@ -11,10 +11,11 @@ from training_settings import command, losses, make_world, run, settings, write_
 from slotid_core.dataset.cached import CachedDataset
 from slotid_core.dataset.runner import prepare_dataset
 from slotid_core.errors import SlotIDError
-from slotid_core.reference.faces.alignment import ARCFACE, INPUT_SIZE, landmarks_from_box, similarity, warp
+from slotid_core.reference.faces.alignment import ARCFACE, INPUT_SIZE, crop_place, landmarks_from_box, similarity, warp
 from slotid_core.reference.faces.face_encoder import FaceEncoder
 from slotid_core.systems.st_drc.face_objective import FaceObjective, FaceSettings
-from slotid_core.systems.st_drc.inference import INFERENCE
+from slotid_core.systems.st_drc.inference import INFERENCE, predict_velocity
+from slotid_core.systems.st_drc.injection import ReferenceCondition
 from slotid_core.systems.st_drc.strategy import ObjectiveSettings
 from slotid_core.training.checkpoint import checkpoints
 from slotid_core.training.config import config_from_settings
@@ -90,8 +91,6 @@ def test_the_same_face_costs_nothing_and_another_does(trainer):
     height, width = (8 * side for side in batch.video.shape[-2:])
     box = (4.0, 2.0, 28.0, 26.0)
     matrix = similarity(landmarks_from_box(box), ARCFACE)
-    from slotid_core.reference.faces.alignment import crop_place
-
     batch.conditions["face_places"] = crop_place(landmarks_from_box(box), height, width).expand(4, 2, 2, 3)
     pixels = networks.vae.decode(denormalize_latents(batch.video))[:, :, [0, -1]]
     pictures = (pixels * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 4, 1)
@@ -120,9 +119,6 @@ def test_its_gradient_reaches_the_lora_and_nothing_else(trainer):
     strategy.faces.settings = FaceSettings(2.0, 1.0, 2, "", "")
     networks = strategy.faces.networks(torch.device("cpu"))
     noisy, _ = clean_inputs(batch)
-    from slotid_core.systems.st_drc.inference import predict_velocity
-    from slotid_core.systems.st_drc.injection import ReferenceCondition
-
     condition = ReferenceCondition(strategy.pictures(batch.conditions), strategy.config.layout, batch.has_identity)
     velocity = predict_velocity(strategy.model, noisy, batch.noise_level, batch.context, condition)
     strategy.faces(batch, noisy, velocity).sum().backward()
