@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         "--rows", default="", help="such as base,described,full,ground_truth; default: all that have an adapter"
     )
     toy.add_argument("--adapters", type=Path, help="folder with one training output a variant: full/, anchor/, ...")
-    toy.add_argument("--face-encoder", default="", help="IR-SE50 file, for systems that read face embeddings")
+    toy.add_argument("--face-encoder", default="", help="IR-SE50 file; default: the toy world's")
     toy.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
     for name, kind in (("text-scale", float), ("identity-scale", float), ("steps", int)):
         toy.add_argument(f"--{name}", type=kind, help="default: as in evaluation.usage.Usage")

@@ -18,7 +18,7 @@ from ..errors import SlotIDError
 from ..systems.contract import Adapter
 from ..systems.registry import inference_of
 from ..toy_world.evaluate import to_drawings, to_pixels
-from ..toy_world.family import FLOW_SHIFT, WEIGHTS, load_dit, load_vae, part_path
+from ..toy_world.family import FLOW_SHIFT, WEIGHTS, has_part, load_dit, load_vae, part_path
 from ..toy_world.render import render_clips
 from ..wan import WanModel
 from ..wan.guidance import Predict, sample_guided
@@ -42,7 +42,7 @@ class Studio:
 
     Args:
         adapters: folder with one training output a row, `<system>/<variant>/`, or `<variant>/` for a single system.
-        face_encoder: an IR-SE50 file, for systems that read face embeddings.
+        face_encoder: an IR-SE50 file, for systems that read face embeddings; by default the toy world's own.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class Studio:
     ):
         self.adapters, self.usage, self.weights, self.compute_dtype = adapters, usage, weights, compute_dtype
         self.vae = load_vae(weights)
+        if not face_encoder and has_part("face_recogniser", weights):
+            face_encoder = str(part_path("face_recogniser", weights))
         self.prepare = PrepareConfig(
             vae=str(part_path("vae", weights)), text_encoder=str(part_path("text_encoder", weights)),
             toy_world=ToyWorldSource(people=1), device="cpu", vae_dtype=compute_dtype, face_encoder=face_encoder,

@@ -14,7 +14,7 @@ LONGEST = 500
 MAY_IMPORT = {
     "wan": set(),
     "reference": set(),
-    "toy_world": {"wan"},
+    "toy_world": {"wan", "reference"},
     "systems": {"wan", "reference"},
     "dataset": {"systems", "reference", "toy_world", "wan"},
     "training": {"dataset", "systems", "wan"},
