@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 TOY_WORLD = "toy_world"
-Part = Literal["dit", "vae", "text_encoder", "adapter"]
+Part = Literal["dit", "vae", "text_encoder", "face_recogniser", "adapter"]
 
 
 def model_file(given: str | Path, part: Part) -> Path:

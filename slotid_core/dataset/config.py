@@ -103,7 +103,8 @@ class PrepareConfig:
     detector, detector_models: as for `reference.detector.find_detector`.
     device: "auto" takes the GPU if there is one.
     systems: names of `systems.registry`; samples get what these read.
-    face_encoder: an IR-SE50 file, for systems that read face embeddings.
+    face_encoder: an IR-SE50 file, or "toy_world", for systems that read face embeddings. For those whose objective
+    may look at faces, samples also get what it reads.
     augmentation: of the reference picture, for systems that read `augmented_pictures`.
     """
 

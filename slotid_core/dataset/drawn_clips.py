@@ -13,6 +13,7 @@ from ..reference.faces.detector import Detector
 from ..reference.faces.drawn_faces import find_drawn_faces
 from ..reference.faces.face_clip import make_face_clip
 from ..reference.portrait.select import select_portrait
+from ..toy_world.face_pictures import as_if_detected
 from ..toy_world.motion import move
 from ..toy_world.person import Person, factors_of, sample_person
 from ..toy_world.render import draw, head_boxes, portrait_motion, reference_motion, render_clip, render_portrait
@@ -25,8 +26,6 @@ from .toy_world_source import scene_seed
 
 FINER = 2  # drawn at so many times the size of the crop, as a real video is larger than the crop from it
 SMOOTHING = 8  # frames, as the face tracker's default
-JITTER = 0.06  # of the head's side: detectors place their boxes a little differently on everybody
-SCALE = (0.65, 1.05)  # some box the whole head, others brows to chin
 
 
 class DrawnClips:
@@ -54,6 +53,8 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     scene = sample_scene(scene_seed(clip.person_seed, clip.number))
     size = max(sizes.height, sizes.width)
     video = render_clip(person, scene, sizes.frames, size)  # (T, size, size, 3)
+    boxes = head_boxes(scene, move(person, scene, sizes.frames), size)
+    squares = square_path(boxes, size, size, config.margin, smoothing=0)
     top, left = (size - sizes.height) // 2, (size - sizes.width) // 2
     video = video[:, top : top + sizes.height, left : left + sizes.width]
 
@@ -64,7 +65,8 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
         "detector": faces.detector,
         "crop": {"square_pixels": faces.square_pixels},
     }
-    return Pixels(video, faces.reference, faces.portrait, faces.picture, factors_of(person), facts)
+    factors, squares = factors_of(person), squares - [left, top, 0]
+    return Pixels(video, faces.reference, faces.portrait, faces.picture, factors, facts, squares)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _face_pictures(person_seed: int, number: int, config: PrepareConfig) -> _Fac
         faces = _found_faces(frames, config)
     else:
         squares = square_path(
-            _as_if_detected(head_boxes(scene, motion, size), rng), size, size, config.margin, SMOOTHING
+            as_if_detected(head_boxes(scene, motion, size), rng), size, size, config.margin, SMOOTHING
         )
         reference = cut_squares(frames, squares, config.sizes.reference_size)
         portrait = _portrait(person, config, rng)
@@ -124,14 +126,6 @@ def _found_faces(frames: Tensor, config: PrepareConfig) -> _Faces:
 def _portrait(person: Person, config: PrepareConfig, rng) -> Tensor:
     portrait_size = config.sizes.portrait_size
     size = FINER * portrait_size
-    boxes = _as_if_detected(head_boxes(*portrait_motion(), size), rng)
+    boxes = as_if_detected(head_boxes(*portrait_motion(), size), rng)
     squares = square_path(boxes, size, size, config.margin, smoothing=0)
     return cut_squares(torch.stack([render_portrait(person, size)]), squares, portrait_size)
-
-
-def _as_if_detected(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(T, 4) boxes, all moved and scaled by one random amount."""
-    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    centre = centre + 2 * half * rng.uniform(-JITTER, JITTER, 2)
-    half = half * rng.uniform(*SCALE)
-    return np.concatenate([centre - half, centre + half], axis=1)

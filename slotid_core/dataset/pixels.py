@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,6 +12,8 @@ class Pixels:
     """All in [0, 1]: video (T, H, W, 3), reference (T', S, S, 3), portrait (1, P, P, 3), face_picture (1, P, P, 3).
 
     The face picture is the frame that the portrait was made of, with its background.
+    `face_squares` (T, 3) are left, top and side, in pixels of the video, of what a face picture would show of each
+    frame; None where nobody looked.
     `factors` (F,) are what a drawn person was drawn from, for measurement; None where nobody knows them.
     `facts` goes beside the sample: window, detector, crop report.
     """
@@ -21,6 +24,7 @@ class Pixels:
     face_picture: Tensor
     factors: Tensor | None = None
     facts: dict = field(default_factory=dict)
+    face_squares: np.ndarray | None = None
 
 
 def fill(frames: Tensor, height: int, width: int, keep: tuple[float, float, float, float] | None = None) -> Tensor:
@@ -34,17 +38,24 @@ def fill(frames: Tensor, height: int, width: int, keep: tuple[float, float, floa
     Returns:
         (T, height, width, 3)
     """
-    scale = max(height / frames.shape[1], width / frames.shape[2])
-    size = (max(height, round(frames.shape[1] * scale)), max(width, round(frames.shape[2] * scale)))
+    size, top, left = place_of(frames.shape[1], frames.shape[2], height, width, keep)
     resized = F.interpolate(
         frames.permute(0, 3, 1, 2), size=size, mode="bicubic", antialias=True, align_corners=False
     ).clamp(0, 1)
+    return resized[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1)
+
+
+def place_of(
+    height: int, width: int, wanted_height: int, wanted_width: int, keep: tuple[float, float, float, float] | None
+) -> tuple[tuple[int, int], int, int]:
+    """Size (height, width) to which `fill` resizes, and the first row and column that it keeps."""
+    scale = max(wanted_height / height, wanted_width / width)
+    size = (max(wanted_height, round(height * scale)), max(wanted_width, round(width * scale)))
     vertical, horizontal = None, None
     if keep:
         left, top, right, bottom = (scale * edge for edge in keep)
         vertical, horizontal = (top, bottom), (left, right)
-    top, left = _cut(size[0], height, vertical), _cut(size[1], width, horizontal)
-    return resized[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1)
+    return size, _cut(size[0], wanted_height, vertical), _cut(size[1], wanted_width, horizontal)
 
 
 def _cut(extent: int, wanted: int, keep: tuple[float, float] | None) -> int:

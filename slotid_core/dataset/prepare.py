@@ -40,7 +40,10 @@ class Preparer:
         self.config = config
         self.encoders = Encoders(config)
         self.source = open_source(config)
-        self.names = (*tensors_of(config.systems), *(("factors",) if config.toy_world else ()))
+        self.names = (
+            *tensors_of(config.systems, bool(config.face_encoder)),
+            *(("factors",) if config.toy_world else ()),
+        )
         self.maker = TensorMaker(config, self.encoders, self.source.detector, self.source.shares_faces)
         self.empty_text = self.encoders.text_rows("")
 

@@ -18,7 +18,7 @@ from ..reference.faces.tracking import Track, boxes_for_every_frame
 from ..reference.portrait.select import select_portrait
 from .clip import Clip
 from .config import PrepareConfig
-from .pixels import Pixels, fill
+from .pixels import Pixels, fill, place_of
 from .source import Window
 
 SMOOTHING = 8  # frames, as the face tracker's default
@@ -112,7 +112,10 @@ def real_pixels(clip: Clip, video: VideoFacts, start: float, config: PrepareConf
     corners = np.concatenate([squares[:, :2], squares[:, :2] + squares[:, 2:]], axis=1)  # (T, 4)
     around = (*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0))
     video_frames = fill(frames, sizes.height, sizes.width, around)
-    return Pixels(video_frames, reference, portrait.image, faces[chosen : chosen + 1], facts)
+    (_, resized_width), top, left = place_of(*frames.shape[1:3], sizes.height, sizes.width, around)
+    moved = squares * (resized_width / frames.shape[2]) - [left, top, 0]
+    picture = faces[chosen : chosen + 1]
+    return Pixels(video_frames, reference, portrait.image, picture, facts=facts, face_squares=moved)
 
 
 def follow_boxes(

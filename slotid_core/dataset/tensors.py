@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SlotIDError
+from ..model_files import model_file
 from ..reference.faces.alignment import align_face
 from ..reference.faces.detector import Detector
 from ..reference.faces.face_encoder import load_face_encoder
@@ -14,16 +15,24 @@ from ..reference.portrait.canvas import on_canvas
 from ..systems.registry import inference_of, strategy_of
 from .augmentation import augmentations
 from .config import PrepareConfig
+from .face_places import face_places
 from .models import Encoders
 from .pixels import Pixels
 
 FACE_PROMPT = "image of a face"
 
 
-def tensors_of(systems: Iterable[str]) -> tuple[str, ...]:
-    """Names of what the systems read, in training or in use, in the order in which they are stored."""
+def tensors_of(systems: Iterable[str], faces: bool = False) -> tuple[str, ...]:
+    """Names of what the systems read, in training or in use, in the order in which they are stored.
+
+    Args:
+        faces: there is a face encoder, so that also what an objective that looks at faces would read is made.
+    """
+    systems = tuple(systems)
     wanted = {name for system in systems for name in strategy_of(system).required_tensors}
     wanted |= {name for system in systems for name in inference_of(system).required_tensors}
+    for optional in ("target_tensors", *(("face_tensors",) if faces else ())):
+        wanted |= {name for system in systems for name in getattr(strategy_of(system), optional, ())}
     unknown = sorted(wanted - set(MAKERS))
     if unknown:
         raise SlotIDError(f"No preparation makes {unknown[0]!r}; there are {', '.join(MAKERS)}.")
@@ -97,14 +106,19 @@ class TensorMaker:
         if not self.config.face_encoder:
             raise SlotIDError(
                 "This system reads face embeddings, and face_encoder is not set. Give facexlib's "
-                "recognition_arcface_ir_se50.pth, or the file of another IR-SE50."
+                "recognition_arcface_ir_se50.pth, the file of another IR-SE50, or toy_world for drawn people."
             )
         if self._face_encoder is None:
-            self._face_encoder = load_face_encoder(self.config.face_encoder).to(self.encoders.device)
+            file = model_file(self.config.face_encoder, "face_recogniser")
+            self._face_encoder = load_face_encoder(file).to(self.encoders.device)
         aligned = align_face(pixels.face_picture, self.detector, on_missing="skip").embedding_crop
         crop = aligned.permute(2, 0, 1)[None].to(self.encoders.device) * 2 - 1
         with torch.inference_mode():
             return self._face_encoder(crop)[0].to("cpu", torch.float16)
+
+    def face_places(self, pixels: Pixels) -> Tensor:
+        """(T', 2, 3), where the face lies in the video's frame of each latent one; see `face_places`."""
+        return face_places(pixels, self.detector).half()
 
 
 MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
@@ -117,4 +131,12 @@ MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "grey_picture": TensorMaker.grey_picture,
     "face_prompt": TensorMaker.face_prompt,
     "face_embedding": TensorMaker.face_embedding,
+    "face_places": TensorMaker.face_places,
+}
+
+# Those that are one picture of the person, and the pixels (1, S, S, 3) that it is made of.
+PICTURES: dict[str, Callable[[Pixels], Tensor]] = {
+    "portrait": lambda pixels: pixels.portrait,
+    "face_picture": lambda pixels: pixels.face_picture,
+    "reference_picture": lambda pixels: pixels.face_picture,
 }

@@ -2,6 +2,7 @@
 
     python -m slotid_core.evaluation train-variants --config slotid_core/training/configs/toy_world.yaml --output DIR
     python -m slotid_core.evaluation toy [--systems a,b] [--adapters DIR] [--identities N] [--rows a,b] [--json FILE]
+    python -m slotid_core.evaluation scales [--systems a,b] [--text-scales 1,4] [--identity-scales 1,4] [--map FILE]
     python -m slotid_core.evaluation graph [--workflow NAME] [--identities N] [--folder DIR] [--json FILE]
 
 Every figure is a toy-world figure: drawn people, tiny models, judged by networks trained on drawings.
@@ -44,13 +45,27 @@ def parser() -> argparse.ArgumentParser:
         "--rows", default="", help="such as base,described,full,ground_truth; default: all that have an adapter"
     )
     toy.add_argument("--adapters", type=Path, help="folder with one training output a variant: full/, anchor/, ...")
-    toy.add_argument("--face-encoder", default="", help="IR-SE50 file, for systems that read face embeddings")
+    toy.add_argument("--face-encoder", default="", help="IR-SE50 file; default: the toy world's")
     toy.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
     for name, kind in (("text-scale", float), ("identity-scale", float), ("steps", int)):
         toy.add_argument(f"--{name}", type=kind, help="default: as in evaluation.usage.Usage")
     toy.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
     toy.add_argument("--sheet", type=Path, help="write a contact sheet of the rows to this PNG or JPG")
     toy.set_defaults(run=run_toy)
+
+    scales = commands.add_parser("scales", help="likeness and prompt figures over both scales of guidance")
+    scales.add_argument("--systems", default=DEFAULT, help=f"some of {', '.join(SYSTEMS)}; default {DEFAULT}")
+    scales.add_argument("--text-scales", default="1,2.5,4", help="scales of the prompt, default 1,2.5,4")
+    scales.add_argument("--identity-scales", default="1,2.5,4", help="scales of the person, default 1,2.5,4")
+    scales.add_argument("--identities", type=int, default=16, help="how many held-out people, default 16")
+    scales.add_argument("--prompts", type=int, default=2, help="scenes of each, default 2")
+    scales.add_argument("--adapters", type=Path, help="as for toy")
+    scales.add_argument("--face-encoder", default="", help="IR-SE50 file, for systems that read face embeddings")
+    scales.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
+    scales.add_argument("--steps", type=int, help="default: as in evaluation.usage.Usage")
+    scales.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
+    scales.add_argument("--map", type=Path, help="write heat maps to this PNG or JPG; of several systems, one each")
+    scales.set_defaults(run=run_scales)
 
     graph = commands.add_parser("graph", help="what a user gets: clips as files through a real ComfyUI and a workflow")
     graph.add_argument(
@@ -92,9 +107,16 @@ def run_graph(options) -> None:
     evaluate_graph(options)
 
 
+def run_scales(options) -> None:
+    from .scales import evaluate_scales
+
+    evaluate_scales(options)
+
+
 def run_toy(options) -> None:
     from tqdm import tqdm
 
+    from .copying import Copying
     from .metrics import Metrics, gap_closed, row_line, summarize
     from .sheet import save_rows
     from .studio import Studio
@@ -111,13 +133,13 @@ def run_toy(options) -> None:
     if not names:
         rows = [row for row in rows if studio.has(row)]
     subjects = subjects_of(options.seed, options.identities, options.prompts)
-    metrics = Metrics(studio, subjects, options.seed)
+    metrics, copying = Metrics(studio, subjects, options.seed), Copying(studio, subjects)
     figures: dict[str, float] = {}
     shown = {}
     for row in rows:
         with tqdm(total=len(subjects) * options.prompts, desc=row.name) as bar:
             clips = studio.clips(row, subjects, options.seed, bar.update)
-        figures |= summarize(row.name, metrics.measure(clips))
+        figures |= summarize(row.name, metrics.measure(clips) | copying.measure(row, clips))
         shown[row.name] = clips[:SHOWN, 0]
         print(row_line(row.name, row.name, figures))
     if {BASE, GROUND_TRUTH} <= {row.name for row in rows}:

@@ -10,6 +10,7 @@ from ..toy_world.judges import MarkJudge, marks_in_view, reveals
 from ..toy_world.person import DYNAMICS, HELD_OUT_FROM
 from ..toy_world.render import render_clips
 from ..toy_world.scene import LOOK_AROUND, sample_scene
+from .copying import copied
 from .estimators import Estimator, area_under_curve, correlation, estimate, mean
 from .intervals import bootstrap
 from .studio import Studio
@@ -74,7 +75,8 @@ class Metrics:
         return pairs.masked_fill(~looks[..., None, None], torch.nan).numpy()
 
 
-ESTIMATORS: dict[str, Estimator] = {"dynamics": correlation, "marks": area_under_curve}  # of all others, the mean
+# Of all others, the mean.
+ESTIMATORS: dict[str, Estimator] = {"dynamics": correlation, "marks": area_under_curve, "copying": copied}
 
 
 def summarize(row: str, measured: dict[str, np.ndarray]) -> dict[str, float]:

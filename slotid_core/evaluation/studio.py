@@ -18,7 +18,7 @@ from ..errors import SlotIDError
 from ..systems.contract import Adapter
 from ..systems.registry import inference_of
 from ..toy_world.evaluate import to_drawings, to_pixels
-from ..toy_world.family import FLOW_SHIFT, WEIGHTS, load_dit, load_vae, part_path
+from ..toy_world.family import FLOW_SHIFT, WEIGHTS, has_part, load_dit, load_vae, part_path
 from ..toy_world.render import render_clips
 from ..wan import WanModel
 from ..wan.guidance import Predict, sample_guided
@@ -42,7 +42,7 @@ class Studio:
 
     Args:
         adapters: folder with one training output a row, `<system>/<variant>/`, or `<variant>/` for a single system.
-        face_encoder: an IR-SE50 file, for systems that read face embeddings.
+        face_encoder: an IR-SE50 file, for systems that read face embeddings; by default the toy world's own.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class Studio:
     ):
         self.adapters, self.usage, self.weights, self.compute_dtype = adapters, usage, weights, compute_dtype
         self.vae = load_vae(weights)
+        if not face_encoder and has_part("face_recogniser", weights):
+            face_encoder = str(part_path("face_recogniser", weights))
         self.prepare = PrepareConfig(
             vae=str(part_path("vae", weights)), text_encoder=str(part_path("text_encoder", weights)),
             toy_world=ToyWorldSource(people=1), device="cpu", vae_dtype=compute_dtype, face_encoder=face_encoder,
@@ -87,28 +89,37 @@ class Studio:
                 self.references[subject.seed, change, name] = tensor.float()[None]
         return {name: self.references[subject.seed, change, name] for name in names}
 
-    def pictures(self, subject: Subject) -> Pixels:
-        """The reference, as it is before anything becomes of it."""
-        return drawn_pixels(Clip(key="subject", caption="", person="", person_seed=subject.seed), self.prepare)
+    def pictures(self, subject: Subject, number: int = 0) -> Pixels:
+        """The reference, as it is before anything becomes of it; of other numbers, another one of the same person."""
+        clip = Clip(key="subject", caption="", person="", person_seed=subject.seed, number=number)
+        return drawn_pixels(clip, self.prepare)
 
-    def clips(self, row: Row, subjects: list[Subject], seed: int, progress: Callable | None = None) -> Tensor:
+    def clips(
+        self,
+        row: Row,
+        subjects: list[Subject],
+        seed: int,
+        progress: Callable | None = None,
+        usage: Usage | None = None,
+    ) -> Tensor:
         """Drawings (people, prompts, T, H, W, 3): every subject in every one of their scenes.
 
-        All rows start from the same noise.
+        All rows start from the same noise. `usage` is the studio's by default.
         """
+        usage = usage or self.usage
         if row.name == GROUND_TRUTH:
             return torch.stack([self.ground_truth(subject) for subject in subjects])
         if row.name == STRANGER:
             return torch.stack([self.ground_truth(stranger(subject)) for subject in subjects])
         if row.variant is None:
             asked = [described(subject) for subject in subjects] if row.name == DESCRIBED else subjects
-            return self.generated("", None, asked, seed, self.usage, progress=progress)
+            return self.generated("", None, asked, seed, usage, progress=progress)
         path = self.adapter_path(row.system, row.variant.adapter)
         if path is None:
             raise SlotIDError(
                 f"There is no adapter for the row {row.name!r}. Train one into {self.adapters}/{row.variant.adapter}."
             )
-        return self.generated(row.system, path, subjects, seed, self.usage, row.variant.has_person, progress)
+        return self.generated(row.system, path, subjects, seed, usage, row.variant.has_person, progress)
 
     def generated(
         self,
@@ -155,7 +166,8 @@ class Studio:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.compute_dtype == "bfloat16"):
             latents = sample_guided(
                 predict, torch.stack(noise), pad_text(text, room=TEXT_ROOM), self.encoders.text_rows("").float(),
-                has_person, usage.steps, FLOW_SHIFT, usage.text_scale, usage.identity_scale, active=(start, end),
+                has_person, usage.steps, FLOW_SHIFT, usage.text_scale, usage.identity_scale, usage.order,
+                active=(start, end),
             )  # fmt: skip
             parts = denormalize_latents(latents).split(DECODED_AT_ONCE)
             return torch.cat([to_drawings(self.vae.decode(part)).float() for part in parts])

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..dataset.pixels import Pixels
 from ..errors import SlotIDError
+from ..wan.guidance import GuidanceOrder
 
 FACE_CLIP = "reference"  # the name under which systems ask for the face clip's latents
 
@@ -80,7 +81,7 @@ def random_order(count: int, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Usage:
-    """Sampling steps and scales, and when the identity acts.
+    """Sampling steps and scales, in which order these are applied, and when the identity acts.
 
     `start` and `end` are parts of sampling, 0 to 1, as in the node Apply Identity.
     """
@@ -91,3 +92,4 @@ class Usage:
     start: float = 0.0
     end: float = 1.0
     reference: Reference = field(default_factory=Reference)
+    order: GuidanceOrder = "text first"

@@ -127,6 +127,7 @@ class StrategySettings:
         own_objective: the system's `ObjectiveSettings`.
         steps: of the whole run.
         start_from: an adapter file whose weights come in place of fresh ones; "" for none.
+        data: settings that the data was prepared with; empty where they are not known, as in a dry run.
     """
 
     adapter: dict
@@ -134,6 +135,7 @@ class StrategySettings:
     own_objective: object
     steps: int
     start_from: str = ""
+    data: Mapping = field(default_factory=dict)
 
 
 class Strategy(Protocol):
@@ -153,6 +155,11 @@ class Strategy(Protocol):
     model: WanModel
     # Rows of the text context that the system needs for itself.
     text_rows: int
+    # `required_tensors` may come from another clip of the person. What is read of the very clip to learn is named by
+    # `target_tensors: tuple[str, ...]`; what an objective that looks at faces would read of either, by the class's
+    # `face_tensors: tuple[str, ...]`, which are prepared where there is a face encoder. Without them there are none.
+    # A system that runs other networks in a training step estimates what they hold in bytes, beside the video model:
+    # `held_bytes(height, width, samples, size)` of latents, and of a number. Without it there is nothing.
     # A system that appends tokens to the video's says for how many latent frames, as `appended_frames: int`; without it
     # there are none.
 

@@ -114,9 +114,12 @@ def run_ship(options) -> None:
 
 def run_evaluate(options) -> None:
     from .evaluate import evaluate_family
+    from .evaluate_faces import evaluate_shipped_faces
     from .family import WEIGHTS
 
-    report(evaluate_family(options.weights or WEIGHTS, options.seed, options.folder), options)
+    weights = options.weights or WEIGHTS
+    figures = evaluate_family(weights, options.seed, options.folder)
+    report(figures | evaluate_shipped_faces(weights, options.seed), options)
 
 
 def run_all(options) -> None:
@@ -170,6 +173,12 @@ def _mark_judge() -> Part:
     return Part(module.MarkJudgeTraining, module.train_mark_judge, module.finish_mark_judge)
 
 
+def _face_recogniser() -> Part:
+    from . import train_face_recogniser as module
+
+    return Part(module.FaceRecogniserTraining, module.train_face_recogniser, module.finish_face_recogniser)
+
+
 def _text_encoder() -> Part:
     from . import train_text_encoder as module
 
@@ -189,6 +198,7 @@ PARTS = {
     "face_judge": _face_judge,
     "clip_judge": _clip_judge,
     "mark_judge": _mark_judge,
+    "face_recogniser": _face_recogniser,
     "dit": _dit,
 }
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import SlotIDError
 from ..files import write_json
+from ..reference.faces.face_encoder import FaceEncoder, load_face_encoder
 from ..tensor_shapes import fill, floats
 from ..wan import WanConfig, WanModel
 from ..wan.text_encoder import TextEncoder
@@ -105,6 +106,10 @@ def load_dit(folder: Path = WEIGHTS) -> WanModel:
 
 def load_face_judge(folder: Path = WEIGHTS) -> FaceJudge:
     return _judge(FaceJudge(), "face_judge", folder)
+
+
+def load_face_recogniser(folder: Path = WEIGHTS) -> FaceEncoder:
+    return load_face_encoder(part_path("face_recogniser", folder))
 
 
 def load_clip_judge(folder: Path = WEIGHTS) -> ClipJudge:

@@ -31,7 +31,7 @@ class Batches:
     """Batches of a run.
 
     Args:
-        required_tensors, text_rows, draw: of the system; see `contract.Strategy`.
+        required_tensors, text_rows, draw, target_tensors: of the system; see `contract.Strategy`.
     """
 
     def __init__(
@@ -44,10 +44,12 @@ class Batches:
         required_tensors: tuple[str, ...],
         text_rows: int,
         draw: Draw,
+        target_tensors: tuple[str, ...] = (),
     ):
         self.data, self.objective, self.pairing = data, objective, pairing
         self.batch, self.seed = batch, seed
         self.required_tensors, self.text_rows, self.draw = required_tensors, text_rows, draw
+        self.target_tensors = target_tensors
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def rows(self, step: int, rows: range) -> Batch:
@@ -58,7 +60,13 @@ class Batches:
         index = self._index(step * self.batch + row)
         rng = np.random.default_rng((self.seed, step, row))
         reference = self.data.partner(index, rng, same_clip=self.pairing == "same clip")
-        wanted = ("video", TEXT, EMPTY_TEXT, *((DESCRIBED,) if self.objective.described_weight else ()))
+        wanted = (
+            "video",
+            TEXT,
+            EMPTY_TEXT,
+            *self.target_tensors,
+            *((DESCRIBED,) if self.objective.described_weight else ()),
+        )
         sample = self.data.read(index, wanted)
         sample |= self.data.read(reference, self.required_tensors)
         return draw_row(sample, self.objective, self.draw, rng)

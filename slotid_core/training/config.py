@@ -1,7 +1,7 @@
 """Settings of a training run, read from YAML or JSON; an unknown setting is an error."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -133,7 +133,8 @@ class TrainingConfig:
         """The system's own part of the objective, as its dataclass."""
         return config_from_dict(objective_settings_of(self.system), self.objective.own)
 
-    def strategy_settings(self) -> StrategySettings:
+    def strategy_settings(self, data: Mapping | None = None) -> StrategySettings:
+        """What the strategy is built from; `data` are settings that the data was prepared with."""
         start_from = self.run.start_from
         return StrategySettings(
             self.adapter,
@@ -141,6 +142,7 @@ class TrainingConfig:
             self.own_objective(),
             self.run.steps,
             str(model_file(start_from, "adapter")) if start_from else "",
+            data or {},
         )
 
 

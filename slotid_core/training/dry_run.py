@@ -40,13 +40,15 @@ def estimate(config: TrainingConfig, gpus: int) -> dict[str, float]:
     share = gpus if config.run.distribution == "fsdp" else 1
     # FSDP gathers one block while it computes with it, and the next one ahead of it.
     gathered = 2 * bytes_of(strategy.model.blocks[0]) if share > 1 else 0
-    tokens = tokens_of_a_sample(config, getattr(strategy, "appended_frames", 0)) * config.run.micro_batch
+    shape = latent_shape(config)
+    tokens = tokens_of_a_sample(shape, getattr(strategy, "appended_frames", 0)) * config.run.micro_batch
     figures = {
         "trainable_parameters": trained,
         "frozen_parameters": sum(p.numel() for p in frozen),
         "frozen_gib_a_gpu": (frozen_bytes / share + gathered) / GIB,
         "trained_gib_a_gpu": 4 * trained * copies / share / GIB,
         "activations_gib_a_gpu": activation_bytes(strategy.model, config, tokens) / GIB,
+        "other_networks_gib_a_gpu": held_by_others(strategy, config, shape) / GIB,
         "video_tokens_a_gpu": tokens,
         "steps": config.run.steps,
         "samples_seen": config.run.steps * config.run.batch,
@@ -60,7 +62,7 @@ def bytes_of(module: nn.Module) -> int:
 
 
 def activation_bytes(model: WanModel, config: TrainingConfig, tokens: int) -> float:
-    size = 4 if config.model.compute_dtype == "float32" else 2
+    size = size_of_a_number(config)
     shape = model.config
     a_block = tokens * size * (VECTORS_OF_A_BLOCK * shape.dim + 2 * shape.ffn_dim)
     if config.model.activation_checkpointing:
@@ -68,18 +70,34 @@ def activation_bytes(model: WanModel, config: TrainingConfig, tokens: int) -> fl
     return a_block * shape.num_layers
 
 
-def tokens_of_a_sample(config: TrainingConfig, appended_frames: int = 0) -> int:
-    """Tokens of a prepared sample; without data, of 65 frames of 480 x 720 pixels (Slot-ID, section 4.1).
+def size_of_a_number(config: TrainingConfig) -> int:
+    return 4 if config.model.compute_dtype == "float32" else 2
 
-    Args:
-        appended_frames: latent frames that the system puts behind the video's.
-    """
+
+def held_by_others(strategy: nn.Module, config: TrainingConfig, shape: tuple[int, int, int]) -> float:
+    """Bytes of networks that a step runs beside the video model."""
+    held_bytes = getattr(strategy, "held_bytes", None)
+    return held_bytes(*shape[1:], config.run.micro_batch, size_of_a_number(config)) if held_bytes else 0.0
+
+
+def latent_shape(config: TrainingConfig) -> tuple[int, int, int]:
+    """Latent frames, height and width of a prepared sample; without data, of 65 frames of 480 x 720 pixels (Slot-ID,
+    section 4.1)."""
     try:
         data = CachedDataset(Path(config.data.train))
     except SlotIDError:
-        frames, height, width = 17, 60, 90
-    else:
-        frames, height, width = data.read(0, ("video",))["video"].shape[1:]
+        return 17, 60, 90
+    frames, height, width = data.read(0, ("video",))["video"].shape[1:]
+    return frames, height, width
+
+
+def tokens_of_a_sample(shape: tuple[int, int, int], appended_frames: int = 0) -> int:
+    """
+    Args:
+        shape: latent frames, height and width.
+        appended_frames: latent frames that the system puts behind the video's.
+    """
+    frames, height, width = shape
     return (frames + appended_frames) * (height // 2) * (width // 2)
 
 

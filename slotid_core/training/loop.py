@@ -74,7 +74,7 @@ class Trainer:
             config = replace(config, adapter=settings)
         self.config = config
         torch.manual_seed(run.seed)
-        strategy = system(config.strategy_settings(), load_backbone(config.model))
+        strategy = system(config.strategy_settings(self.data.manifest["config"]), load_backbone(config.model))
         assert isinstance(strategy, nn.Module)  # as `contract.Strategy` says, which a Protocol cannot express
         self.strategy = strategy
         self.model = distribute(self.strategy, self.strategy.shards(), run.distribution, processes)
@@ -83,7 +83,7 @@ class Trainer:
         self.ema = {name: p.detach().clone() for name, p in self.trainable.items()} if run.ema_decay else {}
         self.batches = Batches(
             self.data, config.objective, config.data.pairing, run.batch, run.seed, self.strategy.required_tensors,
-            self.strategy.text_rows, self.strategy.draw,
+            self.strategy.text_rows, self.strategy.draw, getattr(strategy, "target_tensors", ()),
         )  # fmt: skip
         self.facts = {
             "training_config": config_to_dict(config),

@@ -43,14 +43,13 @@ def validation_checks(
     chosen = [int(i) for i in torch.linspace(0, len(data.samples) - 1, max(2, count)).round().long()][:count]
     rows, mismatched = [], []
     for place, index in list(enumerate(chosen))[rank::processes_count]:
-        sample = data.read(index, ("video", "text"))
+        sample = data.read(index, ("video", "text", *getattr(strategy, "target_tensors", ())))
         own = data.partner(index, np.random.default_rng(SEED + place), same_clip=pairing == "same clip")
         generator = torch.Generator().manual_seed(SEED + place)
         rows.append(
             {
-                "video": sample["video"],
+                **sample,
                 **data.read(own, strategy.required_tensors),
-                "text": sample["text"],
                 "noise": torch.randn(sample["video"].shape, generator=generator),
                 "noise_level": torch.tensor((place % 8 + 0.5) / 8),  # every level equally often
                 "has_identity": torch.tensor(1.0),

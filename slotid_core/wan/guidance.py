@@ -107,6 +107,11 @@ def scales_in_order(order: GuidanceOrder, text_scale: float, identity_scale: flo
     return (text_scale, identity_scale) if order == "text first" else (identity_scale, text_scale)
 
 
+def passes(text_scale: float, identity_scale: float) -> int:
+    """How many predictions a step takes with a person: the middle one is not needed at equal scales."""
+    return 2 if math.isclose(text_scale, identity_scale) else 3
+
+
 @torch.no_grad()
 def sample_guided(
     predict: Predict,
@@ -142,7 +147,7 @@ def sample_guided(
         if not has_person:
             full = predict(x, level, context, None).float()
             return combined(x, level, empty, None, full, text_scale, text_scale)
-        if not math.isclose(first_scale, second_scale):
+        if passes(text_scale, identity_scale) > 2:
             if order == "text first":
                 middle = predict(x, level, context, None).float()
             else:

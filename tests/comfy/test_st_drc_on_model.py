@@ -5,8 +5,12 @@ from dataclasses import replace
 
 import comfy.context_windows
 import comfy.ldm.wan.model
+import comfy.model_management
+import comfy.samplers
 import pytest
 import torch
+from comfy.model_management import InterruptProcessingException
+from comfy.model_patcher import ModelPatcher
 from wan_models import (
     LATENT,
     NEGATIVE,
@@ -179,14 +183,19 @@ def test_image_to_video_several_pictures_and_other_sizes(load, apply, someone, c
     assert torch.isfinite(other).all() and caplog.text.count("encoded at 96x96") == 1
 
 
-def test_context_windows_each_get_the_reference(model, apply):
-    """Where every window is one of its own, each is as if sampled with the reference by itself."""
+def windows():
+    """Context windows of three latent frames, none of them over another."""
     handler = comfy.context_windows.IndexListContextHandler(
         comfy.context_windows.get_matching_context_schedule("standard_static"),
         comfy.context_windows.get_matching_fuse_method("flat"),
         context_length=3, context_overlap=0, dim=2,
     )  # fmt: skip
-    latent = {"samples": torch.zeros(1, 16, 6, 8, 8)}
+    vars(handler)["causal_window_fix"] = False  # newer ComfyUI puts a frame of the window before in front of each
+    return handler
+
+
+def test_context_windows_each_get_the_reference(model, apply):
+    handler, latent = windows(), {"samples": torch.zeros(1, 16, 6, 8, 8)}
     seen = []
 
     def windowed(seed):
@@ -211,6 +220,141 @@ def test_fp8_base_and_lora(pack, load, make, apply):
     with_lora = pack["st_drc.patching"].with_lora(fp8, adapter, 1.0)
     out = sample(apply(with_lora, adapter=adapter))
     assert torch.isfinite(out).all() and (out - base).abs().max() > 1e-2
+
+
+@pytest.fixture
+def caches(pack, monkeypatch):
+    """The caches of all references applied in a test."""
+    made, new = [], pack["st_drc.patching"].RunCache
+
+    def note():
+        made.append(new())
+        return made[-1]
+
+    monkeypatch.setattr(pack["st_drc.patching"], "RunCache", note)
+    return made
+
+
+@pytest.fixture
+def loaded_partially(monkeypatch):
+    """While a share is set, core leaves the other weights where they are offloaded to, and casts them in each call."""
+    loads, load = [], ModelPatcher.load
+
+    def load_a_share(self, device_to=None, lowvram_model_memory=0, force_patch_weights=False, full_load=False):
+        if not shares:
+            return load(self, device_to, lowvram_model_memory, force_patch_weights, full_load)
+        modules = [m for m in self.model.diffusion_model.modules() if hasattr(m, "comfy_cast_weights")]
+        loaded = []
+        for memory in shares[-1]:  # in models' sizes; until something is loaded
+            if not loaded:
+                load(self, device_to, memory * self.model_size() + 1, force_patch_weights, full_load=False)
+                loaded = [m for m in modules if getattr(m, "comfy_patched_weights", False)]
+        loads.append((self.model.model_lowvram, len(loaded) / len(modules)))
+
+    shares: list[tuple[float, ...]] = []
+    monkeypatch.setattr(ModelPatcher, "load", load_a_share)
+    return shares, loads
+
+
+NOTHING, SOME = (0.0,), (0.25, 0.5, 1.0, 1.25, 1.5, 2.0)  # newer ComfyUI leaves much room to cast fp8 in
+
+
+@pytest.mark.parametrize("share", [NOTHING, SOME])
+@pytest.mark.parametrize(
+    ("settings", "dtype"), [({}, None), ({"layout": OWN, "tokens": "reference"}, torch.float8_e4m3fn)]
+)
+def test_offloaded_weights_give_what_loaded_ones_give(
+    pack, load, make, apply, loaded_partially, share, settings, dtype
+):
+    """fp8 with a LoRA that is not merged: core rounds merged fp8 weights, and offloaded ones not."""
+    (shares, loads), adapter = loaded_partially, make(**settings)
+    model = load(model_options={} if dtype is None else {"dtype": dtype})
+
+    def patched():
+        return apply(pack["st_drc.patching"].with_lora(model, adapter, 1.0), adapter=adapter)
+
+    base, full = sample(model), sample(patched())
+    comfy.model_management.unload_all_models()
+    shares.append(share)
+    offloaded = sample(patched())
+    comfy.model_management.unload_all_models()
+    shares.clear()
+    (is_partial, loaded) = loads[0]
+    assert is_partial and (loaded == 0 if share == NOTHING else 0 < loaded < 1)
+    assert torch.allclose(offloaded, full, atol=1e-4) and (full - base).abs().max() > 1e-2
+    assert torch.equal(sample(model), base)
+
+
+@pytest.mark.parametrize("failure", [InterruptProcessingException, RuntimeError])
+@pytest.mark.parametrize("after", [1, 3, 7])  # blocks: of the pass that fills the cache, and of the next ones
+def test_an_interrupt_inside_a_block_leaves_nothing(model, apply, make, caches, failure, after):
+    adapter = make(layout=OWN, tokens="reference")
+    base, expected = sample(model), sample(apply(model, adapter=adapter))
+    calls = []
+
+    def stop(args, extra):
+        calls.append(caches[-1].num_bytes)
+        if len(calls) > after:
+            raise failure
+        return extra["original_block"](args)
+
+    stopping = model.clone()
+    for index in range(DEPTH):
+        stopping.set_model_patch_replace(stop, "dit", "double_block", index)
+    with pytest.raises(failure):
+        sample(apply(stopping, adapter=adapter))
+    assert max(calls) > 0 and all(cache.num_bytes == 0 for cache in caches)
+    assert not [m for m in model.model.diffusion_model.modules() if m._forward_pre_hooks or m._forward_hooks]
+    assert torch.equal(sample(model), base)
+    assert torch.equal(sample(apply(model, adapter=adapter)), expected)
+
+
+@pytest.mark.parametrize("layout", [{}, OWN])
+def test_image_to_video_batched_and_apart(load, apply, make, monkeypatch, layout):
+    model = load(in_dim=36, has_image_tokens=True)
+    (prompt, negative), patched = image_conditionings(PROMPT, NEGATIVE), apply(model, adapter=make(layout=layout))
+    batched = sample(patched, prompt, negative)
+    separate_passes(model, monkeypatch)
+    assert torch.allclose(sample(patched, prompt, negative), batched, atol=5e-4)
+
+
+@pytest.mark.parametrize("layout", [{}, OWN])
+def test_windows_that_do_not_overlap_are_videos_of_their_own(model, apply, make, layout):
+    """The reference stands behind the last frame of each window, also where its keys are kept."""
+    patched = apply(model, adapter=make(layout=layout))
+    noise = torch.randn(1, 16, 6, 8, 8, generator=torch.Generator().manual_seed(7))
+
+    def run(noise, handler=None):
+        windowed = patched.clone()
+        windowed.model_options["context_handler"] = handler
+        sigmas = comfy.samplers.KSampler(windowed, 3, torch.device("cpu"), "euler", "simple").sigmas
+        sampler, nothing = comfy.samplers.sampler_object("euler"), torch.zeros_like(noise)
+        with torch.inference_mode():
+            return cfg_guider(windowed).sample(noise, nothing, sampler, sigmas, seed=3)
+
+    whole = run(noise, windows())
+    for part in (slice(0, 3), slice(3, 6)):
+        assert torch.allclose(whole[:, :, part], run(noise[:, :, part]), atol=5e-4)
+    assert (run(noise) - whole).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("layout", [{}, OWN])
+def test_context_windows_of_image_to_video(load, apply, make, layout):
+    model, frames = load(in_dim=36, has_image_tokens=True), 6
+    prompt, negative = image_conditionings(PROMPT, NEGATIVE, frames=frames)
+
+    def run(seed=None):
+        windowed = model.clone() if seed is None else apply(model, seed=seed, adapter=make(layout=layout))
+        windowed.model_options["context_handler"] = windows()
+        return sample(windowed, prompt, negative, latent={"samples": torch.zeros(1, 16, frames, 8, 8)})
+
+    try:
+        base = run()
+    except RuntimeError as error:
+        pytest.skip(f"This ComfyUI does not cut an image-to-video model's pictures into windows: {error}")
+    one, other = run(1), run(5)
+    for part in (slice(0, 3), slice(3, 6)):
+        assert (one - base)[:, :, part].abs().max() > 1e-2 and (one - other)[:, :, part].abs().max() > 1e-2
 
 
 def test_the_lora_is_on_once_and_said_to_be_missing(pack, model, make):

@@ -30,9 +30,9 @@ def text(seed, rows=10):
 PROMPT, NEGATIVE = text(1), text(2, rows=3)
 
 
-def image_conditionings(*conditionings):
+def image_conditionings(*conditionings, frames=3):
     """For an image-to-video MODEL: a first frame, its mask, and CLIP's view of it."""
-    extra = {"concat_latent_image": torch.randn(1, 16, 3, 8, 8), "concat_mask": torch.ones(1, 1, 3, 8, 8)}
+    extra = {"concat_latent_image": torch.randn(1, 16, frames, 8, 8), "concat_mask": torch.ones(1, 1, frames, 8, 8)}
 
     class Vision:
         penultimate_hidden_states = torch.randn(1, 257, 1280)

@@ -7,12 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from proof import examples
 from toy_family import ship_random_family
 from training_settings import make_world, write_settings
 from training_settings import settings as training_settings
 
 from slotid_core.errors import SlotIDError
+from slotid_core.evaluation import scales
 from slotid_core.evaluation.estimators import mean
 from slotid_core.evaluation.intervals import bootstrap, bootstrap_difference
 from slotid_core.evaluation.metrics import Metrics, gap_closed, summarize
@@ -271,3 +273,42 @@ def test_rows_are_trained_each_with_its_own_streams(tmp_path):
     assert (tmp_path / "rows" / "full" / "adapter.safetensors").stat().st_mtime_ns == before
     with pytest.raises(SlotIDError, match="null"):
         train_variants(config, tmp_path / "rows", ["null"], [])
+
+
+def test_scales_in_both_orders_are_drawn_once_each_and_their_passes_counted(studio, monkeypatch, tmp_path):
+    subjects, calls, sampled = subjects_of(0, 2, 1), [], []
+    sample = scales.Studio.sample
+
+    def counted(self, predict, has_person, jobs, seeds, usage):
+        def counting(*given):
+            calls.append(given)
+            return predict(*given)
+
+        before = len(calls)
+        drawn = sample(self, counting, has_person, jobs, seeds, usage)
+        sampled.append((usage.order, usage.text_scale, usage.identity_scale, (len(calls) - before) / usage.steps))
+        return drawn
+
+    monkeypatch.setattr(scales.Studio, "sample", counted)
+    points, metrics = scales.grid([1.0, 4.0], [1.0, 4.0]), Metrics(studio, subjects, 0)
+    figures = {}
+    for point, values in scales.measured(studio, metrics, row("full"), subjects, 0, points):
+        figures |= scales.flat(row("full"), point, values)
+    assert len(points) == 8 and len(sampled) == scales.number_drawn(points) == 6
+    for order, text, identity, count in sampled:
+        assert count == figures[f"slot_id.full.{scales.Point(text, identity, order).key}.passes"]
+        assert count == (2 if text == identity else 3)
+    keys = {f"slot_id.full.{point.key}.{name}" for point in points for name in ("similarity.low", "prompt", "action")}
+    assert keys <= figures.keys()
+    orders = [figures[f"slot_id.full.{scales.Point(1.0, 4.0, order).key}.similarity"] for order in scales.ORDERS]
+    assert orders[0] != orders[1]
+    scales.save_map(figures, row("full"), points, tmp_path / "map.png")
+    with Image.open(tmp_path / "map.png") as picture:
+        colours = {picture.getpixel((scales.LABEL + 4 + scales.CELL * x, scales.GAP + 4)) for x in range(2)}
+    assert len(colours) == 2
+
+
+@pytest.mark.parametrize("listed", ["", "a", "1,-2", "1,nan", "99"])
+def test_scales_that_are_none_are_refused(listed):
+    with pytest.raises(SlotIDError, match="from 0 to 30"):
+        scales.scales_of(listed)

@@ -14,7 +14,7 @@ LONGEST = 500
 MAY_IMPORT = {
     "wan": set(),
     "reference": set(),
-    "toy_world": {"wan"},
+    "toy_world": {"wan", "reference"},
     "systems": {"wan", "reference"},
     "dataset": {"systems", "reference", "toy_world", "wan"},
     "training": {"dataset", "systems", "wan"},
@@ -28,7 +28,7 @@ SYSTEM_NAMES = re.compile(r"slot_id|slotid_adapter|lynx|st_drc|lavie", re.IGNORE
 
 
 def sources(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*.py") if not {".venv", ".comfyui"} & set(path.parts))
+    return sorted(path for path in folder.rglob("*.py") if not {".venv", ".comfyui", ".cache"} & set(path.parts))
 
 
 def is_module(name: tuple[str, ...]) -> bool:

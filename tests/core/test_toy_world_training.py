@@ -45,6 +45,10 @@ TRAININGS = {
     "face_judge": ({"people": 8, "steps": 20, "batch": 4, "save_every": 12}, ("face_judge",)),
     "clip_judge": ({"steps": 20, "batch": 2, "save_every": 12}, ("clip_judge",)),
     "mark_judge": ({"steps": 20, "people": 1, "save_every": 12}, ("mark_judge",)),
+    "face_recogniser": (
+        {"width": 2, "people": 8, "steps": 20, "batch": 4, "through_vae": 1, "save_every": 12},
+        ("face_recogniser",),
+    ),
     "dit": (
         {
             "width": 128,
@@ -79,7 +83,7 @@ def parts_that_others_need(tmp_path_factory):
     torch.manual_seed(0)
     ship("vae", WanVAE(WanVAEConfig(width=8)).state_dict(), {}, folder)
     ship("text_encoder", make_text_encoder(TextEncoderSettings(captions=200)), {}, folder)
-    for part in ("clip_judge", "mark_judge", "dit"):
+    for part in ("clip_judge", "mark_judge", "face_recogniser", "dit"):
         TRAININGS[part][0]["weights"] = str(folder)
 
 

@@ -99,6 +99,31 @@ def similarity(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
+def crop_place(landmarks: np.ndarray, height: int, width: int) -> Tensor:
+    """(2, 3), where in a picture the crop for a face network lies, for `crops_at`."""
+    inside = np.linalg.inv(np.vstack([similarity(landmarks, ARCFACE), [0, 0, 1]]))
+    half = (INPUT_SIZE - 1) / 2
+    from_crop = np.array([[half, 0, half], [0, half, half], [0, 0, 1]])  # from -1 to 1 -> pixels of the crop
+    across, down = 2 / max(1, width - 1), 2 / max(1, height - 1)
+    to_picture = np.array([[across, 0, -1], [0, down, -1], [0, 0, 1]])
+    return torch.from_numpy((to_picture @ inside @ from_crop)[:2]).float()
+
+
+def crops_at(pictures: Tensor, places: Tensor) -> Tensor:
+    """As `warp` by `similarity` to `ARCFACE`, for a batch and with gradients to the pictures.
+
+    Args:
+        pictures: (N, 3, H, W) in [0, 1].
+        places: (N, 2, 3), of `crop_place`.
+
+    Returns:
+        (N, 3, 112, 112) in [-1, 1], as the face network takes them; black outside of the picture.
+    """
+    grid = F.affine_grid(places, [len(pictures), 3, INPUT_SIZE, INPUT_SIZE], align_corners=True)
+    found = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return found * 2 - 1
+
+
 def warp(image: Tensor, matrix: np.ndarray, size: int) -> Tensor:
     """image (H, W, 3) -> (size, size, 3), where `matrix` takes a pixel of the image; black outside of it."""
     height, width = image.shape[:2]

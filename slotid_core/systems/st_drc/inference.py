@@ -90,6 +90,7 @@ class STDRCInference:
             "null": Variant("full", has_person=False),
             "no_shift": Variant("no_shift", ("adapter.layout.spatial_shift=false",)),
             "no_place": Variant("no_place", ("adapter.layout.temporal_place=false",)),
+            "no_face": Variant("no_face", ("objective.own.face_weight=0.0",)),
             "no_augmentation": Variant("no_augmentation", ("objective.own.augmented=0.0",)),
             "own_attention": Variant("own_attention", ("adapter.layout.reference_attends=itself",)),
             "full": Variant("full"),

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from ...config import config_from_dict
 from ...errors import SlotIDError
-from ...ranges import Share, check_ranges
+from ...ranges import Range, Share, check_ranges
 from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...wan.lora import add_lora, exported_lora, lora_key, new_lora, put_lora
@@ -18,6 +19,8 @@ from ..contract import Batch, StrategySettings
 from ..described import described_loss
 from .adapter import STDRCAdapter, load_adapter, save_adapter, token_lora
 from .config import AdapterConfig
+from .face_objective import CHOICE as FACE_CHOICE
+from .face_objective import EMBEDDING, PLACES, FaceObjective, FaceSettings
 from .inference import AUGMENTED, PICTURE, predict_velocity, predictor
 from .injection import ReferenceCondition
 
@@ -28,14 +31,24 @@ CHOICE = "picture_choice"
 class ObjectiveSettings:
     """ST-DRC's own part of the objective.
 
-    The paper's face-guided objective is not here: it needs a face network and gradients through the VAE's decoder.
-
     Attributes:
         augmented: share of samples whose reference is one of its prepared augmentations ("reference-robust identity
             enhancement"); which ones there are, and how often each is applied, are settings of the preparation.
+        face_weight: of 1 - cosine between the face in the decoded estimate and the person's ("face-guided identity
+            objective"); 0 for none, as it takes the VAE's decoder and its gradients. Needs data that was prepared with
+            `face_encoder`.
+        face_below: noise level below which a sample is looked at.
+        face_frames: latent frames of such a sample that are.
+        face_encoder, face_vae: files of the face network, which must be the one of the data's embeddings, and of the
+            VAE, or "toy_world"; default: those that the data was made with.
     """
 
     augmented: Share = 0.8
+    face_weight: Annotated[float, Range(0, 1e4)] = 0.0
+    face_below: Share = 0.4
+    face_frames: Annotated[int, Range(1, 64)] = 2
+    face_encoder: str = ""
+    face_vae: str = ""
 
     __post_init__ = check_ranges
 
@@ -43,7 +56,9 @@ class ObjectiveSettings:
 class Strategy(nn.Module):
     """The frozen backbone and the LoRA; see `contract.Strategy`."""
 
-    required_tensors = (PICTURE, AUGMENTED)
+    required_tensors: tuple[str, ...] = (PICTURE, AUGMENTED)
+    face_tensors = (EMBEDDING, PLACES)
+    target_tensors: tuple[str, ...] = ()
     shown_tensor = PICTURE
     parameter_groups = ("lora",)
     text_rows = 0
@@ -57,6 +72,12 @@ class Strategy(nn.Module):
         self.objective = settings.own_objective
         self.model = backbone
         self.config = adapter_config(settings.adapter, backbone)
+        own = self.objective
+        self.faces: FaceObjective | None = None
+        if own.face_weight:
+            faces = FaceSettings(own.face_weight, own.face_below, own.face_frames, own.face_encoder, own.face_vae)
+            self.faces = FaceObjective(faces, settings.data, backbone.activation_checkpointing)
+            self.required_tensors, self.target_tensors = (*self.required_tensors, EMBEDDING), (PLACES,)
         lora, layout = self.config.lora, self.config.layout
         self.reference_lora: nn.ParameterDict | None = None
         if backbone.activation_checkpointing and (lora.tokens == "reference" or not layout.reads_text):
@@ -105,8 +126,12 @@ class Strategy(nn.Module):
         return adapter
 
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Two numbers in [0, 1): whether the reference is an augmented one, and which."""
-        return {CHOICE: torch.rand(2, generator=generator)}
+        """Two numbers in [0, 1): whether the reference is an augmented one, and which; and one for each frame in which
+        the face is looked at."""
+        drawn = {CHOICE: torch.rand(2, generator=generator)}
+        if self.faces is not None:
+            drawn[FACE_CHOICE] = torch.rand(self.objective.face_frames, generator=generator)
+        return drawn
 
     def undisturbed(self) -> dict[str, Tensor]:
         """The picture as it is."""
@@ -117,6 +142,9 @@ class Strategy(nn.Module):
 
     def at_step(self, step: int) -> None:
         self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
+
+    def held_bytes(self, height: int, width: int, samples: int, size: int) -> float:
+        return 0.0 if self.faces is None else self.faces.held_bytes(height, width, samples, size)
 
     def shards(self) -> Sequence[nn.Module]:
         return [*self.model.blocks, self.model]
@@ -144,6 +172,8 @@ class Strategy(nn.Module):
             loss = loss + 0.0 * sum(parameter.sum() for parameter in self.reference_lora.values())
         if not self.training:
             return loss
+        if self.faces is not None:
+            loss = loss + self.faces(batch, noisy, velocity)
         loss = loss + described_loss(self.model, batch, noisy, velocity, self.described_weight)
         return loss + objective.auxiliary_loss(error)
 
