@@ -160,6 +160,8 @@ class Strategy(Protocol):
     # `face_tensors: tuple[str, ...]`, which are prepared where there is a face encoder. Without them there are none.
     # A system that runs other networks in a training step estimates what they hold in bytes, beside the video model:
     # `held_bytes(height, width, samples, size)` of latents, and of a number. Without it there is nothing.
+    # `figures: dict[str, Tensor]`, each (B,): what the last `forward` in evaluation mode measured beside the loss;
+    # validation reports their means. Without it there are none.
     # A system that appends tokens to the video's says for how many latent frames, as `appended_frames: int`; without it
     # there are none.
 
@@ -250,3 +252,20 @@ class Inference(Protocol):
     shipped_file: str
 
     def load(self, path: str | os.PathLike) -> Adapter: ...
+
+
+class Refiner(Protocol):
+    """What changes sampled latents before they are decoded, whichever system sampled them."""
+
+    def refine(self, latents: Tensor) -> Tensor:
+        """Normalised latents (B, 16, T, h, w) -> the same shape."""
+        ...
+
+
+class Refinement(Protocol):
+    """How a trained refiner is read."""
+
+    # Prepared tensors that it reads beside the video; preparation makes them.
+    required_tensors: tuple[str, ...]
+
+    def load(self, path: str | os.PathLike) -> Refiner: ...

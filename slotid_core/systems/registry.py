@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import SlotIDError
-from .contract import Inference, Strategy
+from .contract import Inference, Refinement, Strategy
 
 # A name that begins with a dot is a package beside this file; any other is an importable package.
 SYSTEMS = {
@@ -14,15 +14,18 @@ SYSTEMS = {
     "st_drc": ".st_drc",
 }
 DEFAULT = "slot_id"
+# What refines sampled latents, whichever system sampled them, and is trained by itself. Such a package has a `strategy`
+# as a system's is, and an `inference` whose `INFERENCE` is a `contract.Refinement`; it makes no person.
+REFINEMENTS = {"lavie_id_temporal": ".lavie_id.temporal"}
 
 
 def strategy_of(name: str) -> type[Strategy]:
-    """The class that trains a system."""
+    """The class that trains a system or a refinement."""
     return _module(name, "strategy").Strategy
 
 
 def objective_settings_of(name: str) -> type[Any]:
-    """The frozen dataclass of a system's own part of the objective."""
+    """The frozen dataclass of its own part of the objective."""
     return _module(name, "strategy").ObjectiveSettings
 
 
@@ -30,7 +33,12 @@ def inference_of(name: str) -> Inference:
     return _module(name, "inference").INFERENCE
 
 
+def refinement_of(name: str) -> Refinement:
+    return _module(name, "inference").INFERENCE
+
+
 def _module(name: str, part: str) -> ModuleType:
-    if name not in SYSTEMS:
-        raise SlotIDError(f"There is no system {name!r}; there are {', '.join(SYSTEMS)}. Correct the name.")
-    return import_module(f"{SYSTEMS[name]}.{part}", __package__)
+    packages = SYSTEMS | REFINEMENTS
+    if name not in packages:
+        raise SlotIDError(f"There is no system {name!r}; there are {', '.join(packages)}. Correct the name.")
+    return import_module(f"{packages[name]}.{part}", __package__)

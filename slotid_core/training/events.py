@@ -120,9 +120,10 @@ def plot(log: Path, picture: Path) -> Path | None:
     axis.plot([g[-1]["step"] for g in groups], [sum(r["loss"] for r in g) / len(g) for g in groups], label="training")
     checks = [row for row in rows if "validation_loss" in row]
     for name in ("validation_loss", "validation_loss_without_identity", "validation_loss_mismatched"):
-        if checks:
+        points = [row for row in checks if name in row]
+        if points:
             label = name.replace("_loss", "").replace("_", " ")
-            axis.plot([row["step"] for row in checks], [row[name] for row in checks], "o-", ms=3, label=label)
+            axis.plot([row["step"] for row in points], [row[name] for row in points], "o-", ms=3, label=label)
     axis.set_xlabel("step")
     axis.set_ylabel("loss")
     axis.grid(alpha=0.3)

@@ -195,7 +195,7 @@ class Trainer:
 
     def validate(self, step: int, checks: list[Check]) -> None:
         with self.ema_weights(), self.autocast():
-            figures = validate(self.model, checks, self.processes)
+            figures = validate(self.model, checks, self.processes, self.strategy)
         self.events.validation(step, figures)
 
     def sample(self, step: int, held_out: CachedDataset) -> None:

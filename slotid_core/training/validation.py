@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import SlotIDError
 from ..systems.contract import Batch, Strategy
@@ -16,6 +16,7 @@ from .config import Pairing
 from .processes import Processes
 
 SEED = 1_000_003
+OWN = "validation_loss"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def validation_checks(
                 **strategy.undisturbed(),
             }
         )
-        mismatched.append(rows[-1] | data.read(another_person(data, index), strategy.required_tensors))
+        other = data.read(another_person(data, index), strategy.required_tensors) if strategy.required_tensors else {}
+        mismatched.append(rows[-1] | other)
     return [
         Check(*(collate(part[start : start + size], strategy.text_rows) for part in (rows, mismatched)))
         for start in range(0, len(rows), size)
@@ -76,17 +78,28 @@ def another_person(data: Samples, index: int) -> int:
 
 
 @torch.no_grad()
-def validate(model: nn.Module, checks: list[Check], processes: Processes) -> dict[str, float]:
-    sums = torch.zeros(3, device=processes.device)
+def validate(
+    model: nn.Module, checks: list[Check], processes: Processes, strategy: Strategy | None = None
+) -> dict[str, float]:
+    """Means over all checks: the three losses, and what the strategy measured beside its own.
+
+    Args:
+        strategy: which `model` holds; where it reads no reference, only the first loss is taken.
+    """
+    reads_nobody = strategy is not None and not strategy.required_tensors
+    sums: dict[str, Tensor] = {}
     model.eval()
     for check in checks:
         nobody = replace(check.batch, has_identity=torch.zeros_like(check.batch.has_identity))
-        for place, variant in enumerate((check.batch, nobody, check.mismatched)):
-            sums[place] += model(variant.to(processes.device)).sum()
+        variants = {OWN: check.batch, f"{OWN}_without_identity": nobody, f"{OWN}_mismatched": check.mismatched}
+        for name, variant in variants.items():
+            if name != OWN and reads_nobody:
+                continue
+            measured = {name: model(variant.to(processes.device))}
+            if name == OWN:
+                measured |= {f"validation_{key}": value for key, value in getattr(strategy, "figures", {}).items()}
+            for key, value in measured.items():
+                sums[key] = sums.get(key, 0.0) + value.sum()
     model.train()
-    own, without, mismatched = processes.mean(sums / max(1, sum(map(len, checks)))).tolist()
-    return {
-        "validation_loss": own,
-        "validation_loss_without_identity": without,
-        "validation_loss_mismatched": mismatched,
-    }
+    means = processes.mean(torch.stack(list(sums.values())) / max(1, sum(map(len, checks)))).tolist()
+    return dict(zip(sums, means, strict=True))

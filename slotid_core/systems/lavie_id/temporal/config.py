@@ -19,6 +19,8 @@ class TemporalConfig:
         width, heads: of every attention. The paper's tokens are 3072 wide, CogVideoX's; ours are latents, so it is ours.
         layers: N, of ψ; each is self-attention and a feed-forward layer.
         chunks: K, into how many parts the frames after the first are cut where no length is asked for.
+        length: latent frames of a chunk as trained, which training fills in; longer videos are then of more chunks.
+            0 cuts every video into `chunks`.
         beta: the weight of the biases.
         rotary: what rotates queries and keys. "frame" is the paper's, the frame's index. "grid" adds the place in the
             frame as Wan does, also to φ; ours, as a token of latents says nothing of where it is.
@@ -28,6 +30,7 @@ class TemporalConfig:
     heads: Count = 16
     layers: Layers = 6
     chunks: Count = 4
+    length: Annotated[int, Range(0, 4096)] = 0
     beta: Annotated[float, Range(0, 10)] = 0.2
     rotary: Literal["frame", "grid"] = "frame"
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ....errors import SlotIDError
 from ....wan.attention import dot_product_attention
@@ -79,6 +80,7 @@ class TemporalModule(nn.Module):
     def __init__(self, config: TemporalConfig):
         super().__init__()
         self.config = config
+        self.activation_checkpointing = False  # keep only the input of each layer of ψ for the backward pass
         self.project_in = nn.Linear(TOKEN, config.width)
         self.layers = nn.ModuleList(CausalLayer(config) for _ in range(config.layers))
         self.read = CrossAttention(config)
@@ -105,7 +107,10 @@ class TemporalModule(nn.Module):
         times = self.rotary(1 - before.shape[1], before.shape[1], side, weight)
         state = self.project_in(before.flatten(1, 2).to(weight.dtype))
         for layer in self.layers:
-            state = layer(state, times, before.shape[2])
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                state = checkpoint(layer, state, times, before.shape[2], use_reentrant=False)
+            else:
+                state = layer(state, times, before.shape[2])
         queries = self.project_in(chunk.flatten(1, 2).to(weight.dtype))
         places = None
         if self.config.rotary == "grid":
@@ -157,7 +162,7 @@ class TemporalModule(nn.Module):
 
         Args:
             strength: on β; at 0 the latents themselves come back.
-            length: latent frames of a chunk; 0 for the config's number of chunks.
+            length: latent frames of a chunk; 0 for the config's own, or else for its number of chunks.
 
         Raises:
             SlotIDError: the latents are none of a Wan 2.1 video, or a number is NaN before or after.
@@ -165,7 +170,7 @@ class TemporalModule(nn.Module):
         if not strength:
             return latents
         check_latents(latents)
-        length = length or chunk_length(latents.shape[2], self.config.chunks)
+        length = length or self.config.length or chunk_length(latents.shape[2], self.config.chunks)
         refined = self(latents, strength * self.config.beta, length, progress=progress)
         if not torch.isfinite(refined).all():
             raise SlotIDError(
