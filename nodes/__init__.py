@@ -6,10 +6,12 @@ A folder holds `NODES` and, where it has model files, `register_folders`. Each s
 from importlib import import_module
 from importlib.util import find_spec
 
-from ..slotid_core.systems.registry import SYSTEMS
+from ..slotid_core.systems.registry import REFINEMENTS, SYSTEMS
 from .shared.choices import with_checked_choices
 
-SYSTEM_FOLDERS = [name for name in SYSTEMS if find_spec(f".{name}", __package__)]
+# A refinement's nodes lie in the folder of the system that it is part of: ".<system>.<part>" in `<system>`.
+SYSTEM_NAMES = dict.fromkeys([*SYSTEMS, *(package.split(".")[1] for package in REFINEMENTS.values())])
+SYSTEM_FOLDERS = [name for name in SYSTEM_NAMES if find_spec(f".{name}", __package__)]
 NAMES = ("shared", "reference", *SYSTEM_FOLDERS, "sampling", "training")
 FOLDERS = [import_module(f".{name}", __package__) for name in NAMES]
 

@@ -14,7 +14,7 @@ from ...slotid_core.errors import SlotIDError
 FILES = frozenset(
     {
         "file", "adapter_name", "identity_name", "reference_name", "person_name", "model_name", "vae", "text_encoder",
-        "face_encoder", "id_layers", "resampler", "ref_layers",
+        "face_encoder", "id_layers", "resampler", "ref_layers", "module_name",
     }
 )  # fmt: skip
 

@@ -10,6 +10,9 @@ from slotid_core.errors import SlotIDError
 from slotid_core.systems.lavie_id.temporal import TemporalConfig, TemporalModule, load_temporal, save_temporal
 from slotid_core.systems.lavie_id.temporal.chunks import chunk_length, starts, to_latents, to_tokens
 from slotid_core.systems.lavie_id.temporal.file import random_temporal, random_temporal_file
+from slotid_core.systems.lavie_id.temporal.picture import bias_picture
+from slotid_core.systems.lavie_id.temporal.sampled import held_bytes, refine_sampled
+from slotid_core.wan.vae import denormalize_latents, normalize_latents
 from slotid_core.weights import save_weights
 
 SMALL = TemporalConfig(width=32, heads=2, layers=2)
@@ -191,7 +194,7 @@ def test_an_odd_side_is_made_even_by_its_last_row_or_column(height, width):
         (torch.zeros(1, 16, 4, 4), "five axes"),
         (torch.zeros(0, 16, 5, 4, 4), "none of them empty"),
         (video(1), "one frame"),
-        (video() * float("nan"), "NaN or infinity before"),
+        (video() * float("nan"), "latents hold NaN or infinity"),
     ],
 )
 def test_latents_that_cannot_be_refined_are_one_sentence(latents, said):
@@ -249,3 +252,52 @@ def test_a_file_that_does_not_fit_is_refused(header, said, tmp_path):
 def test_settings_that_cannot_be_are_refused(settings, said):
     with pytest.raises(SlotIDError, match=said):
         TemporalConfig(**({"width": 64} | settings))
+
+
+def test_sampled_latents_are_refined_in_the_vaes_numbers_and_keep_what_is_not_changed():
+    module, latents = random_temporal(SMALL), denormalize_latents(video(batch=2))
+    done = []
+    refined = refine_sampled(module, latents, progress=lambda *step: done.append(step))
+    expected = denormalize_latents(module.refine(normalize_latents(latents)))
+    assert torch.allclose(refined, expected, atol=1e-4)
+    assert torch.equal(refined[:, :, 0], latents[:, :, 0]), "the first frame, to the bit"
+    assert done[0] == (0, 8) and done[-1] == (8, 8) and (4, 8) in done, "two videos of four chunks"
+    assert refine_sampled(module, latents, strength=0.0) is latents
+    assert torch.equal(refine_sampled(TemporalModule(SMALL), latents), latents), "no bias, no change"
+    half = refine_sampled(module, latents.bfloat16())
+    assert half.dtype == torch.bfloat16 and (half.float() - refined).abs().max() < 0.5
+
+
+def test_work_can_be_stopped_between_chunks():
+    def stop(done, total):
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refine_sampled(random_temporal(SMALL), video(), progress=stop)
+
+
+def test_the_length_that_was_trained_is_kept_for_longer_videos():
+    trained = random_temporal(TemporalConfig(width=32, heads=2, layers=2, length=2))
+    free = random_temporal(SMALL)
+    latents = video(13)
+    assert torch.equal(trained.refine(latents), free.refine(latents, length=2))
+    assert not torch.equal(trained.refine(latents), free.refine(latents)), "which are four chunks of three"
+    assert held_bytes(trained, latents) == held_bytes(trained, video(81)), "not by the length of the video"
+
+
+def test_the_picture_shows_where_and_when_latents_changed():
+    before = denormalize_latents(video(8, 4, 6))
+    after = before.clone()
+    after[:, :, 4, 1, 2] += 1.0
+    colours, offset = torch.zeros(16, 3), torch.zeros(3)  # before and after are grey
+    picture = bias_picture(before, after, colours, offset)[0]
+    assert picture.min() >= 0 and picture.max() <= 1
+    heat = bias_picture(before, after, colours, offset)[0] - bias_picture(before, before, colours, offset)[0]
+    top, column = 12 + 3 * 22 + 2 * 120, 4  # the third row
+    rows, columns = (heat.abs().sum(2) > 0.5)[top : top + 120].nonzero().unbind(1)
+    left = 12 + column * (180 + 12)
+    assert left <= columns.min() and columns.max() < left + 180, "one frame"
+    assert 10 < rows.float().mean() < 65 and 60 < columns.float().mean() - left < 100, "one place"
+    with pytest.raises(SlotIDError, match="both must be of one video"):
+        bias_picture(before, after[:, :, :5], colours, offset)

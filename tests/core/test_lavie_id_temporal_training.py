@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from slotid_core.training.dry_run import estimate
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
 
-SMALL = {"width": 32, "heads": 2, "layers": 2}
+SMALL: dict[str, Any] = {"width": 32, "heads": 2, "layers": 2}
 CONFIGS = Path(__file__).resolve().parents[2] / "slotid_core" / "training" / "configs"
 
 
@@ -45,6 +46,11 @@ def trained(world, tmp_path_factory):
 
 def trainer_of(world, folder, **changes) -> Trainer:
     return Trainer(config_from_settings(own(world, **changes)), folder, start_processes())
+
+
+def strategy_of(trainer: Trainer) -> Strategy:
+    assert isinstance(trainer.strategy, Strategy)
+    return trainer.strategy
 
 
 def test_the_file_says_the_length_of_a_chunk_and_refines_any_video(world, trained):
@@ -76,16 +82,18 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_the_same_file(world, traine
 
 def test_only_the_module_learns_and_the_loss_falls(world, tmp_path):
     trainer = trainer_of(world, tmp_path, optimizer={"learning_rate": 1e-2, "warmup_steps": 1}, run={"steps": 100})
-    before = {name: value.clone() for name, value in trainer.strategy.model.state_dict().items()}
+    before = {name: value.clone() for name, value in strategy_of(trainer).model.state_dict().items()}
     batch = trainer.batches.rows(0, range(4))
     first, *_, last = [trainer.step(step, batch, stopping=False)[0]["loss"] for step in range(25)]
     assert last < 0.9 * first
-    assert all(torch.equal(before[name], value) for name, value in trainer.strategy.model.state_dict().items())
-    assert set(trainer.trainable) == {name for name, _ in trainer.strategy.named_parameters() if "temporal." in name}
+    assert all(torch.equal(before[name], value) for name, value in strategy_of(trainer).model.state_dict().items())
+    assert set(trainer.trainable) == {
+        name for name, _ in strategy_of(trainer).named_parameters() if "temporal." in name
+    }
 
 
 def test_the_estimate_is_the_models_at_noise_between_the_bounds(world, tmp_path):
-    strategy = trainer_of(world, tmp_path, objective={"own": {"least_noise": 0.2, "most_noise": 0.4}}).strategy
+    strategy = strategy_of(trainer_of(world, tmp_path, objective={"own": {"least_noise": 0.2, "most_noise": 0.4}}))
     levels = []
 
     def velocity(x, timestep, context, **others):
@@ -107,7 +115,7 @@ def test_the_estimate_is_the_models_at_noise_between_the_bounds(world, tmp_path)
 
 def test_taught_rows_read_the_true_chunk_before(world, tmp_path):
     """With m = 1 and two frames there is no chunk before; so longer clips are made of the batch's."""
-    strategy = trainer_of(world, tmp_path, objective={"own": {"taught": 0.5}}).strategy
+    strategy = strategy_of(trainer_of(world, tmp_path, objective={"own": {"taught": 0.5}}))
     torch.nn.init.normal_(strategy.temporal.project_out.weight)
     batch = trainer_of(world, tmp_path).batches.rows(0, range(2))
     batch = replace(batch, video=batch.video.repeat(1, 1, 3, 1, 1), noise=batch.noise.repeat(1, 1, 3, 1, 1))
@@ -125,7 +133,9 @@ def test_recomputed_layers_give_the_same_gradients(world, tmp_path):
     gradients = []
     for checkpointing in (False, True):
         trainer = trainer_of(world, tmp_path, model={"activation_checkpointing": checkpointing})
-        torch.nn.init.normal_(trainer.strategy.temporal.project_out.weight, generator=torch.Generator().manual_seed(0))
+        torch.nn.init.normal_(
+            strategy_of(trainer).temporal.project_out.weight, generator=torch.Generator().manual_seed(0)
+        )
         trainer.strategy(trainer.batches.rows(0, range(2))).sum().backward()
         gradients.append([parameter.grad for parameter in trainer.trainable.values()])
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*gradients, strict=True))
@@ -142,7 +152,7 @@ def test_sharpness_is_one_for_the_truth_and_less_for_a_blur():
 
 def test_a_run_starts_from_another_modules_weights(world, trained, tmp_path):
     first = load_temporal(trained / "adapter.safetensors")
-    strategy = trainer_of(world, tmp_path, run={"start_from": str(trained / "adapter.safetensors")}).strategy
+    strategy = strategy_of(trainer_of(world, tmp_path, run={"start_from": str(trained / "adapter.safetensors")}))
     assert torch.equal(strategy.temporal.project_out.weight, first.project_out.weight)
 
 

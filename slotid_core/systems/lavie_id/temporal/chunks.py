@@ -57,6 +57,6 @@ def check_latents(latents: Tensor) -> None:
         )
     if not torch.isfinite(latents).all():
         raise SlotIDError(
-            "The latents hold NaN or infinity before they are refined. Look for the cause at the sampler: the model's "
+            "The latents hold NaN or infinity. Look for the cause at the sampler: the model's "
             "precision, or a LoRA of another model."
         )

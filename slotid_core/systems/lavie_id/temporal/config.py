@@ -16,7 +16,7 @@ class TemporalConfig:
     """One module; the defaults are for Wan, K = 4, N = 6 and β = 0.2 as in the paper.
 
     Attributes:
-        width, heads: of every attention. The paper's tokens are 3072 wide, CogVideoX's; ours are latents, so it is ours.
+        width, heads: of every attention. The paper's tokens are CogVideoX's, 3072 wide; ours are latents.
         layers: N, of ψ; each is self-attention and a feed-forward layer.
         chunks: K, into how many parts the frames after the first are cut where no length is asked for.
         length: latent frames of a chunk as trained, which training fills in; longer videos are then of more chunks.

@@ -1,4 +1,4 @@
-"""How much fine detail latents have, beside the error: the mean of all that could be has the least error, and is blurred."""
+"""How much fine detail latents have. The mean of all that could be has the least error, and is blurred."""
 
 from torch import Tensor
 
