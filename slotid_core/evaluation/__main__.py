@@ -3,6 +3,7 @@
     python -m slotid_core.evaluation train-variants --config slotid_core/training/configs/toy_world.yaml --output DIR
     python -m slotid_core.evaluation toy [--systems a,b] [--adapters DIR] [--identities N] [--rows a,b] [--json FILE]
     python -m slotid_core.evaluation scales [--systems a,b] [--text-scales 1,4] [--identity-scales 1,4] [--map FILE]
+    python -m slotid_core.evaluation long [--systems a,b] [--refiner FILE] [--frames N] [--curves FILE]
     python -m slotid_core.evaluation graph [--workflow NAME] [--identities N] [--folder DIR] [--json FILE]
 
 Every figure is a toy-world figure: drawn people, tiny models, judged by networks trained on drawings.
@@ -15,6 +16,7 @@ from pathlib import Path
 from ..errors import SlotIDError
 from ..files import write_json
 from ..systems.registry import DEFAULT, SYSTEMS
+from .long_command import add_long
 
 SHOWN = 8  # people on a contact sheet
 
@@ -83,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
     graph.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
     graph.add_argument("--sheet", type=Path, help="write reference, portrait and result to this PNG or JPG")
     graph.set_defaults(run=run_graph)
+
+    add_long(commands)
 
     variants = commands.add_parser("train-variants", help="train the adapters that the variants of a system need")
     variants.add_argument("--config", type=Path, required=True, help="settings of the variant `full`")
