@@ -28,7 +28,7 @@ class LoadedTemporal:
 
     patcher: ModelPatcher
 
-    def on_device(self, memory: float) -> TemporalModule:
+    def on_device(self, memory: int) -> TemporalModule:
         """The module moved to the compute device by ComfyUI, which makes room for it and for `memory` bytes."""
         comfy.model_management.load_models_gpu([self.patcher], memory_required=memory, force_full_load=True)
         return self.patcher.model
@@ -141,8 +141,8 @@ class LaVieIDRefinementPicture(io.ComfyNode):
     def execute(cls, before, after) -> io.NodeOutput:
         wan = comfy.latent_formats.Wan21()
         colours, offset = torch.tensor(wan.latent_rgb_factors), torch.tensor(wan.latent_rgb_factors_bias)
-        latents = [checked(name, value) for name, value in (("before", before), ("after", after))]
-        return io.NodeOutput(bias_picture(*latents, colours, offset))
+        one, other = checked("before", before), checked("after", after)
+        return io.NodeOutput(bias_picture(one, other, colours, offset))
 
 
 def checked(name: str, latent: dict) -> torch.Tensor:

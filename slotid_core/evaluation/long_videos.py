@@ -73,7 +73,7 @@ def evaluate_long(options) -> None:
 
 
 def ways_of(listed: str) -> list[Way]:
-    ways = [way for way in WAYS if way in listed.split(",")]
+    ways: list[Way] = [way for way in WAYS if way in listed.split(",")]
     unknown = sorted(set(listed.split(",")) - set(WAYS))
     if unknown or not ways:
         raise SlotIDError(f"There is no way {unknown[0] if unknown else listed!r}; there are {', '.join(WAYS)}.")

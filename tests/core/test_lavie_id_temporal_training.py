@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from training_settings import command, losses, make_world, run, settings, write_settings
+from training_settings import losses, make_world, settings, write_settings
 
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.lavie_id.temporal import TemporalConfig, TemporalModule, load_temporal
 from slotid_core.systems.lavie_id.temporal.sharpness import sharpness
 from slotid_core.systems.lavie_id.temporal.strategy import CHOICE, ObjectiveSettings, Strategy
+from slotid_core.training.__main__ import main
 from slotid_core.training.config import config_from_settings, read_config
 from slotid_core.training.dry_run import estimate
 from slotid_core.training.loop import Trainer, train
@@ -92,7 +93,7 @@ def test_only_the_module_learns_and_the_loss_falls(world, tmp_path):
     }
 
 
-def test_the_estimate_is_the_models_at_noise_between_the_bounds(world, tmp_path):
+def test_the_estimate_is_the_models_at_noise_between_the_bounds(world, tmp_path, monkeypatch):
     strategy = strategy_of(trainer_of(world, tmp_path, objective={"own": {"least_noise": 0.2, "most_noise": 0.4}}))
     levels = []
 
@@ -101,13 +102,14 @@ def test_the_estimate_is_the_models_at_noise_between_the_bounds(world, tmp_path)
         return torch.zeros_like(x)
 
     batch = trainer_of(world, tmp_path).batches.rows(0, range(4))
-    strategy.model.forward = velocity
+    monkeypatch.setattr(strategy.model, "forward", velocity)
     estimate = strategy.estimate(batch)
     expected = 0.2 + 0.2 * batch.noise_level
     assert torch.allclose(levels[0], expected)
     noisy = batch.video + expected.view(-1, 1, 1, 1, 1) * (batch.noise - batch.video)
     assert torch.allclose(estimate, noisy, atol=1e-6)
-    strategy.model.forward = lambda x, timestep, context, **others: batch.noise - batch.video
+    true = batch.noise - batch.video
+    monkeypatch.setattr(strategy.model, "forward", lambda *inputs, **others: true)
     for steps in (1, 3):
         strategy.objective = replace(strategy.objective, estimate_steps=steps)
         assert torch.allclose(strategy.estimate(batch), batch.video, atol=1e-5), "a perfect model's estimate"
@@ -192,6 +194,5 @@ def test_a_run_is_counted_before_it_starts(world):
 
 def test_the_command(world, tmp_path):
     config = write_settings(tmp_path / "settings.json", own(world, run={"steps": 2}))
-    done = run(command(config, tmp_path / "out"))
-    assert done.returncode == 0, done.stderr
+    assert main(["--config", str(config), "--output", str(tmp_path / "out")]) == 0
     assert load_temporal(tmp_path / "out" / "adapter.safetensors").config.width == 32

@@ -137,15 +137,15 @@ class TemporalModule(nn.Module):
         tokens, side = to_tokens(latents), (-(-height // PATCH), -(-width // PATCH))
         before = tokens[:, :1]
         refined, first_frames = [before], starts(tokens.shape[1], length)
-        truth, is_taught = (None, None) if taught is None else (to_tokens(taught[0]), taught[1].view(-1, 1, 1, 1))
+        true_tokens = None if taught is None else to_tokens(taught[0])
         for number, start in enumerate(first_frames):
             if progress is not None:
                 progress(number, len(first_frames))
             chunk = torch.cat([before[:, -1:], tokens[:, start : start + length]], dim=1)
             before = chunk + beta * self.bias(before, chunk, side)
             refined.append(before[:, 1:])
-            if truth is not None:
-                before = torch.where(is_taught, truth[:, start - 1 : start + length], before)
+            if taught is not None and true_tokens is not None:
+                before = torch.where(taught[1].view(-1, 1, 1, 1), true_tokens[:, start - 1 : start + length], before)
         if progress is not None:
             progress(len(first_frames), len(first_frames))
         return to_latents(torch.cat(refined, dim=1), height, width)

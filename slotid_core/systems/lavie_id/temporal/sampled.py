@@ -48,9 +48,9 @@ def refine_sampled(
     return torch.cat(rows)
 
 
-def held_bytes(module: TemporalModule, latents: Tensor, length: int = 0) -> float:
+def held_bytes(module: TemporalModule, latents: Tensor, length: int = 0) -> int:
     """About what refining holds at once beside the weights, in bytes."""
     config = module.config
     length = length or config.length or chunk_length(latents.shape[2], config.chunks)
     tokens = to_tokens(latents[:1, :, :1]).shape[2] * (1 + min(length, latents.shape[2]))
-    return 4.0 * HELD * tokens * config.width
+    return 4 * HELD * tokens * config.width
