@@ -13,7 +13,13 @@ from training_settings import losses, make_world, settings, write_settings
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.lavie_id.temporal import TemporalConfig, TemporalModule, load_temporal
 from slotid_core.systems.lavie_id.temporal.sharpness import sharpness
-from slotid_core.systems.lavie_id.temporal.strategy import CHOICE, ObjectiveSettings, Strategy
+from slotid_core.systems.lavie_id.temporal.strategy import (
+    CHOICE,
+    ObjectiveSettings,
+    Strategy,
+    drifting,
+    share_left,
+)
 from slotid_core.training.__main__ import main
 from slotid_core.training.config import config_from_settings, read_config
 from slotid_core.training.dry_run import estimate
@@ -123,12 +129,34 @@ def test_taught_rows_read_the_true_chunk_before(world, tmp_path):
     batch = replace(batch, video=batch.video.repeat(1, 1, 3, 1, 1), noise=batch.noise.repeat(1, 1, 3, 1, 1))
 
     def loss(choices):
-        return strategy(replace(batch, conditions={CHOICE: torch.tensor(choices).view(-1, 1)}))
+        chosen = {CHOICE: torch.tensor(choices).view(-1, 1)}
+        return strategy(replace(batch, conditions=batch.conditions | chosen))
 
     own_chunks, mixed = loss([0.9, 0.9]), loss([0.9, 0.1])
     assert own_chunks[0] == mixed[0] and own_chunks[1] != mixed[1]
     strategy.eval()
     assert torch.equal(loss([0.1, 0.1]), loss([0.9, 0.9])), "validation measures it as it is used"
+
+
+def test_a_drift_grows_from_nothing_and_what_is_left_of_it_is_a_share():
+    ends = torch.randn(2, 16)
+    drift = drifting(ends, 5)
+    assert drift.shape == (2, 16, 5, 1, 1) and not drift[:, :, 0].any()
+    assert torch.allclose(drift[:, :, 2, 0, 0], ends / 2) and torch.allclose(drift[:, :, 4, 0, 0], ends)
+    change = drift.expand(-1, -1, -1, 4, 4)
+    assert torch.allclose(share_left(change, drift), torch.ones(2))
+    assert torch.allclose(share_left(0.25 * change, drift), torch.full((2,), 0.25))
+
+
+def test_a_new_module_leaves_all_of_a_drift_and_training_sees_it(world, tmp_path):
+    trainer = trainer_of(world, tmp_path, objective={"own": {"drift": 0.5}})
+    strategy, batch = strategy_of(trainer), trainer.batches.rows(0, range(2))
+    without = replace(batch, conditions=batch.conditions | {"drift": torch.zeros(2, 16)})
+    assert (strategy(batch) > strategy(without) + 1e-3).all()
+    strategy.eval()
+    assert torch.equal(strategy(batch), strategy(without)), "the validated loss is of what does not drift"
+    strategy(batch)
+    assert torch.allclose(strategy.figures["drift_left"], torch.ones(2), atol=1e-4)
 
 
 def test_recomputed_layers_give_the_same_gradients(world, tmp_path):

@@ -21,12 +21,12 @@ from ....wan.guidance import Predict
 from ....weights import with_prefix
 from ...contract import Batch, StrategySettings
 from .chunks import chunk_length
-from .config import TemporalConfig
+from .config import CHANNELS, TemporalConfig
 from .file import load_temporal, save_temporal
 from .module import TemporalModule
 from .sharpness import sharpness
 
-CHOICE = "taught_choice"
+CHOICE, DRIFT = "taught_choice", "drift"
 PIXELS_TO_LATENTS = 4  # frames of a video to one of latents, after the first
 
 
@@ -40,12 +40,16 @@ class ObjectiveSettings:
             which is blurred; more are closer to what a sampler leaves, and cost as many passes.
         taught: share of clips in which the chunk before is the ground truth's (teacher forcing); in the others it is
             the module's own, as in use.
+        drift: standard deviation, in the last frame, of an offset of each channel that is added to the estimate and
+            grows from none in the first frame. Estimates of short clips do not drift, so that without this nothing
+            teaches the module to hold what the frames before show; 0 adds none.
     """
 
     least_noise: Share = 0.1
     most_noise: Share = 0.5
     estimate_steps: Annotated[int, Range(1, 50)] = 1
     taught: Share = 0.5
+    drift: Annotated[float, Range(0, 10)] = 0.0
 
     def __post_init__(self):
         check_ranges(self)
@@ -115,12 +119,15 @@ class Strategy(nn.Module):
         return {"length": chunk_length(frames, chunks), **adapter}
 
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """A number in [0, 1): whether the chunks before are the ground truth's."""
-        return {CHOICE: torch.rand(1, generator=generator)}
+        """A number in [0, 1): whether the chunks before are the ground truth's; and where the channels drift to."""
+        return {
+            CHOICE: torch.rand(1, generator=generator),
+            DRIFT: self.objective.drift * torch.randn(CHANNELS, generator=generator),
+        }
 
     def undisturbed(self) -> dict[str, Tensor]:
-        """The module's own chunks, as in use."""
-        return {CHOICE: torch.ones(1)}
+        """The module's own chunks, as in use, and the drift by one standard deviation, up and down in turn."""
+        return {CHOICE: torch.ones(1), DRIFT: self.objective.drift * (1 - 2 * (torch.arange(CHANNELS) % 2)).float()}
 
     def parameter_group(self, name: str) -> str:
         return "temporal"
@@ -146,23 +153,24 @@ class Strategy(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Mean squared error (B,) of the refined latents after the first frame, which stays as it is."""
-        estimate = self.estimate(batch)
+        estimate, drift = self.estimate(batch), drifting(batch.conditions[DRIFT], batch.video.shape[2])
         config = self.temporal.config
         length = config.length or chunk_length(batch.video.shape[2], config.chunks)
-        is_taught = batch.conditions[CHOICE][:, 0] < self.objective.taught if self.training else None
-        taught = None if is_taught is None else (batch.video, is_taught)
-        refined = self.temporal(estimate, config.beta, length, taught).float()
-        error = refined - batch.video
-        loss = self.shared.loss(error[:, :, 1:])
         if self.training:
-            return loss + self.shared.auxiliary_loss(error)
+            taught = batch.video, batch.conditions[CHOICE][:, 0] < self.objective.taught
+            error = self.temporal(estimate + drift, config.beta, length, taught).float() - batch.video
+            return self.shared.loss(error[:, :, 1:]) + self.shared.auxiliary_loss(error)
+        refined = self.temporal(estimate, config.beta, length).float()
         before, after, truth = (part[:, :, 1:] for part in (estimate, refined, batch.video))
         self.figures = {
             "loss_before": self.shared.loss(before - truth),
             "sharpness": sharpness(after, truth),
             "sharpness_before": sharpness(before, truth),
         }
-        return loss
+        if self.objective.drift:
+            drifted = self.temporal(estimate + drift, config.beta, length).float()
+            self.figures["drift_left"] = share_left(drifted - refined, drift)
+        return self.shared.loss(after - truth)
 
     def predictor(self, batch: Batch) -> Predict:
         """The frozen model's, as the module acts behind sampling."""
@@ -177,6 +185,17 @@ class Strategy(nn.Module):
         """Write the module's file, in half precision, from trained tensors by parameter name."""
         own = {name: tensor.half() for name, tensor in with_prefix(tensors, "temporal.").items()}
         save_temporal(path, self.temporal.config, own, facts)
+
+
+def drifting(ends: Tensor, frames: int) -> Tensor:
+    """Offsets (B, 16) of the last frame -> (B, 16, T, 1, 1), none in the first and growing evenly."""
+    return ends[:, :, None, None, None] * torch.linspace(0, 1, frames, device=ends.device).view(-1, 1, 1)
+
+
+def share_left(change: Tensor, drift: Tensor) -> Tensor:
+    """How much of a drift (B, 16, T, 1, 1) of the last frame is in what it changed (B, 16, T, h, w) there: (B,)."""
+    last, end = change[:, :, -1].mean((2, 3)), drift[:, :, -1, 0, 0]
+    return (last * end).sum(1) / end.square().sum(1).clamp_min(1e-12)
 
 
 def _spread(level: Tensor) -> Tensor:
