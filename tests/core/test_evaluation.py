@@ -1,6 +1,7 @@
 """Rows of adapters compared: what each row draws, whom it is judged against, and how sure the figures are."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def studio(tmp_path_factory):
     """A family of random weights with an adapter in which nothing is zero."""
     folder = tmp_path_factory.mktemp("family")
     ship_random_family(folder)
-    shape = {"width": 64, "num_heads": 2, "global_width": 32}
+    shape: dict[str, Any] = {"width": 64, "num_heads": 2, "global_width": 32}
     config = AdapterConfig.for_model(
         128, 2, encoder=TemporalEncoderConfig(128, **shape), anchor=ImageAnchorConfig(128, **shape),
         lora=LoRAConfig(rank=4, alpha=4.0),
