@@ -209,7 +209,7 @@ def test_a_row_without_an_adapter_is_refused(studio):
         studio.clips(row("anchor"), subjects_of(0, 1, 1), 0)
     with pytest.raises(SlotIDError, match="ceiling"):
         row("ceiling")
-    variants = ["null", "mean_latent", "anchor", "slots", "full"]
+    variants = ["null", "oracle", "mean_latent", "anchor", "slots", "full"]
     assert [r.name for r in rows_of(["slot_id"])] == [
         "base", "described", *(f"slot_id.{v}" for v in variants), "stranger", "ground_truth",
     ]  # fmt: skip
