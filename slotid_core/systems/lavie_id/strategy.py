@@ -60,7 +60,7 @@ class Strategy(nn.Module):
     face_tensors = (EMBEDDING,)
     target_tensors: tuple[str, ...] = (SHARES,)
     shown_tensor = ""
-    parameter_groups = ("vision", "encoder", "router")
+    parameter_groups = ("vision", "encoder", "attention", "weights")
     text_rows = 0
 
     def __init__(self, settings: StrategySettings, backbone: WanModel):
@@ -118,7 +118,9 @@ class Strategy(nn.Module):
         return {}
 
     def parameter_group(self, name: str) -> str:
-        return name.split(".")[1]
+        """Of the router, φ is "attention" and what equation 2 has is "weights"."""
+        part, inside = name.split(".")[1:3]
+        return part if part != "router" else "attention" if inside == "attention" else "weights"
 
     def at_step(self, step: int) -> None:
         self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
@@ -161,7 +163,8 @@ class Strategy(nn.Module):
         noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
         people = self.people(batch)
         routes = self.adapter.router.routes(people.tokens, people.shown)
-        rows, seen = rows_with_somebody(people, batch.has_identity), []
+        rows = rows_with_somebody(people, batch.has_identity)
+        seen: list[tuple[Tensor, Tensor]] = []
         condition = RouterCondition(self.adapter.router, routes, rows, note=lambda *what: seen.append(what))
         velocity = predict_velocity(self.model, noisy, batch.noise_level, batch.context, condition)
         error = velocity.float() - (batch.noise - batch.video)
