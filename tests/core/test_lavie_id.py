@@ -167,7 +167,8 @@ def condition(adapter, who, **settings):
 
 @torch.no_grad()
 def predict(model, made, args=None):
-    return predict_velocity(model, *(args or inputs()), made)
+    noisy, level, context = args or inputs()
+    return predict_velocity(model, noisy, level, context, made)
 
 
 @pytest.fixture(scope="module")

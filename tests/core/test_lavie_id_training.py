@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -225,15 +226,16 @@ def test_the_total_is_equation_6(world, data, tmp_path):
     for number, own in enumerate(((1.0, 0.0), (0.0, 1.0), (2.0, 0.5))):
         objective = {**plain, "own": {"flow_weight": own[0], "route_weight": own[1]}}
         trainer = trainer_of(world, data, tmp_path / str(number), objective=objective)
+        strategy: Any = trainer.strategy  # of LaVieID
         torch.manual_seed(0)
-        for parameter in trainer.strategy.adapter.parameters():
+        for parameter in strategy.adapter.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
         batch = trainer.batches.rows(0, range(4))
-        losses.append(trainer.strategy.train()(batch).detach())
+        losses.append(strategy.train()(batch).detach())
     flow, route, total = losses
     assert torch.allclose(total, 2 * flow + 0.5 * route, atol=1e-5)
     assert (route > 0).all()
-    error = trainer.strategy.predictor(batch)(
+    error = strategy.predictor(batch)(
         torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1)), batch.noise_level, batch.context,
         torch.ones(4),
     ) - (batch.noise - batch.video)  # fmt: skip
@@ -248,7 +250,7 @@ def test_it_trains_and_its_file_predicts_what_was_trained(world, data, tmp_path,
         world, data, tmp_path, run=run, adapter={"router": router}, objective={"identity_dropout": 0.3},
         optimizer={"learning_rate": 1e-3, "warmup_steps": 2},
     )  # fmt: skip
-    strategy = trainer.strategy
+    strategy: Any = trainer.strategy  # of LaVieID
     base = {name: p.clone() for name, p in strategy.model.named_parameters()}
     batch = trainer.batches.rows(1, range(4))
     assert 0 < batch.has_identity.sum() < 4
@@ -257,8 +259,8 @@ def test_it_trains_and_its_file_predicts_what_was_trained(world, data, tmp_path,
     with torch.no_grad():
         predict = strategy.predictor(batch)
         assert torch.equal(predict(*inputs, torch.ones(4)), predict(*inputs, None))
-    before = strategy.train()(batch).mean().item()
     before_flow = strategy.eval()(batch).mean().item()
+    before = strategy.train()(batch).mean().item()
     for step in range(20):
         trainer.step(step, batch, stopping=False)
     after, after_flow = strategy.train()(batch).mean().item(), strategy.eval()(batch).mean().item()
@@ -280,7 +282,8 @@ def test_it_trains_and_its_file_predicts_what_was_trained(world, data, tmp_path,
 
 def test_the_router_learns_where_components_are(world, data, tmp_path):
     trainer = trainer_of(world, data, tmp_path, optimizer={"learning_rate": 1e-3, "warmup_steps": 2})
-    batch, strategy = trainer.batches.rows(0, range(4)), trainer.strategy
+    strategy: Any = trainer.strategy  # of LaVieID
+    batch = trainer.batches.rows(0, range(4))
 
     def measured() -> Confusion:
         inputs = (batch.video, batch.noise, 0.2, batch.context, batch.conditions["component_shares"])

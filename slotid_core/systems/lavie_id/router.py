@@ -36,10 +36,11 @@ class Routes:
 
     def of_rows(self, rows: Tensor) -> "Routes":
         """Those of people `rows` (R,) int64, in this order."""
-        return Routes(*(t[rows.to(t.device)] for t in (self.keys, self.key, self.value, self.shown)))
+        rows = rows.to(self.keys.device)
+        return Routes(self.keys[rows], self.key[rows], self.value[rows], self.shown[rows])
 
     def to(self, like: Tensor) -> "Routes":
-        return Routes(*(t.to(like) for t in (self.keys, self.key, self.value)), self.shown.to(like.device))
+        return Routes(self.keys.to(like), self.key.to(like), self.value.to(like), self.shown.to(like.device))
 
 
 class CrossAttention(nn.Module):
