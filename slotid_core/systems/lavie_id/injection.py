@@ -70,7 +70,7 @@ def routed(hidden: Tensor, options: dict, condition: RouterCondition, weight: fl
         running = rows_running(options, torch.arange(len(routes.shown), device=index.device))
         routes = routes.of_rows(running[index])
     video = hidden[index, :num_tokens]  # (R, num_tokens, D')
-    change, logits = condition.router(video, routes)
+    change, logits = condition.router(video.to(condition.router.attention.to_q.weight.dtype), routes)
     if condition.note is not None:
         condition.note(logits, index)
     refined = video + weight * change.to(hidden.dtype)
