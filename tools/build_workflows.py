@@ -92,8 +92,8 @@ hair; a router weighs, for each part of the video, how far each of them is drawn
 | the face looks pasted, or the prompt is ignored | *scale* down to 0.8, or *start_percent* up to 0.1 |
 | likeness is weak | *identity_scale* of the sampler above *text_scale* |
 
-Look at *Components that were found*: six pictures, empty where the picture does not show one. *What is routed where* has
-one colour a component: brows violet, eyes blue, mouth red, nose green, skin peach, hair brown.
+Look at *Components that were found*: six pictures, empty where the picture does not show one. *What is routed where*
+has one colour a component: brows violet, eyes blue, mouth red, nose green, skin peach, hair brown.
 """
 
 LYNX_FILES = """Files, about 31 GB; ComfyUI offers those that are missing:
