@@ -22,7 +22,7 @@ def lavie_graph(person=1000015, pictures=1, **settings) -> dict:
     return base_graph(model=("apply", 0)) | {
         "clip": node(
             "SlotIDLoadReferenceVideo", file=f"slotid_examples/person_{person}.mp4", num_frames=pictures,
-            start_seconds=0.0, sample_rate=0.0, short_side=480, decoder="auto", window="start",
+            start_seconds=0.0, sample_rate=0.0, short_side=480, decoder="auto", window="at start_seconds",
         ),
         "adapter": node("LaVieIDLoadAdapter", adapter_name=TOY),
         "person": node(
