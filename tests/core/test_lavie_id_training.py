@@ -1,5 +1,6 @@
 """LaVieID's data, its objective against equations 5 and 6 written out a second time, and its training."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from slotid_core.training.config import config_from_settings, read_config
 from slotid_core.training.dry_run import estimate
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
+from studies.lavie_id.routes import main as routes
 
 CONFIGS = Path(__file__).parents[2] / "slotid_core" / "training" / "configs"
 ADAPTER = {
@@ -296,6 +298,21 @@ def test_the_router_learns_where_components_are(world, data, tmp_path):
     assert torch.equal(before.counts.sum(1), after.counts.sum(1))
     assert after.accuracy > max(before.accuracy, after.majority)
     assert after.table().count("\n") == 6
+
+
+def test_the_command_reports_routes_by_noise_and_component(world, data, tmp_path, capsys):
+    trainer = trainer_of(world, data, tmp_path, run={"ema_decay": 0.0})
+    arguments = ["--adapter", trainer.export(0), "--data", data, "--model", world / "backbone.safetensors"]
+    assert routes([str(argument) for argument in (*arguments, "--samples", 4, "--json", tmp_path / "f.json")]) == 0
+    figures, said = json.loads((tmp_path / "f.json").read_text()), capsys.readouterr().out
+    for level in ("0.2", "0.5", "0.8"):
+        assert f"noise {level}" in said
+        assert 0 <= figures[f"noise_{level}.accuracy.low"] <= figures[f"noise_{level}.accuracy"] <= 1
+        assert 1 / 6 <= figures[f"noise_{level}.majority"] <= 1 and f"noise_{level}.recall.skin" in figures
+    uniform = trainer_of(world, data, tmp_path / "uniform", adapter={"router": {"routing": "uniform"}})
+    arguments[1] = uniform.export(0)
+    with pytest.raises(SlotIDError, match="routing is uniform"):
+        routes([str(argument) for argument in arguments])
 
 
 def test_figures_of_a_confusion_table():
