@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-import comfy.clip_vision
+import comfy.clip_model
 import comfy.context_windows
 import comfy.ldm.wan.model
+import comfy.model_patcher
 import comfy.ops
 import pytest
 import torch
