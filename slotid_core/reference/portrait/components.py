@@ -15,7 +15,9 @@ from ..faces.face import Box
 from . import parts
 
 NAMES = parts.NAMES[1:]  # brows, eyes, mouth, nose, skin, hair
-LEAST = 0.002  # of the face's box, as an area; less of a component is left out
+# Of the face's box, as an area; less of a component is left out. A parsing sees a little hair on bald heads.
+LEAST = {"brows": 0.002, "eyes": 0.002, "mouth": 0.002, "nose": 0.002, "skin": 0.05, "hair": 0.03}
+SURE = 0.5  # share of a pixel from which on it counts as the component's
 ROOM = 0.1  # around a component on each side, as a share of its larger side
 WHITE = 1.0
 
@@ -51,13 +53,13 @@ def cut_components(picture: Tensor, shares: Tensor, box: Box, side: int) -> Comp
     """
     face = max(box[2] - box[0], box[3] - box[1], 1.0)
     middle = picture.new_tensor([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
-    areas = shares[1:].sum((1, 2)) / face**2
+    areas = (shares[1:] > SURE).float().sum((1, 2)) / face**2
     pictures = picture.new_full((len(NAMES), 3, side, side), WHITE)
     places = picture.new_zeros(len(NAMES), 4)
-    for number, share in enumerate(shares[1:]):
-        rows, columns = (share > 0.5).nonzero(as_tuple=True)
-        if areas[number] < LEAST or not len(rows):
+    for number, (name, share) in enumerate(zip(NAMES, shares[1:], strict=True)):
+        if areas[number] < LEAST[name]:
             continue
+        rows, columns = (share > SURE).nonzero(as_tuple=True)
         left, top = float(columns.min()), float(rows.min())
         right, bottom = float(columns.max()) + 1, float(rows.max()) + 1
         extent = (1 + 2 * ROOM) * max(right - left, bottom - top)
