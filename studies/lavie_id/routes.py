@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
             f"\nnoise {level:g}: accuracy {figures[f'noise_{level:g}.accuracy']:.3f}, always the most frequent ", end=""
         )
         print(f"{figures[f'noise_{level:g}.majority']:.3f}\n{table.table()}")
+        told = ", ".join(f"{part} {value:.2f}" for part, value in table.correlations.items())
+        print(f"correlation of weight and share: {told}")
     if options.json:
         write_json(options.json, figures)
     return 0
@@ -87,6 +89,8 @@ def measure(
             f"{key}.accuracy": table.accuracy, f"{key}.accuracy.low": low, f"{key}.accuracy.high": high,
             f"{key}.majority": table.majority, f"{key}.balanced": table.balanced,
         }  # fmt: skip
+        known = {part: value for part, value in table.correlations.items() if np.isfinite(value)}
+        figures |= {f"{key}.correlation.{part}": value for part, value in known.items()}
         for part, value in table.recalls.items():
             if value is not None:
                 figures[f"{key}.recall.{part}"] = value

@@ -298,6 +298,7 @@ def test_the_router_learns_where_components_are(world, data, tmp_path):
     assert torch.equal(before.counts.sum(1), after.counts.sum(1))
     assert after.accuracy > max(before.accuracy, after.majority)
     assert after.table().count("\n") == 6
+    assert after.correlations["skin"] > before.correlations["skin"] and after.correlations["skin"] > 0.3
 
 
 def test_the_command_reports_routes_by_noise_and_component(world, data, tmp_path, capsys):
@@ -324,6 +325,12 @@ def test_figures_of_a_confusion_table():
         table.recalls["skin"] == pytest.approx(0.75) and table.recalls["brows"] == 0 and table.recalls["eyes"] is None
     )
     assert table.precisions["skin"] == pytest.approx(60 / 65) and table.precisions["brows"] is None
+    w, y = torch.rand(20, 6, dtype=torch.float64), torch.rand(20, 6, dtype=torch.float64)
+    sums = (torch.ones_like(w), w, y, w**2, y**2, w * y)
+    halves = [Confusion(counts, torch.stack([s[part].sum(0) for s in sums])) for part in (slice(9), slice(9, None))]
+    for name, value, column in zip(NAMES, sum(halves[1:], halves[0]).correlations.values(), range(6), strict=True):
+        pair = torch.stack([w[:, column], y[:, column]])
+        assert value == pytest.approx(torch.corrcoef(pair)[0, 1].item()), name
     assert table.balanced == pytest.approx((0.75 + 1 + 0) / 3)
 
 

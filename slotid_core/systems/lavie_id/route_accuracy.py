@@ -1,6 +1,10 @@
-"""How often the router knows which component a token shows, beside always saying the most frequent one."""
+"""How often the router knows which component a token shows, beside always saying the most frequent one.
 
-from dataclasses import dataclass
+A small face has few tokens that show more of an eye than of skin. How far the weights follow the shares is told by
+their correlation, component by component.
+"""
+
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,12 +22,26 @@ LEAST_SHARE = 0.2  # of a token that its components must cover together, to be a
 
 @dataclass(frozen=True)
 class Confusion:
-    """counts (M, M): how many tokens show the component of the row and are routed to that of the column."""
+    """
+    Attributes:
+        counts: (M, M), how many tokens show the component of the row and are routed to that of the column.
+        moments: (6, M), over the same tokens: their number, and sums of w, y, w², y² and w·y of each component's weight
+            w and share y.
+    """
 
     counts: Tensor
+    moments: Tensor = field(default_factory=lambda: torch.zeros(6, len(NAMES), dtype=torch.float64))
 
     def __add__(self, other: "Confusion") -> "Confusion":
-        return Confusion(self.counts + other.counts)
+        return Confusion(self.counts + other.counts, self.moments + other.moments)
+
+    @property
+    def correlations(self) -> dict[str, float]:
+        """By component: Pearson's correlation of weight and share; NaN where one of them is constant."""
+        number, w, y, ww, yy, wy = self.moments
+        spread = ((number * ww - w * w) * (number * yy - y * y)).clamp(min=0).sqrt()
+        values = torch.where(spread > 0, (number * wy - w * y) / spread, torch.nan)
+        return dict(zip(NAMES, values.tolist(), strict=True))
 
     @property
     def accuracy(self) -> float:
@@ -85,13 +103,16 @@ def confusion(
     routes = adapter.router.routes(people.tokens, people.shown)
     condition = RouterCondition(adapter.router, routes, rows, note=lambda *what: seen.append(what))
     predict_velocity(model, torch.lerp(video, noise, noise_level), level, context, condition)
-    counts = torch.zeros(len(NAMES), len(NAMES))
+    found = Confusion(torch.zeros(len(NAMES), len(NAMES)))
     for logits, index in seen:
         targets = token_targets(shares[index], people.shown[index], len(NAMES))  # (R, N, M)
         asked = targets.sum(dim=2) >= LEAST_SHARE
-        true, said = targets.argmax(dim=2)[asked], logits[..., : len(NAMES)].argmax(dim=2)[asked]
-        counts += torch.bincount(len(NAMES) * true + said, minlength=counts.numel()).view_as(counts).cpu()
-    return Confusion(counts)
+        weights, shares_of = (t[asked].double().cpu() for t in (logits.softmax(dim=2)[..., : len(NAMES)], targets))
+        places = len(NAMES) * shares_of.argmax(dim=1) + weights.argmax(dim=1)
+        counts = torch.bincount(places, minlength=len(NAMES) ** 2).view(len(NAMES), -1)
+        sums = (torch.ones_like(weights), weights, shares_of, weights**2, shares_of**2, weights * shares_of)
+        found += Confusion(counts.float(), torch.stack([values.sum(dim=0) for values in sums]))
+    return found
 
 
 def _share(part: Tensor, whole: Tensor) -> float:
