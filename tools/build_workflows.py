@@ -78,6 +78,24 @@ Choose a picture, write a prompt, and queue. The size in *Encode reference* is t
 Look at *What the VAE encoded*: the face must be whole and large.
 """
 
+LAVIE_ID_NOTE = """## LaVieID: a video of the person in a picture, component by component
+
+**This graph runs at once, with the toy world:** tiny models with random weights, made on your machine. They show that
+every part works, and draw noise. There are no public LaVieID weights; adapters come from training with this pack.
+
+Choose a picture with one large face, write a prompt, and queue. The face is cut into brows, eyes, mouth, nose, skin and
+hair; a router weighs, for each part of the video, how far each of them is drawn there.
+
+| to change | turn |
+|---|---|
+| a component is missing or wrong | another picture, or connect *masks* to *Encode person* |
+| the face looks pasted, or the prompt is ignored | *scale* down to 0.8, or *start_percent* up to 0.1 |
+| likeness is weak | *identity_scale* of the sampler above *text_scale* |
+
+Look at *Components that were found*: six pictures, empty where the picture does not show one. *What is routed where*
+has one colour a component: brows violet, eyes blue, mouth red, nose green, skin peach, hair brown.
+"""
+
 LYNX_FILES = """Files, about 31 GB; ComfyUI offers those that are missing:
 
 | file | folder in models | licence |
@@ -138,6 +156,7 @@ NOTES = {
     ],
     "lynx_text_to_video": [{"pos": [40, 60], "size": [420, 440], "text": LYNX_NOTE.format(what=LYNX_TOY)}],
     "st_drc_text_to_video": [{"pos": [40, 60], "size": [420, 480], "text": ST_DRC_NOTE}],
+    "lavie_id_text_to_video": [{"pos": [40, 60], "size": [420, 520], "text": LAVIE_ID_NOTE}],
     "stand_in_wan_14b": [{"pos": [-420, 60], "size": [420, 640], "text": STAND_IN_NOTE}],
     "lynx_wan_14b": [{"pos": [-420, 60], "size": [420, 640], "text": LYNX_NOTE.format(what=LYNX_FILES)}],
 }

@@ -1,8 +1,12 @@
 """LaVieID's nodes."""
 
-from . import temporal
-from .temporal_paths import register_folders
+from . import apply, load, maps, paths, person, temporal, temporal_paths
 
 __all__ = ["NODES", "register_folders"]
 
-NODES = [*temporal.NODES]
+NODES = [*load.NODES, *person.NODES, *apply.NODES, *maps.NODES, *temporal.NODES]
+
+
+def register_folders() -> None:
+    paths.register_folders()
+    temporal_paths.register_folders()

@@ -12,8 +12,13 @@ from .augmentation import AugmentationSettings
 
 DTYPES = ("float32", "bfloat16", "float16")
 TOY_REFERENCES = ("other clip", "shuffled", "same clip")
-REAL_SIZES = {"frames": 65, "height": 480, "width": 832, "reference_size": 256, "portrait_size": 512}
-TOY_SIZES = {"frames": 17, "height": 64, "width": 64, "reference_size": 64, "portrait_size": 64, "reference_frames": 65}
+REAL_SIZES = {
+    "frames": 65, "height": 480, "width": 832, "reference_size": 256, "portrait_size": 512, "component_size": 224,
+}  # fmt: skip
+TOY_SIZES = {
+    "frames": 17, "height": 64, "width": 64, "reference_size": 64, "portrait_size": 64, "component_size": 32,
+    "reference_frames": 65,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class Sizes:
     reference_frames: int
     reference_size: int
     portrait_size: int
+    component_size: int
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class PrepareConfig:
     frames (4n+1), height, width, frames_per_second: the target window; None for the rate takes every frame.
     windows_per_clip: at most so many windows that do not overlap, spread evenly over a clip.
     reference_frames (4n+1), reference_size: the face clip. portrait_size: the portrait. margin: space around the
-    face on each side, as a share of the face's side.
+    face on each side, as a share of the face's side. component_size: pictures of the components of a face.
     short_side: pixels at which real clips are decoded for face tracking.
     detector, detector_models: as for `reference.detector.find_detector`.
     device: "auto" takes the GPU if there is one.
@@ -121,6 +127,7 @@ class PrepareConfig:
     reference_frames: int | None = None
     reference_size: int | None = None
     portrait_size: int | None = None
+    component_size: int | None = None
     margin: float = 0.5
     short_side: int = 720
     clips_per_shard: int = 32
@@ -163,6 +170,7 @@ class PrepareConfig:
             reference_frames=_whole(self, "reference_frames", 1),
             reference_size=_whole(self, "reference_size", 1),
             portrait_size=_whole(self, "portrait_size", 1),
+            component_size=_whole(self, "component_size", 1),
         )
 
 
@@ -189,6 +197,7 @@ def read_config(path: str | Path) -> PrepareConfig:
 
 
 def _check(config: PrepareConfig) -> None:
+    _whole(config, "component_size", 8)
     for name in ("height", "width", "reference_size", "portrait_size"):
         value = _whole(config, name, 16)
         if value % 8:

@@ -1,6 +1,7 @@
 """Pictures of drawn people: target, face clip and portrait, by default in scenes that have nothing to do with each
 other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -14,10 +15,18 @@ from ..reference.faces.drawn_faces import find_drawn_faces
 from ..reference.faces.face_clip import make_face_clip
 from ..reference.portrait.select import select_portrait
 from ..toy_world.face_pictures import as_if_detected
-from ..toy_world.motion import move
+from ..toy_world.motion import Motion, move
 from ..toy_world.person import Person, factors_of, sample_person
-from ..toy_world.render import draw, head_boxes, portrait_motion, reference_motion, render_clip, render_portrait
-from ..toy_world.scene import sample_scene
+from ..toy_world.render import (
+    draw,
+    draw_parts,
+    head_boxes,
+    portrait_motion,
+    reference_motion,
+    render_clip,
+    render_portrait,
+)
+from ..toy_world.scene import Scene, sample_scene
 from .clip import Clip
 from .config import PrepareConfig, ToyWorldSource
 from .pixels import Pixels
@@ -26,6 +35,7 @@ from .toy_world_source import scene_seed
 
 FINER = 2  # drawn at so many times the size of the crop, as a real video is larger than the crop from it
 SMOOTHING = 8  # frames, as the face tracker's default
+NO_FACE = 2  # of a canvas's parts: background and body
 
 
 class DrawnClips:
@@ -53,7 +63,8 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     scene = sample_scene(scene_seed(clip.person_seed, clip.number))
     size = max(sizes.height, sizes.width)
     video = render_clip(person, scene, sizes.frames, size)  # (T, size, size, 3)
-    boxes = head_boxes(scene, move(person, scene, sizes.frames), size)
+    motion = move(person, scene, sizes.frames)
+    boxes = head_boxes(scene, motion, size)
     squares = square_path(boxes, size, size, config.margin, smoothing=0)
     top, left = (size - sizes.height) // 2, (size - sizes.width) // 2
     video = video[:, top : top + sizes.height, left : left + sizes.width]
@@ -66,18 +77,34 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
         "crop": {"square_pixels": faces.square_pixels},
     }
     factors, squares = factors_of(person), squares - [left, top, 0]
-    return Pixels(video, faces.reference, faces.portrait, faces.picture, factors, facts, squares)
+
+    def video_parts() -> Tensor:
+        parts = _parts(person, scene, motion, size)
+        return parts[:, top : top + sizes.height, left : left + sizes.width]
+
+    return Pixels(
+        video, faces.reference, faces.portrait, faces.picture, factors, facts, squares, video_parts, faces.parts
+    )
+
+
+def _parts(person: Person, scene: Scene, motion: Motion, size: int) -> Tensor:
+    """(T, size, size, 7), the parts of `reference.portrait.parts` as drawn; what is no face is one of them."""
+    drawn = [draw_parts([person], [scene], [motion.frames(at, at + 1)], size)[1][0] for at in range(len(motion.yaw))]
+    parts = torch.cat(drawn)
+    return torch.cat([parts[..., :NO_FACE].sum(dim=-1, keepdim=True), parts[..., NO_FACE:]], dim=-1)
 
 
 @dataclass(frozen=True)
 class _Faces:
-    """reference (T, H, H, 3), portrait and uncut picture (1, H, H, 3); mean side of the reference's crop."""
+    """reference (T, H, H, 3), portrait and uncut picture (1, H, H, 3); mean side of the reference's crop; the picture's
+    parts as drawn, where they are known."""
 
     reference: Tensor
     portrait: Tensor
     picture: Tensor
     square_pixels: float
     detector: str
+    parts: Callable[[], Tensor] | None = None
 
 
 @lru_cache(maxsize=8)  # a person's clips share them in turn, and follow each other
@@ -101,9 +128,9 @@ def _face_pictures(person_seed: int, number: int, config: PrepareConfig) -> _Fac
             as_if_detected(head_boxes(scene, motion, size), rng), size, size, config.margin, SMOOTHING
         )
         reference = cut_squares(frames, squares, config.sizes.reference_size)
-        portrait = _portrait(person, config, rng)
+        portrait, parts = _portrait(person, config, rng)
         side = round(float(squares[:, 2].mean()) / FINER, 3)
-        faces = _Faces(reference, portrait, portrait, side, "the drawing's own head boxes")
+        faces = _Faces(reference, portrait, portrait, side, "the drawing's own head boxes", parts)
     if kind == "shuffled":
         order = np.random.default_rng((seed, 71)).permutation(count)
         faces = replace(faces, reference=faces.reference[order])
@@ -123,9 +150,14 @@ def _found_faces(frames: Tensor, config: PrepareConfig) -> _Faces:
     )  # fmt: skip
 
 
-def _portrait(person: Person, config: PrepareConfig, rng) -> Tensor:
+def _portrait(person: Person, config: PrepareConfig, rng) -> tuple[Tensor, Callable[[], Tensor]]:
+    """(1, P, P, 3) and its parts."""
     portrait_size = config.sizes.portrait_size
     size = FINER * portrait_size
     boxes = as_if_detected(head_boxes(*portrait_motion(), size), rng)
     squares = square_path(boxes, size, size, config.margin, smoothing=0)
-    return cut_squares(torch.stack([render_portrait(person, size)]), squares, portrait_size)
+
+    def parts() -> Tensor:
+        return cut_squares(_parts(person, *portrait_motion(), size), squares, portrait_size)
+
+    return cut_squares(torch.stack([render_portrait(person, size)]), squares, portrait_size), parts

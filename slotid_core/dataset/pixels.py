@@ -1,5 +1,6 @@
 """The pictures of one training sample, before any model sees them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,8 @@ class Pixels:
     `face_squares` (T, 3) are left, top and side, in pixels of the video, of what a face picture would show of each
     frame; None where nobody looked.
     `factors` (F,) are what a drawn person was drawn from, for measurement; None where nobody knows them.
+    `video_parts` gives (T, H, W, 7) and `picture_parts` (1, P, P, 7), what each pixel shows of a face, in the order of
+    `reference.portrait.parts`; None where a parsing network has to say it.
     `facts` goes beside the sample: window, detector, crop report.
     """
 
@@ -25,6 +28,8 @@ class Pixels:
     factors: Tensor | None = None
     facts: dict = field(default_factory=dict)
     face_squares: np.ndarray | None = None
+    video_parts: Callable[[], Tensor] | None = None
+    picture_parts: Callable[[], Tensor] | None = None
 
 
 def fill(frames: Tensor, height: int, width: int, keep: tuple[float, float, float, float] | None = None) -> Tensor:

@@ -12,8 +12,11 @@ from ..reference.faces.alignment import align_face
 from ..reference.faces.detector import Detector
 from ..reference.faces.face_encoder import load_face_encoder
 from ..reference.portrait.canvas import on_canvas
+from ..reference.portrait.components import Components, cut_components
+from ..reference.portrait.parts import find_parts
 from ..systems.registry import inference_of, strategy_of
 from .augmentation import augmentations
+from .component_shares import component_shares
 from .config import PrepareConfig
 from .face_places import face_places
 from .models import Encoders
@@ -52,9 +55,11 @@ class TensorMaker:
         self.config, self.encoders, self.detector = config, encoders, detector
         self.face_latents: Callable[[Tensor], Tensor] = encoders.latents
         self._pictures: Callable[[Tensor], Tensor] = self._encoded_augmentations
+        self._cut: Callable[[Tensor, Callable[[], Tensor] | None], Components] = self._components
         if keep_faces:
             self.face_latents = lru_cache(maxsize=16)(encoders.latents)
             self._pictures = lru_cache(maxsize=16)(self._encoded_augmentations)
+            self._cut = lru_cache(maxsize=16)(self._components)
         self._face_encoder = None
 
     def make(self, names: Iterable[str], pixels: Pixels) -> dict[str, Tensor]:
@@ -120,6 +125,25 @@ class TensorMaker:
         """(T', 2, 3), where the face lies in the video's frame of each latent one; see `face_places`."""
         return face_places(pixels, self.detector).half()
 
+    def component_pictures(self, pixels: Pixels) -> Tensor:
+        """(M, 3, S, S), each component of the face picture on white; see `reference.portrait.components`."""
+        return self._cut(pixels.face_picture, pixels.picture_parts).pictures.half()
+
+    def component_places(self, pixels: Pixels) -> Tensor:
+        """(M, 4), which of these are shown, and where."""
+        return self._cut(pixels.face_picture, pixels.picture_parts).places.half()
+
+    def _components(self, picture: Tensor, exact: Callable[[], Tensor] | None) -> Components:
+        side = picture.shape[1]
+        room = side * self.config.margin / (1 + 2 * self.config.margin)
+        box = (room, room, side - room, side - room)  # a face picture is cut so
+        shares = exact()[0].movedim(-1, 0) if exact is not None else find_parts(picture, [box]).parts[0]
+        return cut_components(picture[0], shares, box, self.config.sizes.component_size)
+
+    def component_shares(self, pixels: Pixels) -> Tensor:
+        """(7, T', h, w), what each token of the video shows of a face; see `component_shares`."""
+        return component_shares(pixels, self.config.margin).half()
+
 
 MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "reference": TensorMaker.reference,
@@ -132,6 +156,9 @@ MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "face_prompt": TensorMaker.face_prompt,
     "face_embedding": TensorMaker.face_embedding,
     "face_places": TensorMaker.face_places,
+    "component_pictures": TensorMaker.component_pictures,
+    "component_places": TensorMaker.component_places,
+    "component_shares": TensorMaker.component_shares,
 }
 
 # Those that are one picture of the person, and the pixels (1, S, S, 3) that it is made of.

@@ -12,6 +12,7 @@ SYSTEMS = {
     "slot_id": ".slot_id",
     "lynx": ".lynx",
     "st_drc": ".st_drc",
+    "lavie_id": ".lavie_id",
 }
 DEFAULT = "slot_id"
 # What refines sampled latents, whichever system sampled them, and is trained by itself. Such a package has a `strategy`

@@ -21,12 +21,13 @@ BY_TYPE = {
     "LATENT": ["latent", 0], "IMAGE": ["ann picture", 0], "SLOTID_ADAPTER": ["adapter", 0],
     "SLOTID_IDENTITY": ["ann", 0], "LYNX_ADAPTER": ["lynx", 0], "LYNX_FACE": ["face", 0],
     "LYNX_REFERENCE": ["reference", 0], "STDRC_ADAPTER": ["st_drc", 0], "STDRC_PERSON": ["pictured", 0],
+    "LAVIEID_ADAPTER": ["lavie_id", 0], "LAVIEID_PERSON": ["routed", 0],
 }  # fmt: skip
 
 
 def parts() -> dict:
     """Nodes that make something of every type that a node of the pack takes."""
-    made = base_graph() | person("ann", 0xC08060) | lynx_parts() | st_drc_parts() | reading_parts()
+    made = base_graph() | person("ann", 0xC08060) | lynx_parts() | st_drc_parts() | reading_parts() | lavie_id_parts()
     return made | {"applied": applied("ann")}
 
 
@@ -56,6 +57,18 @@ def st_drc_parts() -> dict:
         "st_drc": node("STDRCLoadAdapter", adapter_name=TOY),
         "pictured": node("STDRCEncodeReference", vae=["model", 2], pictures=["picture", 0], width=64, height=64),
     }
+
+
+def lavie_id_parts() -> dict:
+    """Needs the clip of `reading_parts`."""
+    return {
+        "lavie_id": node("LaVieIDLoadAdapter", adapter_name=TOY),
+        "one": node("ImageFromBatch", image=["clip", 0], batch_index=0, length=1),
+        "routed": node(
+            "LaVieIDEncodePerson", adapter=["lavie_id", 0], pictures=["one", 0], detector="auto", on_missing="error",
+            face_encoder="none",
+        ),
+    }  # fmt: skip
 
 
 def good(number: int) -> dict:
@@ -112,8 +125,9 @@ def saved_people() -> dict:
     saves = {
         "save": node("LynxSaveReference", reference=["reference", 0], name="person", replace=False),
         "keep": node("STDRCSavePerson", person=["pictured", 0], name="person", replace=False),
+        "keep routed": node("LaVieIDSavePerson", person=["routed", 0], name="person", replace=False),
     }
-    return base_graph() | lynx_parts() | st_drc_parts() | saves
+    return base_graph() | lynx_parts() | st_drc_parts() | reading_parts() | lavie_id_parts() | saves
 
 
 def preparation(name: str, people: int = 1) -> dict:

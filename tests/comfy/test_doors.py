@@ -28,7 +28,7 @@ def folders(pack_module, tmp_path, monkeypatch):
         (tmp_path / name / "link").symlink_to(tmp_path / "outside")
         monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path / name))
     models = tmp_path / "models"
-    for category in ("slotid", "slotid_identities", "lynx", "st_drc"):
+    for category in ("slotid", "slotid_identities", "lynx", "st_drc", "lavie_id"):
         (models / category).mkdir(parents=True)
         monkeypatch.setitem(folder_paths.folder_names_and_paths, category, ([str(models / category)], {".safetensors"}))
         folder_paths.filename_list_cache.pop(category, None)
@@ -147,6 +147,7 @@ def test_b3_names_are_judged_before_anything_runs(pack_module, train, folders, n
         pack_module("nodes.slot_id.identity").SlotIDSaveIdentity,
         pack_module("nodes.lynx.reference").LynxSaveReference,
         pack_module("nodes.st_drc.person").STDRCSavePerson,
+        pack_module("nodes.lavie_id.person").LaVieIDSavePerson,
         pack_module("nodes.training.prepare").SlotIDPrepareDataset,
         train.SlotIDTrainEncoder,
     ]
@@ -183,7 +184,7 @@ def test_b3_a_trained_adapter_replaces_none(pack_module, folders):
     assert {path.read_bytes() for path in there.parent.iterdir()} == {b"old", b"new", b"more"}
 
 
-@pytest.mark.parametrize("system", ["slot_id", "lynx", "st_drc"])
+@pytest.mark.parametrize("system", ["slot_id", "lynx", "st_drc", "lavie_id"])
 def test_b3_training_a_system_again_replaces_none_of_its_adapters(pack_module, folders, system):
     train, category = pack_module("nodes.training.train"), {"slot_id": "slotid"}.get(system, system)
     adapter = pack_module("nodes.slot_id.paths").adapter_path("toy_world_random")

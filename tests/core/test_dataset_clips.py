@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from slotid_core.weights import save_weights
 SAMPLE = Path(
     os.environ.get("SLOTID_CONSISID_SAMPLE", Path(__file__).parents[3] / "shared" / "data" / "consisid_sample")
 )
-MODELS = {"vae": "toy_world", "text_encoder": "toy_world"}
+MODELS: dict[str, Any] = {"vae": "toy_world", "text_encoder": "toy_world"}
 
 
 @pytest.fixture(scope="module")

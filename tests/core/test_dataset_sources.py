@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from slotid_core.toy_world.captions import asked_for
 from slotid_core.toy_world.person import HELD_OUT_FROM
 from slotid_core.toy_world.scene import sample_scene
 
-MODELS = {"vae": "toy_world", "text_encoder": "toy_world"}
+MODELS: dict[str, Any] = {"vae": "toy_world", "text_encoder": "toy_world"}
 
 
 def folder_config(path, group_by="none", **settings) -> PrepareConfig:

@@ -185,7 +185,7 @@ def test_a_fifth_system_prepares_trains_and_is_evaluated(made_up, tmp_path):
 def test_a_system_says_what_it_does_not_know(made_up, world):
     with pytest.raises(SlotIDError, match="no setting 'token_dropout'"):
         config_from_settings(settings(world, system=made_up, objective={"own": {"token_dropout": 0.1}}))
-    with pytest.raises(SlotIDError, match="no system 'other'; there are slot_id, lynx, st_drc, shift"):
+    with pytest.raises(SlotIDError, match="no system 'other'; there are slot_id, lynx, st_drc, lavie_id, shift"):
         config_from_settings(settings(world, system="other"))
     values = settings(world, optimizer={"lr_multipliers": {"slots": 2.0}})
     with pytest.raises(SlotIDError, match="'slots'; this system has encoder, anchor, film, lora, tokens"):

@@ -11,7 +11,8 @@ from slotid_core.weights import load_weights, save_weights
 
 pytestmark = pytest.mark.timeout(60)  # what never ends must fail
 WITH_HEADER = (
-    "adapter", "identity", "lynx_reference", "st_drc", "st_drc_person", "checkpoint", "finder", "parts", "dit",
+    "adapter", "identity", "lynx_reference", "st_drc", "st_drc_person", "lavie_id", "lavie_id_person",
+    "checkpoint", "finder", "parts", "dit",
 )  # fmt: skip
 
 
@@ -162,6 +163,15 @@ IMPOSSIBLE = {
         ("config.layout.reference_attends", "other"), ("config.layout.spatial_shift", 2), ("config.layout", None),
     ],
     "st_drc_person": [("source", []), ("source", None)],
+    "lavie_id": [
+        ("config.model_depth", 10**6), ("config.model_width", 10**9), ("config.model_width", 64),
+        ("config.vision.kind", "other"), ("config.vision.levels", []), ("config.vision.levels", [1, 0]),
+        ("config.vision.side", 33), ("config.encoder.depth", 3), ("config.encoder.depth", 1000),
+        ("config.encoder.num_tokens", 0), ("config.encoder.heads", 10**6), ("config.router.alpha", float("nan")),
+        ("config.router.place", "middle"), ("config.router.routing", "uniform"), ("config.router", None),
+        ("config.router.inner_width", 10**9),
+    ],
+    "lavie_id_person": [("source", []), ("source", None), ("adapter_fingerprint", 7)],
     "checkpoint": [("step", -1), ("step", "3"), ("step", None), ("step", 1e300), ("step", 2.5)],
 }  # fmt: skip
 
@@ -215,7 +225,10 @@ def test_b11_headers_that_are_none(kind, text, tmp_path):
     refused(kind, path)
 
 
-@pytest.mark.parametrize("kind", ["adapter", "identity", "lynx_reference", "st_drc", "st_drc_person", "checkpoint"])
+@pytest.mark.parametrize(
+    "kind",
+    ["adapter", "identity", "lynx_reference", "st_drc", "st_drc_person", "lavie_id", "lavie_id_person", "checkpoint"],
+)
 def test_b11_each_key_of_a_header_is_needed_or_has_a_default(kind, tmp_path):
     from safetensors import safe_open
 
@@ -266,6 +279,9 @@ def test_b11_a_header_has_a_longest_length(tmp_path):
         ("st_drc", "diffusion_model.blocks.0.self_attn.q.lora_A.weight", (4, 64)),
         ("st_drc", "diffusion_model.blocks.1.self_attn.v.alpha", (2,)),
         ("st_drc_person", "latents", (1, 16, 0, 4, 4)), ("st_drc_person", "latents", (1, 16, 1, 4)),
+        ("lavie_id", "router.to_z.weight", (3,)), ("lavie_id", "encoder.latents", (1, 0, 32)),
+        ("lavie_id_person", "tokens", (6, 4, 8)), ("lavie_id_person", "tokens", (1, 6, 0, 8)),
+        ("lavie_id_person", "shown", (1, 6)), ("lavie_id_person", "shown", (1, 5)),
         ("st_drc_person", "latents", (1, 48, 1, 4, 4)), ("st_drc_person", "latents", (1, 16, 1, 4, 2000)),
         ("finder", "whole.weight", (3,)), ("parts", "head.weight", ()), ("dit", "head.modulation", ()),
     ],

@@ -16,6 +16,10 @@ from slotid_core.reference.faces.drawn_faces import load_finder
 from slotid_core.reference.faces.face_encoder import load_face_encoder
 from slotid_core.reference.portrait.parts import WEIGHTS as PARTS
 from slotid_core.reference.portrait.parts import load_parts
+from slotid_core.systems.lavie_id import Person as LaVieIDPerson
+from slotid_core.systems.lavie_id import load_adapter as load_lavie_id
+from slotid_core.systems.lavie_id import save_adapter as save_lavie_id
+from slotid_core.systems.lavie_id.random_checkpoints import random_adapter as random_lavie_id
 from slotid_core.systems.lynx import ReferenceFeatures
 from slotid_core.systems.lynx.inference import load_trained
 from slotid_core.systems.slot_id import Identity, load_adapter
@@ -40,6 +44,8 @@ LOADERS: dict[str, Callable] = {
     "st_drc": load_st_drc,
     "stand_in": load_st_drc,
     "st_drc_person": Person.load,
+    "lavie_id": load_lavie_id,
+    "lavie_id_person": LaVieIDPerson.load,
     "face_encoder": load_face_encoder,
     "backbone": lambda path: load_backbone(BackboneConfig(str(path), dtype="float32")),
     "backbone_bf16": lambda path: load_backbone(BackboneConfig(str(path), dtype="bfloat16")),
@@ -83,6 +89,11 @@ def good_file(kind: str, folder: Path) -> Path:
         save_file(published_lora(), path, metadata={"format": "pt"})
     elif kind == "st_drc_person":
         Person(torch.randn(1, 16, 2, 8, 8), {"name": "somebody"}).save(path)
+    elif kind == "lavie_id":
+        adapter = random_lavie_id(TINY_WIDTH, TINY_DEPTH)
+        save_lavie_id(path, adapter.config, dict(adapter.state_dict()))
+    elif kind == "lavie_id_person":
+        LaVieIDPerson(torch.randn(1, 6, 4, 8), torch.ones(1, 6), "abc", {"name": "somebody"}).save(path)
     elif kind.startswith("backbone"):
         save_file(tiny_wan().state_dict(), path)
     else:

@@ -95,9 +95,9 @@ def find_parts(frames: Tensor, boxes: list[Box], widest: float = WIDEST) -> Part
     return Parts(torch.stack(alphas), _at_their_places(parts, squares, frames))
 
 
-def find_face_parts(frames: Tensor, boxes: list[Box], mirrored: bool = False) -> Tensor:
-    """Parts of the face from close by, (N, 7, H, W), in less time than `find_parts`, as nobody is cut out."""
-    squares, pictures = _pictures(frames, boxes, CLOSE)
+def find_face_parts(frames: Tensor, boxes: list[Box], mirrored: bool = False, widest: float = CLOSE) -> Tensor:
+    """Parts of the face, by default from close by, (N, 7, H, W); faster than `find_parts`, as nobody is cut out."""
+    squares, pictures = _pictures(frames, boxes, widest)
     return _at_their_places(look(pictures, mirrored)[1], squares, frames)
 
 

@@ -1,0 +1,81 @@
+"""How the local router gets into a Wan transformer: before its first block or after it, on the video's tokens alone.
+
+One code for ComfyUI's model and ours, in training and in use.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...wan.hooks.blocks import RunBlock, Transformer, wrap_blocks
+from ...wan.hooks.rows import rows_running
+from .router import LocalRouter, Routes
+
+FIRST_BLOCK = 0
+# Logits (R, N, M) of the rows that were routed, and the indices (R,) of these rows in the batch.
+Note = Callable[[Tensor, Tensor], None]
+
+
+@dataclass(frozen=True)
+class RouterCondition:
+    """The router for one forward pass.
+
+    Attributes:
+        routes: of one person for all rows of the batch, or of one for each row.
+        rows: (B,) 0 or 1, the rows that show the person; None for all.
+        scale: times the adapter's α; 0 installs nothing.
+        note: gets the logits of the weights, for the route loss and for pictures.
+    """
+
+    router: LocalRouter
+    routes: Routes
+    rows: Tensor | None = None
+    scale: float = 1.0
+    note: Note | None = None
+
+
+def install_router(options: dict, transformer: Transformer, condition: RouterCondition, num_tokens: int) -> dict:
+    """A copy of `transformer_options` under which the rows of the condition are routed.
+
+    Args:
+        num_tokens: of the video, which are the first of those that enter a block. A context window has a number of its
+            own.
+    """
+    weight = condition.scale * condition.router.config.alpha
+    if not weight or (condition.rows is not None and not condition.rows.any()):
+        return options
+
+    def run_block(args: dict, run: RunBlock) -> Tensor:
+        inside = args["transformer_options"]
+        if condition.router.config.place == "before":
+            return run({**args, "img": routed(args["img"], inside, condition, weight, num_tokens)})
+        hidden = run(args)
+        return routed(hidden, inside, condition, weight, num_tokens) if run.reached else hidden
+
+    return wrap_blocks(options, {FIRST_BLOCK: run_block})
+
+
+def routed(hidden: Tensor, options: dict, condition: RouterCondition, weight: float, num_tokens: int) -> Tensor:
+    """Equation 3 on the first `num_tokens` of hidden (B, N, D'), in the rows meant; the others are as they came."""
+    everybody = torch.ones(len(hidden)) if condition.rows is None else rows_running(options, condition.rows)
+    index = everybody.bool().nonzero().flatten().to(hidden.device)  # (R,)
+    if not len(index):
+        return hidden
+    routes = condition.routes
+    if len(routes.shown) == 1:
+        routes = routes.of_rows(torch.zeros_like(index))
+    else:
+        running = rows_running(options, torch.arange(len(routes.shown), device=index.device))
+        routes = routes.of_rows(running[index])
+    video = hidden[index, :num_tokens]  # (R, num_tokens, D')
+    change, logits = condition.router(video.to(condition.router.attention.to_q.weight.dtype), routes)
+    if condition.note is not None:
+        condition.note(logits, index)
+    refined = video + weight * change.to(hidden.dtype)
+    if refined.shape == hidden.shape:
+        return refined
+    out = hidden.clone()
+    out[index, :num_tokens] = refined
+    return out

@@ -1,0 +1,196 @@
+"""What is special about training LaVieID: components of the reference, and the router's weights against a parsing."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from ...config import config_from_dict
+from ...errors import SlotIDError
+from ...ranges import Range, check_ranges
+from ...wan import WanModel
+from ...wan.guidance import Predict
+from ...weights import with_prefix
+from ..contract import Batch, StrategySettings
+from ..described import described_loss
+from .adapter import LaVieIDAdapter, load_adapter, save_adapter
+from .config import AdapterConfig
+from .inference import (
+    EMBEDDING,
+    PICTURES,
+    PLACES,
+    People,
+    people_of,
+    predict_velocity,
+    predictor,
+    rows_with_somebody,
+)
+from .injection import RouterCondition
+from .route_loss import route_loss, token_targets
+from .vision import See, clip_features, load_clip
+
+SHARES = "component_shares"
+CLIP_PARAMETERS = 632_000_000  # of ViT-H/14, and what its features of one component take
+CLIP_NUMBERS = 257 * 1280 * 40
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """LaVieID's own part of the objective (equation 6).
+
+    Attributes:
+        flow_weight, route_weight: λ_diff and λ_route. Routing that is not learned has no route loss.
+        clip_vision: path of clip_vision_h.safetensors, for adapters that look with CLIP.
+    """
+
+    flow_weight: Annotated[float, Range(0, 1e4)] = 1.0
+    route_weight: Annotated[float, Range(0, 1e4)] = 1.0
+    clip_vision: str = ""
+
+    __post_init__ = check_ranges
+
+
+class Strategy(nn.Module):
+    """The frozen backbone and the adapter; see `contract.Strategy`."""
+
+    required_tensors: tuple[str, ...] = (PICTURES, PLACES)
+    face_tensors = (EMBEDDING,)
+    target_tensors: tuple[str, ...] = (SHARES,)
+    shown_tensor = ""
+    parameter_groups = ("vision", "encoder", "attention", "weights")
+    text_rows = 0
+
+    def __init__(self, settings: StrategySettings, backbone: WanModel):
+        super().__init__()
+        self.settings = settings
+        self.described_weight = 0.0
+        assert isinstance(settings.own_objective, ObjectiveSettings)  # the registry pairs both classes of a module
+        self.objective = settings.own_objective
+        self.model = backbone.requires_grad_(False)
+        self.config = adapter_config(settings.adapter, backbone)
+        self.adapter = LaVieIDAdapter(self.config)
+        self._clip: list[nn.Module] = []  # in a list, so that it is no part of this module
+        if self.config.encoder.face_width:
+            self.required_tensors = (*self.required_tensors, EMBEDDING)
+        if settings.start_from:
+            self.start_from(settings.start_from)
+
+    def start_from(self, path: str) -> None:
+        """The weights of an adapter in place of fresh ones.
+
+        Raises:
+            SlotIDError: it is no adapter, or one of other sizes.
+        """
+        try:
+            self.adapter.load_state_dict(load_adapter(path).state_dict())
+        except RuntimeError as error:
+            raise SlotIDError(
+                f"run.start_from is {path}, which is not of the sizes in `adapter`: {str(error).splitlines()[0]} Take "
+                "over its settings, which are in its file, or leave run.start_from out."
+            ) from error
+
+    @staticmethod
+    def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:
+        """The side of a component's picture, and whether there is a face embedding."""
+        vision, encoder = dict(adapter.get("vision") or {}), dict(adapter.get("encoder") or {})
+        side = data.get("component_size")
+        if side is not None:
+            wanted = vision.setdefault("side", side)
+            if wanted != side:
+                raise SlotIDError(
+                    f"adapter.vision.side is {wanted}, and {folder} was prepared with component_size {side}. Set both "
+                    "to the same number, or leave adapter.vision.side out."
+                )
+        if data and not data.get("face_encoder") and encoder.get("face_width", 1):
+            raise SlotIDError(
+                f"{folder} was prepared without face_encoder, so that it has no face embeddings. Prepare it with "
+                "face_encoder set, or set adapter.encoder.face_width to 0."
+            )
+        return {**adapter, "vision": vision, "encoder": encoder}
+
+    def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
+        return {}
+
+    def undisturbed(self) -> dict[str, Tensor]:
+        return {}
+
+    def parameter_group(self, name: str) -> str:
+        """Of the router, φ is "attention" and what equation 2 has is "weights"."""
+        part, inside = name.split(".")[1:3]
+        return part if part != "router" else "attention" if inside == "attention" else "weights"
+
+    def at_step(self, step: int) -> None:
+        self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
+
+    def held_bytes(self, height: int, width: int, samples: int, size: int) -> float:
+        """CLIP, in the precision of its file, half, and its features of a sample's components."""
+        return 2 * CLIP_PARAMETERS + 6 * samples * CLIP_NUMBERS * size if self.adapter.needs_clip else 0.0
+
+    def shards(self) -> Sequence[nn.Module]:
+        adapter = self.adapter
+        own = [adapter.encoder] if adapter.vision is None else [adapter.vision, adapter.encoder]
+        return [*self.model.blocks, self.model, *own]
+
+    def see(self, device: torch.device) -> See | None:
+        """The frozen vision network, read at the first call; None where the adapter has one of its own."""
+        if not self.adapter.needs_clip:
+            return None
+        vision = self.config.vision
+        if not self._clip:
+            if not self.objective.clip_vision:
+                raise SlotIDError(
+                    "This adapter looks at components with CLIP ViT-H, and objective.own.clip_vision is not set. Give "
+                    "the path of clip_vision_h.safetensors, or set adapter.vision.kind to own."
+                )
+            self._clip.append(load_clip(self.objective.clip_vision, vision).to(device))
+        clip = self._clip[0]
+        dtype = next(clip.parameters()).dtype
+
+        def see(pictures: Tensor):
+            with torch.autocast(pictures.device.type, enabled=False):
+                return clip_features(clip, pictures.to(dtype), vision.levels)
+
+        return see
+
+    def people(self, batch: Batch) -> People:
+        return people_of(self.adapter, batch.conditions, self.see(batch.video.device))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of each sample (B,): flow matching, and in training the route loss and the rest."""
+        noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
+        people = self.people(batch)
+        routes = self.adapter.router.routes(people.tokens, people.shown)
+        rows = rows_with_somebody(people, batch.has_identity)
+        seen: list[tuple[Tensor, Tensor]] = []
+        condition = RouterCondition(self.adapter.router, routes, rows, note=lambda *what: seen.append(what))
+        velocity = predict_velocity(self.model, noisy, batch.noise_level, batch.context, condition)
+        error = velocity.float() - (batch.noise - batch.video)
+        objective, own = self.settings.objective, self.objective
+        loss = own.flow_weight * objective.loss(error)
+        if not rows.any():  # DDP would wait for the gradients
+            loss = loss + 0.0 * sum(parameter.sum() for parameter in self.adapter.parameters())
+        if not self.training:
+            return loss
+        if own.route_weight and self.adapter.router.is_learned:
+            for logits, index in seen:
+                targets = token_targets(batch.conditions[SHARES][index], people.shown[index], logits.shape[2])
+                loss = loss.index_add(0, index, own.route_weight * route_loss(logits, targets).to(loss))
+        loss = loss + described_loss(self.model, batch, noisy, velocity, self.described_weight)
+        return loss + objective.auxiliary_loss(error)
+
+    def predictor(self, batch: Batch) -> Predict:
+        return predictor(self.model, self.adapter, self.people(batch))
+
+    def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:
+        """Write an adapter file, in half precision, from trained tensors by parameter name."""
+        own = {name: tensor.half() for name, tensor in with_prefix(tensors, "adapter.").items()}
+        save_adapter(path, self.config, own, facts)
+
+
+def adapter_config(settings: dict, backbone: WanModel) -> AdapterConfig:
+    """`AdapterConfig` from settings that need not say the backbone's width and depth."""
+    values = {"model_width": backbone.config.dim, "model_depth": backbone.config.num_layers, **settings}
+    return config_from_dict(AdapterConfig, values)

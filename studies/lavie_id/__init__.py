@@ -1,0 +1,1 @@
+"""Does LaVieID's router know which part of the video shows which component of the face?"""

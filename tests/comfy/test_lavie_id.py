@@ -1,0 +1,154 @@
+"""LaVieID through a real server: every node, what must be exact, and bad input."""
+
+import copy
+import json
+from pathlib import Path
+
+import av
+import pytest
+import torch
+from graphs import base_graph, node
+from safetensors.torch import load_file
+
+from slotid_core.comfy_client import WorkflowError
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
+TOY = "toy_world_random"
+
+
+def lavie_graph(person=1000015, pictures=1, **settings) -> dict:
+    """A base graph whose sampler gets an example person by LaVieID; sampled by core's KSampler."""
+    values = dict(scale=1.0, start_percent=0.0, end_percent=1.0, conditionings="positive") | settings
+    return base_graph(model=("apply", 0)) | {
+        "clip": node(
+            "SlotIDLoadReferenceVideo", file=f"slotid_examples/person_{person}.mp4", num_frames=pictures,
+            start_seconds=0.0, sample_rate=0.0, short_side=480, decoder="auto", window="at start_seconds",
+        ),
+        "adapter": node("LaVieIDLoadAdapter", adapter_name=TOY),
+        "person": node(
+            "LaVieIDEncodePerson", adapter=["adapter", 0], pictures=["clip", 0], detector="auto", on_missing="error",
+            face_encoder="none",
+        ),
+        "apply": node(
+            "LaVieIDApply", model=["model", 0], adapter=["adapter", 0], person=["person", 0], **values
+        ),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def latents(client, tmp_path):
+    def run(graph: dict) -> torch.Tensor:
+        result = client.run(copy.deepcopy(graph))
+        (entry,) = [file for file in result.files() if file["filename"].endswith(".latent")]
+        return load_file(client.fetch(entry, tmp_path))["latent_tensor"]
+
+    return run
+
+
+def test_the_workflow_gives_a_video_and_its_maps(client, tmp_path):
+    workflow = json.loads((WORKFLOWS / "lavie_id_text_to_video.json").read_text())
+    for entry in workflow.values():
+        for key, value in (("steps", 2), ("length", 9)):
+            if key in entry["inputs"]:
+                entry["inputs"][key] = value
+    files = client.run(workflow).files()
+    (entry,) = [file for file in files if file["filename"].endswith(".mp4")]
+    with av.open(str(client.fetch(entry, tmp_path))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 9
+    assert sum(file["filename"].endswith(".png") for file in files) == 1 + 9
+
+
+def test_scale_zero_and_a_bypass_are_the_graph_without_the_node(latents):
+    base = latents(base_graph())
+    assert torch.equal(latents(lavie_graph(scale=0.0)), base)
+    whole = latents(lavie_graph())
+    assert (whole - base).abs().max() > 1e-3
+    assert not torch.equal(latents(lavie_graph(person=1009993)), whole)
+    assert torch.equal(latents(base_graph()), base)
+
+
+def test_a_person_saved_and_loaded_gives_the_same(client, server, latents):
+    graph = lavie_graph(pictures=3)
+    expected = latents(graph)
+    graph["keep"] = node("LaVieIDSavePerson", person=["person", 0], name="ann", replace=True)
+    client.run(copy.deepcopy(graph))
+    assert (server.base / "models/lavie_id/people/ann.safetensors").is_file()
+    loaded = lavie_graph()
+    loaded["person"] = node("LaVieIDLoadPerson", person_name="ann.safetensors")
+    del loaded["clip"]
+    assert torch.equal(latents(loaded), expected)
+
+
+def test_masks_stand_for_the_parsing_and_a_hidden_component_is_left_out(client, latents):
+    """Six equal masks, and a plain picture without a face."""
+    graph = lavie_graph()
+    graph["clip"] = node("EmptyImage", width=64, height=64, batch_size=1, color=0xC08060)
+    graph["person"]["inputs"]["on_missing"] = "skip"
+    graph["mask"] = node("SolidMask", value=0.9, width=64, height=64)
+    graph["none"] = node("SolidMask", value=0.0, width=64, height=64)
+    graph["two"] = node("ImageToMask", image=["many", 0], channel="red")
+    graph["mask picture"] = node("MaskToImage", mask=["mask", 0])
+    graph["none picture"] = node("MaskToImage", mask=["none", 0])
+    graph["five"] = node("RepeatImageBatch", image=["none picture", 0], amount=5)
+    graph["many"] = node("ImageBatch", image1=["mask picture", 0], image2=["five", 0])
+    graph["person"]["inputs"]["masks"] = ["two", 0]
+    graph["report"] = node("PreviewAny", source=["person", 2])
+    result = client.run(copy.deepcopy(graph))
+    report = json.loads(result.outputs["report"]["text"][0])
+    assert report["shown"] == ["brows"] and report["hidden"] == ["eyes", "mouth", "nose", "skin", "hair"]
+    assert report["parsing"] == "masks" and any("left out" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "said"),
+    [
+        ("clip", {"num_frames": 17}, "at most 16"),
+        ("apply", {"start_percent": 0.8, "end_percent": 0.2}, "lies behind end_percent"),
+        ("adapter", {"adapter_name": "none.safetensors"}, "none.safetensors"),
+    ],
+)
+def test_bad_input_is_one_sentence_at_the_node(client, name, inputs, said):
+    graph = lavie_graph()
+    graph[name]["inputs"].update(inputs)
+    with pytest.raises(WorkflowError, match=said):
+        client.run(graph)
+
+
+@pytest.mark.parametrize(
+    ("on_missing", "masks", "said"),
+    [
+        ("error", False, "No face was found"),
+        ("skip", False, "No component of the face"),
+        ("skip", True, "needed are 6"),
+    ],
+)
+def test_a_picture_without_a_face_is_said(client, on_missing, masks, said):
+    graph = lavie_graph()
+    graph["clip"] = node("EmptyImage", width=64, height=64, batch_size=1, color=0xFFFFFF)
+    graph["person"]["inputs"]["on_missing"] = on_missing
+    if masks:
+        graph["mask"] = node("SolidMask", value=1.0, width=64, height=64)
+        graph["person"]["inputs"]["masks"] = ["mask", 0]
+    with pytest.raises(WorkflowError, match=said):
+        client.run(graph)
+
+
+def test_a_person_of_another_adapter_and_latents_of_another_model_are_refused(client):
+    graph = lavie_graph()
+    graph["maps"] = node(
+        "LaVieIDRouterMaps", model=["model", 0], adapter=["adapter", 0], person=["person", 0],
+        positive=["positive", 0], samples=["latent", 0], noise_level=0.2, opacity=0.5,
+    )  # fmt: skip
+    graph["look"] = node("PreviewImage", images=["maps", 0])
+    client.run(copy.deepcopy(graph))
+    graph["latent"] = node("EmptyLatentImage", width=64, height=64, batch_size=1)
+    del graph["save"], graph["sample"]
+    with pytest.raises(WorkflowError, match="this MODEL's videos have shape"):
+        client.run(graph)
+
+
+def test_every_node_is_used_above(client):
+    registered = {name for name in client.object_info() if name.startswith("LaVieID")}
+    used = {entry["class_type"] for entry in lavie_graph().values()}
+    elsewhere = {"LaVieIDSavePerson", "LaVieIDLoadPerson", "LaVieIDRouterMaps"}
+    assert registered >= {name for name in used if name.startswith("LaVieID")} | elsewhere
