@@ -27,6 +27,7 @@ Side = Annotated[int, Range(0, 8192)]  # pixels; 0 leaves it to something else
 Patch = Annotated[int, Range(1, 64)]
 Share = Annotated[float, Range(0, 1)]
 Step = Annotated[int, Range(0, 2**53)]
+Many = Annotated[int, Range(1, 2**53)]
 
 
 def check_ranges(settings: Any) -> None:

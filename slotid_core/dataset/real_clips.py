@@ -110,10 +110,11 @@ def real_pixels(clip: Clip, video: VideoFacts, start: float, config: PrepareConf
         "crop": _plain(report | {"portrait_frame": chosen, "clip_notes": list(read.notes)}),
     }
     corners = np.concatenate([squares[:, :2], squares[:, :2] + squares[:, 2:]], axis=1)  # (T, 4)
-    around = (*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0))
+    (left_edge, top_edge), (right_edge, bottom_edge) = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
+    around = (left_edge, top_edge, right_edge, bottom_edge)
     video_frames = fill(frames, sizes.height, sizes.width, around)
-    (_, resized_width), top, left = place_of(*frames.shape[1:3], sizes.height, sizes.width, around)
-    moved = squares * (resized_width / frames.shape[2]) - [left, top, 0]
+    (_, resized_width), top, left = place_of(frames.shape[1], frames.shape[2], sizes.height, sizes.width, around)
+    moved = squares * (resized_width / frames.shape[2]) - np.array([left, top, 0])
     picture = faces[chosen : chosen + 1]
     return Pixels(video_frames, reference, portrait.image, picture, facts=facts, face_squares=moved)
 

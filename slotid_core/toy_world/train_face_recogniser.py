@@ -80,7 +80,8 @@ def train_face_recogniser(folder: Path, config: FaceRecogniserTraining | None = 
     def loss_of(step: int, pictures: Tensor, frames: Tensor):
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.bfloat16):
             embedding = encoder(torch.cat([pictures, frames]))
-        loss, right = contrastive_loss(*embedding.chunk(2), config.temperature)
+        first, second = embedding.chunk(2)
+        loss, right = contrastive_loss(first, second, config.temperature)
         return loss, {"right": right}
 
     schedule = Schedule(config.steps, config.learning_rate)
@@ -96,8 +97,8 @@ def face_pictures(people: list[Person], rng: np.random.Generator) -> Tensor:
     portraits = [portrait_motion() for _ in people[:half]]
     drawn = [draw(people[half:], scenes, motions, FINER)[:, 0]]
     if portraits:
-        rest = [list(column) for column in zip(*portraits, strict=True)]
-        drawn.insert(0, draw(people[:half], *rest, FINER, plain_background=True)[:, 0])
+        at_rest, still = (list(column) for column in zip(*portraits, strict=True))
+        drawn.insert(0, draw(people[:half], at_rest, still, FINER, plain_background=True)[:, 0])
     shown = [*portraits, *zip(scenes, motions, strict=True)]
     frames = soften(torch.cat(drawn), int(rng.integers(2**31)))
     return crops_of_face_pictures(frames, boxes_of(shown, FINER, rng), FRAME_SIZE)

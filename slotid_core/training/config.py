@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..config import config_from_dict, config_to_dict, read_settings
 from ..errors import SlotIDError
 from ..model_files import Part, model_file
+from ..ranges import Many, Share, Step, check_ranges
 from ..systems.contract import SharedObjective, StrategySettings
 from ..systems.registry import DEFAULT, objective_settings_of
 from .renamed import with_new_names
@@ -88,7 +89,7 @@ class RunConfig:
         micro_batch: samples a process holds at once; the rest of its share is accumulated.
         ema_decay: of the moving average of the weights, which is what is exported; 0 keeps none.
         save_every, keep_last: steps between checkpoints, and how many of them stay.
-        validate_every, validation_samples: steps between validations, and how many held-out samples.
+        validate_every, validation_samples: steps between validations, 0 for none, and how many held-out samples.
         sample_every: steps between sheets of sample clips of held-out people; 0 for none.
         vae: a Wan 2.1 VAE (.safetensors) to decode them, or "toy_world"; default: the one that the data was made with.
         distribution: "fsdp" shards the frozen backbone over processes too.
@@ -97,20 +98,22 @@ class RunConfig:
             optimiser start anew, and so does all that is annealed by step.
     """
 
-    steps: int
-    batch: int = 8
-    micro_batch: int = 8
+    steps: Many
+    batch: Many = 8
+    micro_batch: Many = 8
     seed: int = 0
-    ema_decay: float = 0.999
-    save_every: int = 500
-    keep_last: int = 3
-    validate_every: int = 500
-    validation_samples: int = 64
-    sample_every: int = 0
+    ema_decay: Share = 0.999
+    save_every: Many = 500
+    keep_last: Many = 3
+    validate_every: Step = 500
+    validation_samples: Many = 64
+    sample_every: Step = 0
     vae: str = ""
     distribution: Distribution = "ddp"
     loss_spike_factor: float = 20.0
     start_from: str = ""
+
+    __post_init__ = check_ranges
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ class Trainer:
                 mean_loss = self.check(step, figures, mean_loss)
                 step += 1
                 self.events.step(step - 1, figures)
-                if step % run.validate_every == 0 and checks:
+                if run.validate_every and step % run.validate_every == 0 and checks:
                     self.validate(step, checks)
                 if step % run.save_every == 0 or step == run.steps or stop:
                     self.save(step)

@@ -13,6 +13,7 @@ from ..errors import SlotIDError
 from ..tensor_shapes import shortened
 from .model import WanModel
 
+LINEAR_LAYERS = ("q", "k", "v", "o")  # of either attention in a block
 NAME = "default"
 PREFIX = "diffusion_model."
 

@@ -1,6 +1,7 @@
 """Rows of adapters compared: what each row draws, whom it is judged against, and how sure the figures are."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def studio(tmp_path_factory):
     """A family of random weights with an adapter in which nothing is zero."""
     folder = tmp_path_factory.mktemp("family")
     ship_random_family(folder)
-    shape = {"width": 64, "num_heads": 2, "global_width": 32}
+    shape: dict[str, Any] = {"width": 64, "num_heads": 2, "global_width": 32}
     config = AdapterConfig.for_model(
         128, 2, encoder=TemporalEncoderConfig(128, **shape), anchor=ImageAnchorConfig(128, **shape),
         lora=LoRAConfig(rank=4, alpha=4.0),
@@ -240,21 +241,29 @@ def test_a_paired_interval_is_narrower_than_its_rows():
     assert bootstrap(people, mean)[1] - bootstrap(people, mean)[0] > 4 * (high - low)
 
 
-def test_merged_lora_is_the_layer_that_training_saw():
+@pytest.mark.parametrize("targets", [("k", "k"), (), ("ffn.0",), ("self_attn.w",)])
+def test_layers_that_no_lora_can_have_are_refused(targets):
+    with pytest.raises(SlotIDError, match="targets are some of q, k, v, o, self_attn.q"):
+        LoRAConfig(targets=targets)
+
+
+@pytest.mark.parametrize("layer", ["cross_attn.o", "self_attn.q"])
+def test_merged_lora_is_the_layer_that_training_saw(layer):
     torch.manual_seed(0)
     model = WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=2, num_heads=1))
-    config = LoRAConfig(rank=4, alpha=2.0, targets=("k", "v", "o"))
+    config = LoRAConfig(rank=4, alpha=2.0, targets=("k", "v", "o", "self_attn.q"))
     fresh = new_lora(config.layers, config.rank, config.alpha, 128, 2)
     lora = {name: torch.randn_like(t) if "lora" in name else t for name, t in fresh.items()}
-    x, before = torch.randn(3, 128), model.blocks[1].cross_attn.o.weight.detach().clone()
-    expected = model.blocks[1].cross_attn.o(x) + 0.5 * (
-        x @ lora["diffusion_model.blocks.1.cross_attn.o.lora_A.weight"].T
-        @ lora["diffusion_model.blocks.1.cross_attn.o.lora_B.weight"].T
+    linear = model.get_submodule(f"blocks.1.{layer}")
+    x, before = torch.randn(3, 128), linear.get_parameter("weight").detach().clone()
+    expected = linear(x) + 0.5 * (
+        x @ lora[f"diffusion_model.blocks.1.{layer}.lora_A.weight"].T
+        @ lora[f"diffusion_model.blocks.1.{layer}.lora_B.weight"].T
     )  # fmt: skip
     merge_lora(model, lora)
-    assert torch.allclose(model.blocks[1].cross_attn.o(x), expected, atol=1e-4)
+    assert torch.allclose(linear(x), expected, atol=1e-4)
     merge_lora(model, lora, strength=-1.0)
-    assert torch.allclose(model.blocks[1].cross_attn.o.weight, before, atol=1e-5)
+    assert torch.allclose(linear.get_parameter("weight"), before, atol=1e-5)
     with pytest.raises(SlotIDError, match="blocks.1"):
         merge_lora(WanModel(WanConfig(dim=128, ffn_dim=128, num_layers=1, num_heads=1)), lora)
 

@@ -221,6 +221,17 @@ def test_a_negative_weight_is_refused(world, name):
         config_of(settings(world, objective={"own": {name: -1.0}} if own else {name: -1.0}))
 
 
+@pytest.mark.parametrize("name", ["steps", "batch", "micro_batch", "save_every", "keep_last"])
+def test_a_count_of_nothing_is_refused_before_anything_is_loaded(world, name):
+    with pytest.raises(SlotIDError, match=f"{name} .*0"):
+        config_of(settings(world, run={name: 0}))
+
+
+def test_a_run_without_validations_learns_the_same(world, unbroken, tmp_path):
+    train(config_of(settings(world, run={"validate_every": 0})), tmp_path)
+    assert losses(tmp_path) == losses(unbroken)
+
+
 def test_kill_and_resume_gives_the_losses_of_an_unbroken_run(world, unbroken, tmp_path):
     config = write_settings(tmp_path / "config.json", settings(world))
     output = tmp_path / "run"

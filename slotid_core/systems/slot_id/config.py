@@ -6,28 +6,40 @@ from typing import Annotated
 from ...config import config_to_dict
 from ...errors import SlotIDError
 from ...ranges import Count, Depth, Pixels, Range, Width, check_ranges
+from ...wan.lora import LINEAR_LAYERS
 from .gate import GateSchedule
 from .identity import GateMode
 from .image_anchor import ImageAnchorConfig
 from .temporal_encoder import ARCHITECTURES, TemporalEncoderConfig
 
+LORA_TARGETS = (*LINEAR_LAYERS, *(f"self_attn.{layer}" for layer in LINEAR_LAYERS))
 WAN_RATE = 16.0  # frames per second of the videos that Wan 2.1 and 2.2 14B make
 
 
 @dataclass(frozen=True)
 class LoRAConfig:
-    """LoRA on cross-attention (paper, section 4.1): K and V at rank 32, α 16; `targets` may add "o"."""
+    """LoRA on cross-attention (paper, section 4.1): K and V at rank 32, α 16.
+
+    Attributes:
+        targets: linear layers, of "q", "k", "v", "o" for cross-attention's and "self_attn.q" and so on for
+            self-attention's.
+    """
 
     rank: Count = 32
     alpha: Annotated[float, Range(0, 1e5)] = 16.0
     targets: tuple[str, ...] = ("k", "v")
 
-    __post_init__ = check_ranges
+    def __post_init__(self):
+        check_ranges(self)
+        if not self.targets or set(self.targets) - set(LORA_TARGETS) or len(set(self.targets)) < len(self.targets):
+            raise SlotIDError(
+                f"The LoRA's targets are some of {', '.join(LORA_TARGETS)}, each once; got {list(self.targets)}."
+            )
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers' names inside a block."""
-        return tuple(f"cross_attn.{target}" for target in self.targets)
+        return tuple(target if "." in target else f"cross_attn.{target}" for target in self.targets)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from ...errors import SlotIDError
 from ...ranges import Count, Depth, Range, Side, Width, check_ranges
 from ...wan.hooks.tokens import Attends
+from ...wan.lora import LINEAR_LAYERS
 
 Trained = Literal["all", "reference"]
 Modulation = Literal["clean", "shared"]
-LINEAR_LAYERS = ("q", "k", "v", "o")
 
 
 @dataclass(frozen=True)
