@@ -29,9 +29,9 @@ renderings. The code is the code that a 14B model runs. The figures do not say h
   cover the choice of the training seed.
 - A row that is *not run* has not been trained or measured. `--rows` with its name makes that row and rewrites the page.
 - *Earlier clips* are of an earlier release: the people of seed {earlier_seed}, on whom its defaults were chosen, in
-  {earlier_prompts} scenes with random actions. All of them show sway, and few show another factor. They stand in where
-  a row, or one of the two rows of a difference, was not measured on the people of today. They are never compared with
-  clips of today.
+  {earlier_prompts} scenes with random actions. All of them show sway, and few show another factor. Their video
+  model had not read words for looks. They stand in where a row, or one of the two rows of a difference, was not
+  measured on the people of today. They are never compared with clips of today.
 
 ## Metrics
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -23,18 +24,23 @@ DRAWN = "drawn"  # the fact that stands for an adapter in rows that have none
 Measured = dict[str, np.ndarray]
 
 
-def read_row(path: Path, facts: dict) -> Measured | None:
-    """Metrics (people, clips, ...) and `frames`; None if there is no such file, or it was made from other facts."""
-    if not path.is_file() or different_facts(path, facts):
+def read_row(path: Path, facts: dict, but: Collection[str] = ()) -> Measured | None:
+    """Metrics (people, clips, ...) and `frames`; None if there is no such file, or it was made from other facts.
+
+    Args:
+        but: facts that may be others.
+    """
+    if not path.is_file() or different_facts(path, facts, but):
         return None
     measured = {name: tensor.numpy() for name, tensor in read_tensors(path, check=False)[0].items()}
     return measured | {"frames": _unpack(measured["frames"], measured.pop("shape"))}
 
 
-def different_facts(path: Path, facts: dict) -> list[str]:
+def different_facts(path: Path, facts: dict, but: Collection[str] = ()) -> list[str]:
     """Names of the facts in which a row file differs from these."""
     kept, wanted = (_as_read_today(each) for each in (read_header(path, KIND, VERSION)["facts"], facts))
-    return sorted(name for name in kept.keys() | wanted.keys() if kept.get(name) != wanted.get(name))
+    names = (kept.keys() | wanted.keys()).difference(but)
+    return sorted(name for name in names if kept.get(name) != wanted.get(name))
 
 
 def write_row(path: Path, measured: Measured, facts: dict) -> None:

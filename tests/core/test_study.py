@@ -190,12 +190,13 @@ def test_frames_come_back_from_a_row_nearly_as_they_were(tmp_path):
 
 
 def test_rows_of_an_earlier_release_stand_in_and_are_compared_with_each_other_only(folder, figures, tmp_path, capsys):
-    """Their files lie in the folder itself and do not say how their scenes were chosen."""
+    """Their files lie in the folder itself and do not say how their scenes were chosen; the video model was another."""
     rows = tmp_path / "page" / "rows"
     shutil.copytree(folder / "page" / "rows" / "reported", rows / "reported")
     for name in ("full_third-0", "movement_third-0", "base-0"):
         facts = read_header(rows / "reported" / f"{name}.safetensors", KIND, VERSION)["facts"]
-        older = {key: value for key, value in facts.items() if key != "scenes"} | {"seed": 0, "prompts": 3}
+        older = {key: value for key, value in facts.items() if key != "scenes"}
+        older |= {"seed": 0, "prompts": 3, "models": "of that release"}
         measured = read_row(rows / "reported" / f"{name}.safetensors", facts)
         assert measured is not None
         write_row(rows / f"{name}.safetensors", measured, older if name != "base-0" else older | {"judges": "others"})

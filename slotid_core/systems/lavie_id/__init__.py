@@ -1,8 +1,8 @@
 """LaVieID (arXiv 2508.07603): a person from the components of a face, each routed to the video tokens that show it.
 
 A parsing cuts the reference into brows, eyes, mouth, nose, skin and hair; a local encoder makes tokens of each; at the
-first block a router weighs, for each token of the video, how far each component refines it. `temporal/` is the second half
-of the paper, which refines the latents of any system.
+first block a router weighs, for each token of the video, how far each component refines it. `temporal/` is the second
+half of the paper, which refines the latents of any system.
 """
 
 from .adapter import LaVieIDAdapter, load_adapter, save_adapter
