@@ -4,6 +4,7 @@ model's weights."""
 import copy
 import math
 import uuid
+from typing import cast
 
 import comfy.ldm.wan.model
 import comfy.model_management
@@ -14,6 +15,7 @@ from torch import nn
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.systems.lavie_id import LaVieIDAdapter, Person, RouterCondition, Routes, install_router
 from ...slotid_core.systems.lavie_id.injection import Note
+from ...slotid_core.wan.hooks.blocks import Transformer
 from ..shared import models
 from ..shared.patching import Call, add_to_calls, install_nothing
 
@@ -75,7 +77,8 @@ def apply_person(
 
     def put_router(call: Call) -> dict:
         condition = held.model.condition(call.rows, scale, call.context, note)
-        return install_router(call.transformer_options, call.transformer, condition, math.prod(call.grid))
+        transformer = cast(Transformer, call.transformer)  # as `check_base` has seen
+        return install_router(call.transformer_options, transformer, condition, math.prod(call.grid))
 
     patched = add_to_calls(model, start_percent, end_percent, cond_names, put_router)
     patched.set_additional_models(f"lavie_id_{uuid.uuid4().hex}", [held])
