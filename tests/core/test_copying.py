@@ -81,8 +81,11 @@ def test_a_match_is_a_correlation():
 
 
 def test_who_gets_the_figure(copying):
-    """Systems that read a picture, and no row of no system."""
-    assert {shown_picture(name) for name in SYSTEMS} == {"portrait", "face_picture", "reference_picture"}
+    """Systems that read a whole picture: not one that reads cut-out parts, and no row of no system."""
+    shown = {name: shown_picture(name) for name in SYSTEMS}
+    assert shown == {
+        "slot_id": "portrait", "lynx": "face_picture", "st_drc": "reference_picture", "lavie_id": "",
+    }  # fmt: skip
     clips = torch.rand(PEOPLE, 1, 5, 64, 64, 3, generator=torch.Generator().manual_seed(0))
     assert copying.measure(chosen_rows(["base"], [])[0], clips) == {}
     figures = summarize(
