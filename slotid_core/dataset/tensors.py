@@ -63,8 +63,8 @@ class TensorMaker:
         self._face_encoder = None
 
     def make(self, names: Iterable[str], pixels: Pixels) -> dict[str, Tensor]:
-        """float16 on the CPU."""
-        return {name: MAKERS[name](self, pixels) for name in names}
+        """float16 on the CPU, each in memory of its own, as files keep them: the portrait can be the face picture."""
+        return {name: MAKERS[name](self, pixels).clone() for name in names}
 
     def reference(self, pixels: Pixels) -> Tensor:
         """(16, T', h', w') latents of the face clip."""

@@ -216,6 +216,19 @@ def lynx_settings(world, lynx_data, **changes) -> dict:
     return {**values, "adapter": LYNX_ADAPTER | changes.get("adapter", {})}
 
 
+def test_one_set_of_drawn_people_serves_every_system(lynx_data, tmp_path):
+    """The portrait of a drawn person is the face picture, which are one tensor until they are in a file."""
+    config = drawn(
+        models(tmp_path / "models"), people=1, clips_per_person=1, systems=tuple(registry.SYSTEMS), component_size=8,
+        face_encoder=str(lynx_data / "face_encoder.safetensors"), augmentation=AugmentationSettings(count=1),
+    )  # fmt: skip
+    prepare_dataset(config, tmp_path / "data")
+    sample = CachedDataset(tmp_path / "data").read(0)
+    for name in registry.SYSTEMS:
+        assert set(registry.strategy_of(name).required_tensors) <= set(sample), name
+    assert torch.equal(sample["portrait"], sample["face_picture"])
+
+
 def test_lynx_is_prepared_with_what_it_reads(lynx_data):
     sample = CachedDataset(lynx_data / "data").read(0)
     assert set(sample) == {
