@@ -16,6 +16,7 @@ from ...wan.guidance import Predict
 from ...weights import with_prefix
 from ..contract import Batch, StrategySettings
 from ..described import described_loss
+from ..start import starting_from
 from .adapter import LaVieIDAdapter, load_adapter, save_adapter
 from .config import AdapterConfig
 from .inference import (
@@ -84,13 +85,9 @@ class Strategy(nn.Module):
         Raises:
             SlotIDError: it is no adapter, or one of other sizes.
         """
-        try:
-            self.adapter.load_state_dict(load_adapter(path).state_dict())
-        except RuntimeError as error:
-            raise SlotIDError(
-                f"run.start_from is {path}, which is not of the sizes in `adapter`: {str(error).splitlines()[0]} Take "
-                "over its settings, which are in its file, or leave run.start_from out."
-            ) from error
+        first = load_adapter(path)
+        with starting_from(path):
+            self.adapter.load_state_dict(first.state_dict())
 
     @staticmethod
     def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:

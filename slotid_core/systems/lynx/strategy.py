@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ...config import config_from_dict
-from ...errors import SlotIDError
 from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...weights import save_weights, with_prefix
 from ..contract import Batch, StrategySettings
 from ..described import described_loss
+from ..start import starting_from
 from .adapter import KeyValueLayer, LynxAdapter, layers_by_block
 from .config import AdapterConfig
 from .inference import (
@@ -63,13 +63,9 @@ class Strategy(nn.Module):
         Raises:
             SlotIDError: it is no adapter, or one of other sizes.
         """
-        try:
-            self.adapter.load_state_dict(load_trained(path).state_dict())
-        except RuntimeError as error:
-            raise SlotIDError(
-                f"run.start_from is {path}, which is not of the sizes in `adapter`: {str(error).splitlines()[0]} Take "
-                "over its settings, which are in its file, or leave run.start_from out."
-            ) from error
+        first = load_trained(path)
+        with starting_from(path):
+            self.adapter.load_state_dict(first.state_dict())
 
     @staticmethod
     def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:

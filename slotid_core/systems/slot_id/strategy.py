@@ -16,6 +16,7 @@ from ...wan.lora import add_lora, exported_lora, put_lora
 from ...weights import with_prefix
 from ..contract import Batch, StrategySettings
 from ..described import described_loss
+from ..start import starting_from
 from .adapter import SlotIDAdapter, load_adapter, save_adapter
 from .config import AdapterConfig
 from .inference import INFERENCE, predict_velocity, predictor
@@ -112,18 +113,12 @@ class Strategy(nn.Module):
             SlotIDError: it is no adapter, or one of other sizes.
         """
         first, lora = load_adapter(path), self.adapter.config.lora
-        try:
+        with starting_from(path):
             self.adapter.load_state_dict(first.state_dict())
             if first.lora and lora is None:
                 raise SlotIDError("it has a LoRA, and adapter.lora is null")
             if first.lora and lora is not None:
                 put_lora(self.model, first.lora, lora.rank, lora.alpha)
-        except (RuntimeError, SlotIDError) as error:
-            what = "; ".join(line.strip() for line in str(error).splitlines()[:3])
-            raise SlotIDError(
-                f"run.start_from is {path}, which is not of the sizes in `adapter`: {what}. Take over its settings, "
-                "which are in its file, or leave run.start_from out."
-            ) from error
 
     @staticmethod
     def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:

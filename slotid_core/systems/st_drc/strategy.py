@@ -17,6 +17,7 @@ from ...wan.lora import add_lora, exported_lora, lora_key, new_lora, put_lora
 from ...weights import with_prefix
 from ..contract import Batch, StrategySettings
 from ..described import described_loss
+from ..start import starting_from
 from .adapter import STDRCAdapter, load_adapter, save_adapter, token_lora
 from .config import AdapterConfig
 from .face_objective import CHOICE as FACE_CHOICE
@@ -104,7 +105,7 @@ class Strategy(nn.Module):
             SlotIDError: it is no adapter, or one of other sizes.
         """
         first, lora = load_adapter(path), self.config.lora
-        try:
+        with starting_from(path):
             if first.config.lora.tokens != lora.tokens:
                 raise SlotIDError(f"its LoRA is for {first.config.lora.tokens} tokens")
             if self.reference_lora is None:
@@ -114,11 +115,6 @@ class Strategy(nn.Module):
             else:
                 for name, parameter in self.reference_lora.items():
                     parameter.data.copy_(first.lora[_dotted(name)])
-        except SlotIDError as error:
-            raise SlotIDError(
-                f"run.start_from is {path}, which is not of the sizes in `adapter`: {error}. Take over its settings, "
-                "which are in its file, or leave run.start_from out."
-            ) from error
 
     @staticmethod
     def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:
