@@ -3,6 +3,7 @@
 The repository's root must come last: a folder of ours is called `nodes`, as is a module of ComfyUI's.
 """
 
+import copy
 import importlib
 import importlib.util
 import os
@@ -21,6 +22,7 @@ from slotid_core.comfy_runtime import import_comfyui  # noqa: E402
 import_comfyui()
 
 import torch  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
 from slotid_core.comfy_client import ComfyClient  # noqa: E402
 from slotid_core.comfy_server import ComfyServer  # noqa: E402
@@ -65,3 +67,15 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="session")
 def client(server):
     return ComfyClient(server.address, timeout=300)
+
+
+@pytest.fixture
+def latents(client, tmp_path):
+    """Runs a graph that saves latents, and gives them."""
+
+    def run(graph: dict) -> torch.Tensor:
+        result = client.run(copy.deepcopy(graph))
+        (entry,) = [file for file in result.files() if file["filename"].endswith(".latent")]
+        return load_file(client.fetch(entry, tmp_path))["latent_tensor"]
+
+    return run

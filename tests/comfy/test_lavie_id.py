@@ -8,7 +8,6 @@ import av
 import pytest
 import torch
 from graphs import base_graph, node
-from safetensors.torch import load_file
 
 from slotid_core.comfy_client import WorkflowError
 
@@ -33,16 +32,6 @@ def lavie_graph(person=1000015, pictures=1, **settings) -> dict:
             "LaVieIDApply", model=["model", 0], adapter=["adapter", 0], person=["person", 0], **values
         ),
     }  # fmt: skip
-
-
-@pytest.fixture
-def latents(client, tmp_path):
-    def run(graph: dict) -> torch.Tensor:
-        result = client.run(copy.deepcopy(graph))
-        (entry,) = [file for file in result.files() if file["filename"].endswith(".latent")]
-        return load_file(client.fetch(entry, tmp_path))["latent_tensor"]
-
-    return run
 
 
 def test_the_workflow_gives_a_video_and_its_maps(client, tmp_path):

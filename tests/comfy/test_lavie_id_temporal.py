@@ -1,11 +1,8 @@
 """LaVieID's temporal module through a real server: every node, what must be exact, and bad input."""
 
-import copy
-
 import pytest
 import torch
 from graphs import base_graph, node, with_person
-from safetensors.torch import load_file
 
 from slotid_core.comfy_client import WorkflowError
 
@@ -23,16 +20,6 @@ def refined(graph: dict, strength: float = 1.0, **settings) -> dict:
     }  # fmt: skip
     graph["save"]["inputs"]["samples"] = ["refine", 0]
     return graph
-
-
-@pytest.fixture
-def latents(client, tmp_path):
-    def run(graph: dict) -> torch.Tensor:
-        result = client.run(copy.deepcopy(graph))
-        (entry,) = [file for file in result.files() if file["filename"].endswith(".latent")]
-        return load_file(client.fetch(entry, tmp_path))["latent_tensor"]
-
-    return run
 
 
 def of_length(graph: dict, length: int, batch: int = 1) -> dict:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from graphs import applied, base_graph, node, person
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from slotid_core.comfy_client import WorkflowError
 
@@ -72,16 +72,6 @@ def lynx_graph(variant="full + ref", model=("model", 0), **settings) -> dict:
         )
         graph["apply"]["inputs"]["reference"] = ["reference", 0]
     return graph
-
-
-@pytest.fixture
-def latents(client, tmp_path):
-    def run(graph: dict) -> torch.Tensor:
-        result = client.run(copy.deepcopy(graph))
-        (entry,) = [file for file in result.files() if file["filename"].endswith(".latent")]
-        return load_file(client.fetch(entry, tmp_path))["latent_tensor"]
-
-    return run
 
 
 @pytest.mark.parametrize("name", NAMES)

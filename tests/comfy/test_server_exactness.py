@@ -1,27 +1,15 @@
 """Through a real server and core's KSampler: what must be bit-identical is, and what must differ does."""
 
-import copy
 import threading
 
 import pytest
 import torch
 from graphs import applied, base_graph, node, person, with_person
-from safetensors.torch import load_file
 
 from slotid_core.comfy_client import WorkflowError
 
 ANN, BOB = 0xC08060, 0x3060C0
 TINY = "tiny_t2v.safetensors"
-
-
-@pytest.fixture
-def latents(client, tmp_path):
-    def run(graph: dict) -> torch.Tensor:
-        result = client.run(copy.deepcopy(graph))
-        (entry,) = [file for file in result.files() if file["filename"].endswith(".latent")]
-        return load_file(client.fetch(entry, tmp_path))["latent_tensor"]
-
-    return run
 
 
 def test_strength_zero_equals_the_graph_without_the_node(latents):

@@ -8,7 +8,6 @@ import av
 import pytest
 import torch
 from graphs import applied, base_graph, node, person
-from safetensors.torch import load_file
 
 from slotid_core.comfy_client import WorkflowError
 
@@ -28,16 +27,6 @@ def st_drc_graph(color=0xC08060, size=64, pictures=1, lora=1.0, model=("model", 
             "STDRCApply", model=["with lora", 0], adapter=["adapter", 0], person=["person", 0], **values
         ),
     }  # fmt: skip
-
-
-@pytest.fixture
-def latents(client, tmp_path):
-    def run(graph: dict) -> torch.Tensor:
-        result = client.run(copy.deepcopy(graph))
-        (entry,) = [file for file in result.files() if file["filename"].endswith(".latent")]
-        return load_file(client.fetch(entry, tmp_path))["latent_tensor"]
-
-    return run
 
 
 def test_the_workflow_gives_a_video(client, tmp_path):

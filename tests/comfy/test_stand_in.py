@@ -9,7 +9,7 @@ import pytest
 import torch
 from graphs import base_graph, node
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from slotid_core.comfy_client import WorkflowError
 from slotid_core.toy_world.random_checkpoints import DEPTH, WIDTH
@@ -53,16 +53,6 @@ def stand_in_graph(file=FILE, side=512, color=0xC08060, **settings) -> dict:
         "person": node("STDRCEncodeReference", vae=["model", 2], pictures=["crop", 0], width=side, height=side),
         "apply": node("STDRCApply", model=["model", 0], adapter=["adapter", 0], person=["person", 0], **values),
     }
-
-
-@pytest.fixture
-def latents(client, tmp_path):
-    def run(graph: dict) -> torch.Tensor:
-        result = client.run(copy.deepcopy(graph))
-        (entry,) = [file for file in result.files() if file["filename"].endswith(".latent")]
-        return load_file(client.fetch(entry, tmp_path))["latent_tensor"]
-
-    return run
 
 
 def test_the_template_gives_a_video(client, server, tmp_path):
