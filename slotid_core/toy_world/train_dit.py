@@ -30,9 +30,10 @@ from .captions import caption
 from .descriptions import describe, some_factors, visible_factors
 from .evaluate import evaluate_dit, to_pixels
 from .family import FLOW_SHIFT, WEIGHTS, TrainedAfterOthers, load_dit, load_text_model, load_vae
+from .judges import REVEALS
 from .person import HELD_OUT_FROM, sample_person
 from .render import render_clips
-from .scene import Scene, sample_scene
+from .scene import ACTIONS, Scene, sample_scene
 from .training_loop import Schedule, load_trained, train
 
 LATENTS_KIND, LATENTS_VERSION = "toy_latents", 1
@@ -40,7 +41,8 @@ SHARD = 256
 # How many of a person's factors captions of a step name at most. One number a step, since the longest prompt of a
 # batch sets how many rows all of them have.
 EVERYTHING = 1000
-DESCRIBED_AT_MOST = (0, 0, 4, 10, EVERYTHING)
+WAYS_OF_MOVING = -1  # in place of a number: what the action shows of how somebody moves, and no looks
+DESCRIBED_AT_MOST = (0, 4, 10, EVERYTHING, WAYS_OF_MOVING)
 IN_FRAMES_AT_MOST = (6, 6, 12, EVERYTHING)  # the same in the stage that learns words from single frames
 
 
@@ -177,10 +179,13 @@ def train_dit(folder: Path, config: DiTTraining | None = None, device: str = "cp
 def described_caption(clip: int, rng: np.random.Generator, at_most: int) -> str:
     """A caption of a training clip that names a random number of its person's factors, `at_most` or fewer.
 
-    If it may name everything, every other one does.
+    If it may name everything, every other one does. Few captions of looks say how somebody moves, so that
+    `WAYS_OF_MOVING` names that alone.
     """
     person, scene = sample_person(clip), scene_of(clip)
-    if at_most >= EVERYTHING and rng.random() < 0.5:
+    if at_most == WAYS_OF_MOVING:
+        names = tuple(rng.permutation(REVEALS[ACTIONS[scene.action]]))
+    elif at_most >= EVERYTHING and rng.random() < 0.5:
         names = tuple(rng.permutation(visible_factors(person, scene)))
     else:
         names = some_factors(person, scene, rng, at_most)
