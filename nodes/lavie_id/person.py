@@ -47,7 +47,8 @@ class LaVieIDEncodePerson(io.ComfyNode):
                     options=paths.face_encoder_names(),
                     default=paths.NO_ENCODER,
                     tooltip="The network that reads who somebody is, if the adapter was trained with one: usually "
-                    "facexlib's recognition_arcface_ir_se50.pth in models/facexlib. none for the toy world's adapter.",
+                    "facexlib's recognition_arcface_ir_se50.pth in models/facexlib; toy_world for drawn people. Choose "
+                    "none if the adapter reads no face.",
                 ),
                 io.ClipVision.Input(
                     "clip_vision",

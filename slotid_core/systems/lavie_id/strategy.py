@@ -31,7 +31,7 @@ from .inference import (
 )
 from .injection import RouterCondition
 from .route_loss import route_loss, token_targets
-from .vision import See, clip_features, load_clip
+from .vision import See, load_clip, seen_by
 
 SHARES = "component_shares"
 CLIP_PARAMETERS = 632_000_000  # of ViT-H/14, and what its features of one component take
@@ -143,14 +143,7 @@ class Strategy(nn.Module):
                     "the path of clip_vision_h.safetensors, or set adapter.vision.kind to own."
                 )
             self._clip.append(load_clip(self.objective.clip_vision, vision).to(device))
-        clip = self._clip[0]
-        dtype = next(clip.parameters()).dtype
-
-        def see(pictures: Tensor):
-            with torch.autocast(pictures.device.type, enabled=False):
-                return clip_features(clip, pictures.to(dtype), vision.levels)
-
-        return see
+        return seen_by(self._clip[0], vision)
 
     def people(self, batch: Batch) -> People:
         return people_of(self.adapter, batch.conditions, self.see(batch.video.device))

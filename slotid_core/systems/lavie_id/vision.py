@@ -155,6 +155,17 @@ def clip_features(
     return VisionFeatures([seen[level].to(pictures) for level in levels], F.normalize(pooled.to(pictures), dim=1))
 
 
+def seen_by(clip: nn.Module, config: VisionConfig) -> See:
+    """A frozen CLIP of ours as an adapter's eyes, in its own precision."""
+    dtype = next(clip.parameters()).dtype
+
+    def see(pictures: Tensor) -> VisionFeatures:
+        with torch.autocast(pictures.device.type, enabled=False):
+            return clip_features(clip, pictures.to(dtype), config.levels)
+
+    return see
+
+
 def check_clip(model: nn.Module, config: VisionConfig) -> None:
     """
     Raises:
