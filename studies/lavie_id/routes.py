@@ -17,9 +17,10 @@ from slotid_core.evaluation.estimators import ratio
 from slotid_core.evaluation.intervals import bootstrap
 from slotid_core.files import write_json
 from slotid_core.systems.lavie_id import LaVieIDAdapter, load_adapter
+from slotid_core.systems.lavie_id.config import CALLED, FILES
 from slotid_core.systems.lavie_id.inference import EMBEDDING, PICTURES, PLACES, people_of
 from slotid_core.systems.lavie_id.route_accuracy import NOISE_LEVELS, Confusion, confusion
-from slotid_core.systems.lavie_id.vision import See, load_clip, seen_by
+from slotid_core.systems.lavie_id.vision import See, load_vision, seen_by
 from slotid_core.training.backbone import load_backbone
 from slotid_core.training.config import BackboneConfig
 from slotid_core.wan import WanModel
@@ -35,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     model = load_backbone(BackboneConfig(options.model, dtype="float32"))
     data = CachedDataset(options.data)
     see = None
-    if adapter.needs_clip and options.clip_vision:
-        see = seen_by(load_clip(options.clip_vision, adapter.config.vision), adapter.config.vision)
+    if adapter.needs_file and options.clip_vision:
+        see = seen_by(load_vision(options.clip_vision, adapter.config.vision), adapter.config.vision)
     figures, tables = measure(model, adapter, data, options.samples, options.seed, see)
     for level, table in tables.items():
         print(
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     routes.add_argument("--adapter", type=Path, required=True, help="adapter.safetensors of a training")
     routes.add_argument("--data", type=Path, required=True, help="a prepared folder of people whom no training saw")
     routes.add_argument("--model", default="toy_world", help="the video model's file, or toy_world")
-    routes.add_argument("--clip-vision", help="clip_vision_h.safetensors, for an adapter that looks with CLIP")
+    routes.add_argument("--clip-vision", help="file of the frozen vision network, if the adapter looks with one")
     routes.add_argument("--samples", type=int, default=64, help="clips, at most, spread evenly over the folder")
     routes.add_argument("--seed", type=int, default=0, help="of the noise")
     routes.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -73,8 +74,9 @@ def measure(
     """
     if not adapter.router.is_learned:
         raise SlotIDError("This adapter's routing is uniform, so nothing is routed. Choose another adapter.")
-    if adapter.needs_clip and see is None:
-        raise SlotIDError("This adapter looks with CLIP ViT-H. Give clip_vision_h.safetensors as --clip-vision.")
+    if adapter.needs_file and see is None:
+        kind = adapter.config.vision.kind
+        raise SlotIDError(f"This adapter looks with {CALLED[kind]}. Give {FILES[kind]} as --clip-vision.")
     adapter.check_model(model.config.dim, model.config.num_layers)
     count = min(samples, len(data))
     chosen = [int(index) for index in torch.linspace(0, len(data) - 1, count).round().long()]
