@@ -96,6 +96,24 @@ Look at *Components that were found*: six pictures, empty where the picture does
 has one colour a component: brows violet, eyes blue, mouth red, nose green, skin peach, hair brown.
 """
 
+TEMPORAL_NOTE = """## LaVieID's temporal module: a sampled video whose frames agree
+
+**This graph runs at once, with the toy world,** and a module of random weights: it shows that every part works, and
+spoils the video. Modules come from training with this pack, in a quarter of an hour for the toy world; choose yours in
+*Load temporal module*. There are no public ones.
+
+The module reads sampled latents and gives latents, so it goes behind any sampler and any system: put *Refine latents*
+between your sampler and *VAE Decode*. Here the person is one of Slot-ID's ready identities. It reads no prompt and no
+person, and goes on from chunk to chunk, so that a video may be as long as you like.
+
+| to change | turn |
+|---|---|
+| frames still flicker, or colours drift | *strength* up |
+| movement or detail is lost | *strength* down; 0 is the video as sampled |
+
+Look at *What was changed*: rough frames before and after, and where and when. Both videos are saved.
+"""
+
 LYNX_FILES = """Files, about 31 GB; ComfyUI offers those that are missing:
 
 | file | folder in models | licence |
@@ -157,6 +175,7 @@ NOTES = {
     "lynx_text_to_video": [{"pos": [40, 60], "size": [420, 440], "text": LYNX_NOTE.format(what=LYNX_TOY)}],
     "st_drc_text_to_video": [{"pos": [40, 60], "size": [420, 480], "text": ST_DRC_NOTE}],
     "lavie_id_text_to_video": [{"pos": [40, 60], "size": [420, 520], "text": LAVIE_ID_NOTE}],
+    "lavie_id_refine_video": [{"pos": [40, 60], "size": [420, 520], "text": TEMPORAL_NOTE}],
     "stand_in_wan_14b": [{"pos": [-420, 60], "size": [420, 640], "text": STAND_IN_NOTE}],
     "lynx_wan_14b": [{"pos": [-420, 60], "size": [420, 640], "text": LYNX_NOTE.format(what=LYNX_FILES)}],
 }

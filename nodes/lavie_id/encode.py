@@ -10,18 +10,23 @@ from ...slotid_core.reference.faces.detector import Detector
 from ...slotid_core.reference.faces.face_encoder import load_face_encoder
 from ...slotid_core.reference.portrait.components import Components
 from ...slotid_core.systems.lavie_id import LaVieIDAdapter
-from ...slotid_core.systems.lavie_id.vision import See, VisionFeatures, check_clip, clip_features
+from ...slotid_core.systems.lavie_id.config import CALLED, FILES
+from ...slotid_core.systems.lavie_id.vision import See, VisionFeatures, check_clip, clip_features, load_vision
 
 
 def encode(
-    adapter: LaVieIDAdapter, components: Components, face: torch.Tensor | None, clip_vision
+    adapter: LaVieIDAdapter, components: Components, face: torch.Tensor | None, clip_vision, eva_path: str = ""
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """tokens (1, M, L, D) and shown (1, M), on the CPU.
 
     Raises:
-        SlotIDError: the adapter needs CLIP or a face embedding, and it is not there, or is another.
+        SlotIDError: the adapter needs a vision network or a face embedding, and it is not there, or is another.
     """
-    see = None if clip_vision is None or not adapter.needs_clip else vision_of(adapter, clip_vision)
+    see = None
+    if adapter.config.vision.kind == "clip_vit_h" and clip_vision is not None:
+        see = vision_of(adapter, clip_vision)
+    if adapter.config.vision.kind == "eva02_clip_l" and eva_path:
+        see = eva_of(adapter, eva_path)
     patcher = on_device(adapter)
     device = patcher.load_device
     pictures, places = (t[None].to(device, torch.float32) for t in (components.pictures, components.places))
@@ -57,6 +62,18 @@ def vision_of(adapter: LaVieIDAdapter, clip_vision) -> See:
     return see
 
 
+def eva_of(adapter: LaVieIDAdapter, path: str) -> See:
+    """EVA02-CLIP-L of a file, which ComfyUI's CLIP_VISION does not know, as the adapter's eyes."""
+    vision = adapter.config.vision
+    patcher = on_device(load_vision(path, vision).float())
+
+    def see(pictures: torch.Tensor) -> VisionFeatures:
+        found = clip_features(patcher.model, pictures.to(patcher.load_device), vision.levels)
+        return VisionFeatures([level.to(pictures) for level in found.levels], found.pooled.to(pictures))
+
+    return see
+
+
 def face_embedding(pictures: torch.Tensor, path: str, detector: Detector, on_missing: str) -> torch.Tensor:
     """(1, W) of length 1, the mean of the pictures'."""
     patcher = on_device(load_face_encoder(path))
@@ -65,15 +82,21 @@ def face_embedding(pictures: torch.Tensor, path: str, detector: Detector, on_mis
     return torch.nn.functional.normalize(patcher.model(inputs).mean(dim=0, keepdim=True), dim=1).cpu()
 
 
-def check_needs(adapter: LaVieIDAdapter, clip_vision, has_encoder: bool) -> None:
+def check_needs(adapter: LaVieIDAdapter, clip_vision, has_encoder: bool, has_eva: bool = False) -> None:
     """
     Raises:
         SlotIDError: the adapter reads what is not connected.
     """
-    if adapter.needs_clip and clip_vision is None:
+    kind = adapter.config.vision.kind
+    if kind == "clip_vit_h" and clip_vision is None:
         raise SlotIDError(
             "This adapter looks at components with CLIP ViT-H. Load clip_vision_h.safetensors with Load CLIP "
             "Vision and connect it."
+        )
+    if kind == "eva02_clip_l" and not has_eva:
+        raise SlotIDError(
+            f"This adapter looks at components with {CALLED[kind]}. Put {FILES[kind]} into models/clip_vision and "
+            "choose it as eva_clip."
         )
     if adapter.config.encoder.face_width and not has_encoder:
         raise SlotIDError(

@@ -1,5 +1,6 @@
 """Where LaVieID's files live: `models/lavie_id` and `models/lavie_id/people`, and whatever `extra_model_paths.yaml`
-adds under the names `lavie_id` and `lavie_id_people`. The face encoder is facexlib's, in `models/facexlib`.
+adds under the names `lavie_id` and `lavie_id_people`. The face encoder is facexlib's, in `models/facexlib`, and
+EVA02-CLIP-L lies in `models/clip_vision`.
 """
 
 import os
@@ -17,6 +18,7 @@ PEOPLE = "lavie_id_people"
 FACE_ENCODERS = "facexlib"
 TOY_ADAPTER, RANDOM_TOY_ADAPTER = "toy_world", "toy_world_random"
 NO_ENCODER, TOY_ENCODER = "none", "toy_world"
+CLIP_VISION, NO_EVA = "clip_vision", "none"
 SHIPPED = WEIGHTS / INFERENCE.shipped_file
 
 
@@ -50,3 +52,12 @@ def face_encoder_names() -> list[str]:
 
 def face_encoder_path(name: str) -> str:
     return str(part_path("face_recogniser")) if name == TOY_ENCODER else paths.model_path(FACE_ENCODERS, name)
+
+
+def eva_names() -> list[str]:
+    return [NO_EVA, *(name for name in paths.file_names(CLIP_VISION) if "eva02" in name.lower())]
+
+
+def eva_path(name: str) -> str:
+    """The file of EVA02-CLIP-L, or "" for none."""
+    return "" if name == NO_EVA else paths.model_path(CLIP_VISION, name)

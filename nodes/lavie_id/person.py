@@ -47,13 +47,22 @@ class LaVieIDEncodePerson(io.ComfyNode):
                     options=paths.face_encoder_names(),
                     default=paths.NO_ENCODER,
                     tooltip="The network that reads who somebody is, if the adapter was trained with one: usually "
-                    "facexlib's recognition_arcface_ir_se50.pth in models/facexlib. none for the toy world's adapter.",
+                    "facexlib's recognition_arcface_ir_se50.pth in models/facexlib; toy_world for drawn people. Choose "
+                    "none if the adapter reads no face.",
                 ),
                 io.ClipVision.Input(
                     "clip_vision",
                     optional=True,
                     tooltip="clip_vision_h.safetensors, which Wan's image-to-video models use, by Load CLIP Vision. "
                     "The toy world's adapter needs none.",
+                ),
+                io.Combo.Input(
+                    "eva_clip",
+                    options=paths.eva_names(),
+                    default=paths.NO_EVA,
+                    optional=True,
+                    tooltip="EVA02_CLIP_L_336_psz14_s6B.pt in models/clip_vision, if the adapter was trained with "
+                    "ConsisID's vision network instead; none for all others.",
                 ),
                 io.Mask.Input(
                     "masks",
@@ -77,17 +86,17 @@ class LaVieIDEncodePerson(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, adapter, pictures, detector, on_missing, face_encoder, clip_vision=None, masks=None
+        cls, adapter, pictures, detector, on_missing, face_encoder, clip_vision=None, eva_clip=paths.NO_EVA, masks=None
     ) -> io.NodeOutput:  # fmt: skip
         reads_face = bool(adapter.config.encoder.face_width)
-        check_needs(adapter, clip_vision, face_encoder != paths.NO_ENCODER)
+        check_needs(adapter, clip_vision, face_encoder != paths.NO_ENCODER, eva_clip != paths.NO_EVA)
         finder = face_detector(detector)
         found = find_components(pictures, finder, adapter.config.vision.side, on_missing, masks)
         face = None
         if reads_face:
             path = paths.face_encoder_path(face_encoder)
             face = face_embedding(pictures[..., :3], path, finder, on_missing)
-        tokens, shown = encode(adapter, found.components, face, clip_vision)
+        tokens, shown = encode(adapter, found.components, face, clip_vision, paths.eva_path(eva_clip))
         person = PersonFile(tokens, shown, adapter.fingerprint, found.report)
         warn(cls, "\n".join(found.report["notes"]))
         strip = torch.cat(list(found.components.pictures.movedim(1, -1)), dim=1)[None]

@@ -1,18 +1,21 @@
 """LaVieID's temporal module behind any sampler: load it, refine latents, and look at what it changed."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import comfy.latent_formats
 import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
+from comfy_execution.graph import ExecutionBlocker
 
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.systems.lavie_id.temporal import TemporalModule, load_temporal
 from ...slotid_core.systems.lavie_id.temporal.chunks import check_latents
 from ...slotid_core.systems.lavie_id.temporal.picture import bias_picture
 from ...slotid_core.systems.lavie_id.temporal.sampled import held_bytes, refine_sampled
+from ..shared.files import keep_as_new
 from ..shared.inputs import strength_input
 from ..shared.paths import file_state
 from ..shared.progress import progress_bar
@@ -159,6 +162,14 @@ def checked(name: str, latent: dict) -> torch.Tensor:
         )
     check_latents(video)
     return video
+
+
+def install_trained(module: Path, name: str):
+    """Put a trained module into `models/lavie_id/temporal`; it has a loader and a socket of its own."""
+    target = keep_as_new(module, temporal_paths.MODULES, "a temporal module", name)
+    return ExecutionBlocker(
+        f"This is a temporal module: {target.name} in {target.parent}. Load it with Load LaVieID Temporal Module."
+    )
 
 
 NODES = [LaVieIDLoadTemporal, LaVieIDRefineLatents, LaVieIDRefinementPicture]

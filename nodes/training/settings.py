@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ...slotid_core.files import disk_errors
 from ...slotid_core.paths import checked_name, inside
-from ...slotid_core.systems.registry import DEFAULT, SYSTEMS
+from ...slotid_core.systems.registry import DEFAULT, REFINEMENTS, SYSTEMS
 from ..shared import paths
 
 CATEGORY = "Slot-ID/training"
@@ -16,8 +16,8 @@ TOY = "toy_world"
 
 
 def system_input(tooltip: str, first: str = "") -> io.Combo.Input:
-    """The method; `first` is a choice in front of the systems, and then the default."""
-    options = [first, *SYSTEMS] if first else list(SYSTEMS)
+    """What is trained; `first` is a choice in front of the systems, and then the default."""
+    options = [*([first] if first else []), *SYSTEMS, *REFINEMENTS]
     return io.Combo.Input("system", options=options, default=first or DEFAULT, optional=True, tooltip=tooltip)
 
 

@@ -15,7 +15,7 @@ from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.picture_files import open_picture, read_rgb
-from ...slotid_core.systems.registry import DEFAULT
+from ...slotid_core.systems.registry import DEFAULT, REFINEMENTS
 from ..shared.paths import file_names, name_is_valid, new_name, work_path
 from ..slot_id.types import Adapter
 from .child_process import PACK, run_module
@@ -81,7 +81,8 @@ class SlotIDTrainEncoder(io.ComfyNode):
                 ),
                 system_input(
                     "The system to train; the preset must be of that system, and the data prepared for it. The adapter "
-                    "of another system than slot_id goes to that system's folder; load it with its own node.",
+                    "of another system than slot_id goes to that system's folder; load it with its own node. "
+                    "lavie_id_temporal is no system but LaVieID's temporal module, for latents of any of them.",
                     OF_PRESET,
                 ),
             ],
@@ -195,7 +196,8 @@ class Shown:
 
 def install_trained(system: str, adapter: Path, name: str):
     """Put a trained adapter among its system's models; what goes on the node's socket."""
-    return importlib.import_module(f"..{system}.load", __package__).install_trained(adapter, name)
+    module = f".{REFINEMENTS[system]}" if system in REFINEMENTS else f"..{system}.load"
+    return importlib.import_module(module, __package__).install_trained(adapter, name)
 
 
 def read_picture(path: str | None) -> torch.Tensor:

@@ -17,14 +17,16 @@ from slotid_core.evaluation.estimators import ratio
 from slotid_core.evaluation.intervals import bootstrap
 from slotid_core.files import write_json
 from slotid_core.systems.lavie_id import LaVieIDAdapter, load_adapter
-from slotid_core.systems.lavie_id.inference import people_of
+from slotid_core.systems.lavie_id.config import CALLED, FILES
+from slotid_core.systems.lavie_id.inference import EMBEDDING, PICTURES, PLACES, people_of
 from slotid_core.systems.lavie_id.route_accuracy import NOISE_LEVELS, Confusion, confusion
+from slotid_core.systems.lavie_id.vision import See, load_vision, seen_by
 from slotid_core.training.backbone import load_backbone
 from slotid_core.training.config import BackboneConfig
 from slotid_core.wan import WanModel
 from slotid_core.wan.text_encoder import pad_text
 
-READ = ("video", "text", "component_pictures", "component_places", "component_shares")
+SHARES = "component_shares"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,7 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     adapter = load_adapter(options.adapter)
     model = load_backbone(BackboneConfig(options.model, dtype="float32"))
     data = CachedDataset(options.data)
-    figures, tables = measure(model, adapter, data, options.samples, options.seed)
+    see = None
+    if adapter.needs_file and options.clip_vision:
+        see = seen_by(load_vision(options.clip_vision, adapter.config.vision), adapter.config.vision)
+    figures, tables = measure(model, adapter, data, options.samples, options.seed, see)
     for level, table in tables.items():
         print(
             f"\nnoise {level:g}: accuracy {figures[f'noise_{level:g}.accuracy']:.3f}, always the most frequent ", end=""
@@ -51,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     routes.add_argument("--adapter", type=Path, required=True, help="adapter.safetensors of a training")
     routes.add_argument("--data", type=Path, required=True, help="a prepared folder of people whom no training saw")
     routes.add_argument("--model", default="toy_world", help="the video model's file, or toy_world")
+    routes.add_argument("--clip-vision", help="file of the frozen vision network, if the adapter looks with one")
     routes.add_argument("--samples", type=int, default=64, help="clips, at most, spread evenly over the folder")
     routes.add_argument("--seed", type=int, default=0, help="of the noise")
     routes.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -59,25 +65,24 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measure(
-    model: WanModel, adapter: LaVieIDAdapter, data: CachedDataset, samples: int, seed: int
+    model: WanModel, adapter: LaVieIDAdapter, data: CachedDataset, samples: int, seed: int, see: See | None = None
 ) -> tuple[dict[str, float], dict[float, Confusion]]:
     """Figures by flat keys, and a confusion table for each noise level.
 
     Raises:
-        SlotIDError: the adapter routes nothing, or looks with a network of its own that is not here.
+        SlotIDError: the adapter routes nothing, or reads what the folder does not hold or `see` is to give.
     """
     if not adapter.router.is_learned:
         raise SlotIDError("This adapter's routing is uniform, so nothing is routed. Choose another adapter.")
-    if adapter.needs_clip or adapter.config.encoder.face_width:
-        raise SlotIDError(
-            "This adapter looks with CLIP or reads face embeddings; adapters of the toy world do neither."
-        )
+    if adapter.needs_file and see is None:
+        kind = adapter.config.vision.kind
+        raise SlotIDError(f"This adapter looks with {CALLED[kind]}. Give {FILES[kind]} as --clip-vision.")
     adapter.check_model(model.config.dim, model.config.num_layers)
     count = min(samples, len(data))
     chosen = [int(index) for index in torch.linspace(0, len(data) - 1, count).round().long()]
     names = [data.samples[index].person for index in chosen]
     by_level = {
-        level: [of_sample(model, adapter, data, index, level, seed) for index in chosen] for level in NOISE_LEVELS
+        level: [of_sample(model, adapter, data, index, level, seed, see) for index in chosen] for level in NOISE_LEVELS
     }
     figures: dict[str, float] = {"samples": count, "people": len(set(names))}
     tables: dict[float, Confusion] = {}
@@ -99,19 +104,20 @@ def measure(
 
 @torch.no_grad()
 def of_sample(
-    model: WanModel, adapter: LaVieIDAdapter, data: CachedDataset, index: int, level: float, seed: int
+    model: WanModel, adapter: LaVieIDAdapter, data: CachedDataset, index: int, level: float, seed: int, see: See | None
 ) -> Confusion:
     """Of one clip, with noise that is the same at each level and for each adapter."""
-    sample = data.read(index, READ)
+    reads = (PICTURES, PLACES, *([EMBEDDING] if adapter.config.encoder.face_width else []))
+    sample = data.read(index, ("video", "text", SHARES, *reads))
 
     def one(name: str) -> Tensor:
         return sample[name][None]
 
     generator = torch.Generator().manual_seed(seed * len(data) + index)
     noise = torch.randn(sample["video"].shape, generator=generator)[None]
-    people = people_of(adapter, {name: one(name) for name in ("component_pictures", "component_places")})
+    people = people_of(adapter, {name: one(name) for name in reads}, see)
     context = pad_text([sample["text"]])
-    return confusion(model, adapter, people, one("video"), noise, level, context, one("component_shares"))
+    return confusion(model, adapter, people, one("video"), noise, level, context, one(SHARES))
 
 
 def interval(found: list[Confusion], names: list[str]) -> tuple[float, float]:

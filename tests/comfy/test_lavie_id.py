@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,7 +11,12 @@ import torch
 from graphs import base_graph, node
 
 from slotid_core.comfy_client import WorkflowError
+from slotid_core.reference.decode.clip import read_clip
+from slotid_core.systems.lavie_id import save_adapter
+from slotid_core.systems.lavie_id.random_checkpoints import ENCODER, random_adapter
+from slotid_core.toy_world.random_checkpoints import DEPTH, WIDTH
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_people"
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
 TOY = "toy_world_random"
 
@@ -86,6 +92,47 @@ def test_masks_stand_for_the_parsing_and_a_hidden_component_is_left_out(client, 
     report = json.loads(result.outputs["report"]["text"][0])
     assert report["shown"] == ["brows"] and report["hidden"] == ["eyes", "mouth", "nose", "skin", "hair"]
     assert report["parsing"] == "masks" and any("left out" in note for note in report["notes"])
+
+
+@pytest.fixture
+def reads_faces(server):
+    """The name of an adapter whose encoder also reads a face embedding."""
+    adapter = random_adapter(WIDTH, DEPTH, encoder=replace(ENCODER, face_width=512))
+    path = server.base / "models/lavie_id/reads_faces.safetensors"
+    save_adapter(path, adapter.config, dict(adapter.state_dict()))
+    return path.name
+
+
+def test_an_adapter_that_reads_a_face_embedding(client, latents, reads_faces):
+    """With the toy world's face recogniser; without one, what is missing is said at the node."""
+    graph = lavie_graph()
+    graph["adapter"]["inputs"]["adapter_name"] = reads_faces
+    graph["person"]["inputs"]["face_encoder"] = "toy_world"
+    found = latents(graph)
+    assert torch.isfinite(found).all() and (found - latents(base_graph())).abs().max() > 1e-3
+    other = copy.deepcopy(graph)
+    other["clip"]["inputs"]["file"] = "slotid_examples/person_1009993.mp4"
+    assert not torch.equal(latents(other), found)
+    graph["person"]["inputs"]["face_encoder"] = "none"
+    with pytest.raises(WorkflowError, match="reads a face embedding"):
+        client.run(graph)
+
+
+def test_the_node_tells_people_apart_by_their_embeddings(pack_module):
+    """Two parts of one example clip are more alike than any two people."""
+    encode, faces = pack_module("nodes.lavie_id.encode"), pack_module("nodes.reference.detector")
+    path = pack_module("nodes.lavie_id.paths").face_encoder_path("toy_world")
+    clips = sorted(EXAMPLES.glob("person_*.mp4"))[:3]
+    halves = [
+        torch.cat([
+            encode.face_embedding(read_clip(str(clip), 5, start).frames, path, faces.face_detector("auto"), "error")
+            for clip in clips
+        ])
+        for start in (0.0, 1.0)
+    ]  # fmt: skip
+    alike = halves[0] @ halves[1].T
+    own = alike.diagonal()
+    assert (alike - 2 * torch.eye(len(clips))).max() < own.min(), alike
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import comfy.ops
 import pytest
 import torch
 from comfy.model_management import InterruptProcessingException
+from safetensors.torch import save_file
 from wan_models import (
     NEGATIVE,
     PROMPT,
@@ -285,3 +286,26 @@ def test_a_person_is_encoded_with_clip_and_its_lack_is_said(pack, clip_vision):
         encode.check_needs(clip_adapter(pack), None, False)
     with pytest.raises(ValueError, match="trained with a vision network of width 64"):
         encode.encode(clip_adapter(pack, width=64), found, None, loaded)
+
+
+def test_a_person_is_encoded_with_eva_clip_of_a_file(pack, tmp_path):
+    """As with the network itself; what is missing, or another network's file, is said."""
+    encode, random = pack["lavie_id.encode"], pack["systems.lavie_id.random_checkpoints"]
+    lavie_id, vision = pack["systems.lavie_id"], pack["systems.lavie_id.vision"]
+    torch.manual_seed(0)
+    network = vision.EvaVision(32, 3, 2, 64, 8, 32, 16).eval()
+    path = tmp_path / "EVA02_small.safetensors"
+    save_file({f"visual.{name}": tensor for name, tensor in network.state_dict().items()}, path)
+    kind = {"side": 32, "width": 32, "pooled_width": 16, "levels": (1, 2), "patch": 8, "heads": 2}
+    adapter = random.random_adapter(WIDTH, DEPTH, vision=lavie_id.VisionConfig("eva02_clip_l", **kind))
+    places = torch.ones(PARTS, 4)
+    found = pack["reference.portrait.components"].Components(torch.rand(PARTS, 3, 32, 32), places, torch.ones(PARTS))
+    with torch.inference_mode():
+        tokens, _ = encode.encode(adapter, found, None, None, str(path))
+        see = vision.seen_by(network, adapter.config.vision)
+        assert torch.allclose(tokens, adapter.tokens(found.pictures[None], places[None], None, see), atol=1e-5)
+    with pytest.raises(ValueError, match="EVA02-CLIP-L. Put EVA02_CLIP_L_336_psz14_s6B.pt into models/clip_vision"):
+        encode.check_needs(adapter, None, False)
+    wide = random.random_adapter(WIDTH, DEPTH, vision=lavie_id.VisionConfig("eva02_clip_l", **kind | {"width": 64}))
+    with pytest.raises(ValueError, match="EVA02_small.*trained with a vision network of width 64"):
+        encode.encode(wide, found, None, None, str(path))

@@ -1,11 +1,16 @@
 """LaVieID's temporal module through a real server: every node, what must be exact, and bad input."""
 
+import json
+from pathlib import Path
+
+import av
 import pytest
 import torch
 from graphs import base_graph, node, with_person
 
 from slotid_core.comfy_client import WorkflowError
 
+WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "api" / "lavie_id_refine_video.json"
 TEMPORAL = {"LaVieIDLoadTemporal", "LaVieIDRefineLatents", "LaVieIDRefinementPicture"}
 
 
@@ -25,6 +30,28 @@ def refined(graph: dict, strength: float = 1.0, **settings) -> dict:
 def of_length(graph: dict, length: int, batch: int = 1) -> dict:
     graph["latent"]["inputs"] |= {"length": length, "batch_size": batch}
     return graph
+
+
+def test_the_workflow_gives_the_video_before_and_after_and_a_picture(client, tmp_path):
+    workflow = json.loads(WORKFLOW.read_text())
+    for entry in workflow.values():
+        for key, value in (("steps", 2), ("length", 17)):
+            if key in entry["inputs"]:
+                entry["inputs"][key] = value
+    assert {entry["class_type"] for entry in workflow.values()} >= TEMPORAL
+    files = client.run(workflow).files()
+    videos = [file for file in files if file["filename"].endswith(".mp4")]
+    shown = {file["filename"].split("_0")[0]: frames_of(client.fetch(file, tmp_path)) for file in videos}
+    assert set(shown) == {"as_sampled", "refined"} and all(len(frames) == 17 for frames in shown.values())
+    change = (shown["as_sampled"] - shown["refined"]).abs().mean((1, 2, 3))
+    assert change[16] > 1 and change[16] > 3 * change[0], "the first frame is the one that stays"
+    assert sum(file["filename"].endswith(".png") for file in files) == 1
+
+
+def frames_of(path: Path) -> torch.Tensor:
+    with av.open(str(path)) as container:
+        frames = [torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    return torch.stack(frames).float()
 
 
 def test_strength_zero_is_the_graph_without_the_node(latents):

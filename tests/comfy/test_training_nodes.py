@@ -10,7 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from graphs import node
+import torch
+from graphs import base_graph, node
 
 from slotid_core.comfy_client import ComfyClient, WorkflowError
 from slotid_core.training.config import read_config
@@ -83,6 +84,26 @@ def test_training_says_what_is_wrong(client):
         client.run(train_graph(steps=1, name="../outside"))
     with pytest.raises(WorkflowError, match="not a Wan"):
         client.run(train_graph(steps=1, name="wrong_model", model_name="tiny_vae_as_model.safetensors"))
+
+
+@pytest.mark.slow
+def test_a_temporal_module_is_trained_and_refines_what_was_sampled(client, latents, tmp_path):
+    """The trained file has no socket on the node: it is found by its own loader."""
+    graph = train_graph(2, "frames_agree", preset="toy_world_lavie_id_temporal")
+    graph["train"]["inputs"] |= {"system": "lavie_id_temporal", "validation": ["data train", 0]}
+    graph["data train"]["inputs"] |= {"name": "of any system", "toy_people": 2}
+    (curve,) = client.run(graph).files()
+    assert client.fetch(curve, tmp_path).stat().st_size > 5000
+    base = base_graph()
+    trained = base | {
+        "module": node("LaVieIDLoadTemporal", module_name="frames_agree.safetensors"),
+        "refine": node(
+            "LaVieIDRefineLatents", samples=["sample", 0], temporal=["module", 0], strength=1.0, chunk_frames=0
+        ),
+        "save": node("SaveLatent", samples=["refine", 0], filename_prefix="latents/refined"),
+    }
+    before, after = latents(base), latents(trained)
+    assert before.shape == after.shape and not torch.equal(before, after)
 
 
 @pytest.fixture
@@ -184,7 +205,12 @@ def test_missing_packages_are_named_before_anything_runs(training, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("preset", "system", "category"), [("toy_world", "slot_id", "slotid"), ("toy_world_lynx", "lynx", "lynx")]
+    ("preset", "system", "category"),
+    [
+        ("toy_world", "slot_id", "slotid"),
+        ("toy_world_lynx", "lynx", "lynx"),
+        ("toy_world_lavie_id_temporal", "lavie_id_temporal", "lavie_id_temporal"),
+    ],
 )
 def test_the_preset_says_the_system_and_a_trained_adapter_goes_to_that_systems_folder(
     training, pack_module, tmp_path, preset, system, category
@@ -195,7 +221,7 @@ def test_the_preset_says_the_system_and_a_trained_adapter_goes_to_that_systems_f
         training.train.SlotIDTrainEncoder.execute("data", preset, "wan", "mine", 3, 0.0, 0, 0, system=system)
     assert any(str(argument).endswith(f"{preset}.yaml") for argument in training.asked[0][1])
     assert training.train.checked_system(preset, training.train.OF_PRESET) == system
-    other = {"slot_id": "lynx", "lynx": "slot_id"}[system]
+    other = "slot_id" if system == "lynx" else "lynx"
     with pytest.raises(Exception, match=f"is of the system {system}, but system is {other}"):
         training.train.checked_system(preset, other)
     adapter = pack_module("nodes.slot_id.paths").adapter_path("toy_world_random")

@@ -23,6 +23,7 @@ from slotid_core.evaluation.studio import Studio
 from slotid_core.evaluation.subjects import subjects_of
 from slotid_core.evaluation.usage import Usage
 from slotid_core.evaluation.variants import chosen_rows
+from slotid_core.reference.faces.face_encoder import FaceEncoder
 from slotid_core.reference.portrait.components import LEAST, NAMES, best_of, cut_components, shares_of_masks
 from slotid_core.systems.lavie_id import load_adapter
 from slotid_core.systems.lavie_id.inference import LoadedAdapter
@@ -33,6 +34,7 @@ from slotid_core.training.config import config_from_settings, read_config
 from slotid_core.training.dry_run import estimate
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
+from slotid_core.weights import save_weights
 from studies.lavie_id.routes import main as routes
 
 CONFIGS = Path(__file__).parents[2] / "slotid_core" / "training" / "configs"
@@ -57,6 +59,21 @@ def data(tmp_path_factory):
     config = drawn(
         models(folder / "models"), people=3, clips_per_person=2, systems=("lavie_id",), height=64, width=64,
         portrait_size=64,
+    )  # fmt: skip
+    prepare_dataset(config, folder / "data")
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def data_with_faces(tmp_path_factory):
+    """Data with face embeddings, by a face encoder of random weights that lies beside it."""
+    folder = tmp_path_factory.mktemp("lavie_faces")
+    torch.manual_seed(0)
+    encoder = folder / "face_encoder.safetensors"
+    save_weights(encoder, FaceEncoder(8).eval().state_dict(), {"kind": "face_encoder", "version": 1})
+    config = drawn(
+        models(folder / "models"), people=2, clips_per_person=2, systems=("lavie_id",), height=64, width=64,
+        portrait_size=64, face_encoder=str(encoder),
     )  # fmt: skip
     prepare_dataset(config, folder / "data")
     return folder / "data"
@@ -313,6 +330,35 @@ def test_the_command_reports_routes_by_noise_and_component(world, data, tmp_path
     uniform = trainer_of(world, data, tmp_path / "uniform", adapter={"router": {"routing": "uniform"}})
     arguments[1] = uniform.export(0)
     with pytest.raises(SlotIDError, match="routing is uniform"):
+        routes([str(argument) for argument in arguments])
+
+
+def test_an_adapter_that_reads_a_face_embedding(world, data, data_with_faces, tmp_path, capsys):
+    """It trains, its routes are reported, and it is a row of an evaluation; data without embeddings are refused."""
+    family, adapter = tmp_path / "family", {"encoder": {"face_width": 512}}
+    ship_random_family(family)
+    values = lavie_settings(
+        world, data_with_faces, adapter, model={"path": str(family / "dit.safetensors")},
+        run={"steps": 2, "batch": 2, "ema_decay": 0.0, "validate_every": 0, "sample_every": 0},
+        optimizer={"learning_rate": 1e-2, "warmup_steps": 0},
+    )  # fmt: skip
+    trained = train(config_from_settings(values), tmp_path / "adapters" / "lavie_id" / "full")
+    arguments = ["--adapter", trained, "--model", family / "dit.safetensors", "--samples", 2]
+    assert routes([str(argument) for argument in (*arguments, "--data", data_with_faces)]) == 0
+    assert "noise 0.8" in capsys.readouterr().out
+    with pytest.raises(SlotIDError, match="no tensor 'face_embedding'"):
+        routes([str(argument) for argument in (*arguments, "--data", data)])
+
+    encoder = str(data_with_faces.parent / "face_encoder.safetensors")
+    studio = Studio(tmp_path / "adapters", Usage(steps=2), family, face_encoder=encoder)
+    base, full = (studio.clips(row, subjects_of(0, 1, 1), 0) for row in chosen_rows(["base", "full"], ["lavie_id"]))
+    assert (base - full).abs().max() > 1e-4
+
+
+def test_routes_by_clip_need_its_file(world, data, tmp_path):
+    clip = trainer_of(world, data, tmp_path, adapter={"vision": {"kind": "clip_vit_h"}}, run={"ema_decay": 0.0})
+    arguments = ["--adapter", clip.export(0), "--data", data, "--model", world / "backbone.safetensors"]
+    with pytest.raises(SlotIDError, match="--clip-vision"):
         routes([str(argument) for argument in arguments])
 
 

@@ -19,7 +19,12 @@ from slotid_core.reference.portrait.parts import load_parts
 from slotid_core.systems.lavie_id import Person as LaVieIDPerson
 from slotid_core.systems.lavie_id import load_adapter as load_lavie_id
 from slotid_core.systems.lavie_id import save_adapter as save_lavie_id
+from slotid_core.systems.lavie_id.config import VisionConfig
+from slotid_core.systems.lavie_id.eva_vision import EvaVision
 from slotid_core.systems.lavie_id.random_checkpoints import random_adapter as random_lavie_id
+from slotid_core.systems.lavie_id.temporal import load_temporal
+from slotid_core.systems.lavie_id.temporal.file import random_temporal, save_temporal
+from slotid_core.systems.lavie_id.vision import ClipVision, load_vision
 from slotid_core.systems.lynx import ReferenceFeatures
 from slotid_core.systems.lynx.inference import load_trained
 from slotid_core.systems.slot_id import Identity, load_adapter
@@ -36,6 +41,8 @@ from slotid_core.training.config import BackboneConfig
 from slotid_core.wan.text_encoder import TextEncoder
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "7fc280a"
+SMALL_CLIP = VisionConfig(side=32, width=32, pooled_width=16, levels=(0, 1), patch=8, heads=2)
+SMALL_EVA = VisionConfig("eva02_clip_l", side=32, width=32, pooled_width=16, levels=(0, 1), patch=8, heads=2)
 LOADERS: dict[str, Callable] = {
     "adapter": load_adapter,
     "identity": Identity.load,
@@ -46,6 +53,9 @@ LOADERS: dict[str, Callable] = {
     "st_drc_person": Person.load,
     "lavie_id": load_lavie_id,
     "lavie_id_person": LaVieIDPerson.load,
+    "lavie_id_temporal": load_temporal,
+    "clip_vision": lambda path: load_vision(path, SMALL_CLIP),
+    "eva_clip": lambda path: load_vision(path, SMALL_EVA),
     "face_encoder": load_face_encoder,
     "backbone": lambda path: load_backbone(BackboneConfig(str(path), dtype="float32")),
     "backbone_bf16": lambda path: load_backbone(BackboneConfig(str(path), dtype="bfloat16")),
@@ -92,6 +102,14 @@ def good_file(kind: str, folder: Path) -> Path:
     elif kind == "lavie_id":
         adapter = random_lavie_id(TINY_WIDTH, TINY_DEPTH)
         save_lavie_id(path, adapter.config, dict(adapter.state_dict()))
+    elif kind == "lavie_id_temporal":
+        module = random_temporal()
+        save_temporal(path, module.config, module.state_dict())
+    elif kind == "clip_vision":
+        save_file(ClipVision(32, 2, 2, 48, 8, 32, 16).state_dict(), path)
+    elif kind == "eva_clip":
+        network = EvaVision(32, 2, 2, 40, 8, 32, 16)
+        save_file({f"visual.{name}": tensor for name, tensor in network.state_dict().items()}, path)
     elif kind == "lavie_id_person":
         LaVieIDPerson(torch.randn(1, 6, 4, 8), torch.ones(1, 6), "abc", {"name": "somebody"}).save(path)
     elif kind.startswith("backbone"):

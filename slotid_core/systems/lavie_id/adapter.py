@@ -13,7 +13,7 @@ from ...errors import SlotIDError
 from ...reference.portrait.components import NAMES
 from ...tensor_shapes import fill, floats
 from ...weights import load_weights, naming, save_weights
-from .config import AdapterConfig
+from .config import CALLED, FILES, AdapterConfig
 from .local_encoder import LocalEncoder
 from .router import LocalRouter
 from .vision import PatchEncoder, See, VisionFeatures
@@ -48,7 +48,8 @@ class LaVieIDAdapter(nn.Module):
         )
 
     @property
-    def needs_clip(self) -> bool:
+    def needs_file(self) -> bool:
+        """Whether the vision network is frozen, with a file of its own."""
         return self.vision is None
 
     def tokens(self, pictures: Tensor, places: Tensor, face: Tensor | None = None, see: See | None = None) -> Tensor:
@@ -83,9 +84,8 @@ class LaVieIDAdapter(nn.Module):
                 "adapter's size (vision.side)."
             )
         if self.vision is None and see is None:
-            raise SlotIDError(
-                "This adapter looks at components with CLIP ViT-H. Load clip_vision_h.safetensors and connect it."
-            )
+            kind = config.vision.kind
+            raise SlotIDError(f"This adapter looks at components with {CALLED[kind]}. Give it {FILES[kind]}.")
         found = 0 if face is None else face.shape[1]
         if config.encoder.face_width and found != config.encoder.face_width:
             raise SlotIDError(

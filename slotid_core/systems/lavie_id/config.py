@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from ...errors import SlotIDError
 from ...ranges import Count, Depth, Layers, Patch, Pixels, Range, Width, check_ranges
 
-VisionKind = Literal["clip_vit_h", "own"]
+VisionKind = Literal["clip_vit_h", "eva02_clip_l", "own"]
 Place = Literal["before", "after"]
 Routing = Literal["learned", "uniform"]
 NumBlocks = Annotated[int, Range(1, 64)]
@@ -20,7 +20,8 @@ class VisionConfig:
 
     Attributes:
         kind: "clip_vit_h" is CLIP ViT-H/14, which Wan's image-to-video models use; it is frozen and has a file of its
-            own. "own" is a small patch encoder that is trained with the adapter and is in its file.
+            own. "eva02_clip_l" is ConsisID's, frozen too; its sizes are those of `EVA02_CLIP_L`. "own" is a small
+            patch encoder that is trained with the adapter and is in its file.
         side: pixels of a component's picture.
         width: of the features.
         pooled_width: of the one vector that stands for the whole picture.
@@ -47,6 +48,14 @@ class VisionConfig:
                 f"The side {self.side} must be a multiple of the patch {self.patch}, and the width {self.width} of the "
                 f"heads {self.heads}. Change one of them."
             )
+
+
+EVA02_CLIP_L = VisionConfig(
+    "eva02_clip_l", side=336, width=1024, pooled_width=768, levels=(4, 8, 12, 16, 20), patch=14, heads=16
+)
+# Of the frozen networks: what to call them, and their published files.
+CALLED = {"clip_vit_h": "CLIP ViT-H", "eva02_clip_l": "EVA02-CLIP-L"}
+FILES = {"clip_vit_h": "clip_vision_h.safetensors", "eva02_clip_l": "EVA02_CLIP_L_336_psz14_s6B.pt"}
 
 
 @dataclass(frozen=True)

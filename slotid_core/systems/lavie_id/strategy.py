@@ -18,7 +18,7 @@ from ..contract import Batch, StrategySettings
 from ..described import described_loss
 from ..start import starting_from
 from .adapter import LaVieIDAdapter, load_adapter, save_adapter
-from .config import AdapterConfig
+from .config import CALLED, FILES, AdapterConfig
 from .inference import (
     EMBEDDING,
     PICTURES,
@@ -31,11 +31,11 @@ from .inference import (
 )
 from .injection import RouterCondition
 from .route_loss import route_loss, token_targets
-from .vision import See, clip_features, load_clip
+from .vision import See, load_vision, seen_by
 
 SHARES = "component_shares"
-CLIP_PARAMETERS = 632_000_000  # of ViT-H/14, and what its features of one component take
-CLIP_NUMBERS = 257 * 1280 * 40
+# Parameters of the frozen vision networks, and numbers that one of them holds while it looks at one component.
+FROZEN = {"clip_vit_h": (632_000_000, 257 * 1280 * 40), "eva02_clip_l": (304_000_000, 577 * 1024 * 40)}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class ObjectiveSettings:
 
     Attributes:
         flow_weight, route_weight: λ_diff and λ_route. Routing that is not learned has no route loss.
-        clip_vision: path of clip_vision_h.safetensors, for adapters that look with CLIP.
+        clip_vision: path of the frozen vision network, for adapters that look with one: clip_vision_h.safetensors, or
+            EVA02_CLIP_L_336_psz14_s6B.pt.
     """
 
     flow_weight: Annotated[float, Range(0, 1e4)] = 1.0
@@ -123,8 +124,9 @@ class Strategy(nn.Module):
         self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
 
     def held_bytes(self, height: int, width: int, samples: int, size: int) -> float:
-        """CLIP, in the precision of its file, half, and its features of a sample's components."""
-        return 2 * CLIP_PARAMETERS + 6 * samples * CLIP_NUMBERS * size if self.adapter.needs_clip else 0.0
+        """The frozen vision network, in the precision of its file, half, and its features of a sample's components."""
+        parameters, numbers = FROZEN.get(self.config.vision.kind, (0, 0))
+        return 2 * parameters + 6 * samples * numbers * size
 
     def shards(self) -> Sequence[nn.Module]:
         adapter = self.adapter
@@ -133,24 +135,17 @@ class Strategy(nn.Module):
 
     def see(self, device: torch.device) -> See | None:
         """The frozen vision network, read at the first call; None where the adapter has one of its own."""
-        if not self.adapter.needs_clip:
+        if not self.adapter.needs_file:
             return None
         vision = self.config.vision
         if not self._clip:
             if not self.objective.clip_vision:
                 raise SlotIDError(
-                    "This adapter looks at components with CLIP ViT-H, and objective.own.clip_vision is not set. Give "
-                    "the path of clip_vision_h.safetensors, or set adapter.vision.kind to own."
+                    f"This adapter looks at components with {CALLED[vision.kind]}, and objective.own.clip_vision is "
+                    f"not set. Give the path of {FILES[vision.kind]}, or set adapter.vision.kind to own."
                 )
-            self._clip.append(load_clip(self.objective.clip_vision, vision).to(device))
-        clip = self._clip[0]
-        dtype = next(clip.parameters()).dtype
-
-        def see(pictures: Tensor):
-            with torch.autocast(pictures.device.type, enabled=False):
-                return clip_features(clip, pictures.to(dtype), vision.levels)
-
-        return see
+            self._clip.append(load_vision(self.objective.clip_vision, vision).to(device))
+        return seen_by(self._clip[0], vision)
 
     def people(self, batch: Batch) -> People:
         return people_of(self.adapter, batch.conditions, self.see(batch.video.device))

@@ -1,7 +1,7 @@
 """What a vision network sees of a component: several levels of its features, and one vector for the whole.
 
-Two networks: CLIP ViT-H/14, the one that Wan's image-to-video models use, in ComfyUI's key names; and a small patch
-encoder that is trained with the adapter, for the toy world. ConsisID's EVA02-CLIP-L is not supported.
+Three networks: CLIP ViT-H/14, the one that Wan's image-to-video models use, in ComfyUI's key names; ConsisID's
+EVA02-CLIP-L, in `eva_vision`; and a small patch encoder that is trained with the adapter, for the toy world.
 """
 
 import os
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from ...errors import SlotIDError
 from ...tensor_shapes import count_numbered, fill, shape_of
 from ...weights import naming, read_tensors
-from .config import VisionConfig
+from .config import CALLED, FILES, VisionConfig
+from .eva_vision import EvaVision, load_eva
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -131,7 +132,7 @@ class ClipVision(nn.Module):
 def clip_features(
     model: nn.Module, pictures: Tensor, levels: Sequence[int], run: Callable[[Tensor], Tensor] | None = None
 ) -> VisionFeatures:
-    """Features of a frozen CLIP, ours or ComfyUI's: what enters the blocks `levels`.
+    """Features of a frozen CLIP, ours or ComfyUI's, or of EVA02-CLIP: what enters the blocks `levels`.
 
     Args:
         pictures: (N, 3, S, S) in [0, 1], of the side that the network takes.
@@ -144,7 +145,7 @@ def clip_features(
         # A copy, as ComfyUI's blocks add to their input in place.
         return lambda module, inputs: seen.__setitem__(level, inputs[0].detach().clone())
 
-    layers: Any = model.get_submodule("vision_model.encoder.layers")
+    layers: Any = model.get_submodule("blocks" if isinstance(model, EvaVision) else "vision_model.encoder.layers")
     hooks = [layers[level].register_forward_pre_hook(note(level)) for level in levels]
     try:
         with torch.no_grad():
@@ -155,6 +156,31 @@ def clip_features(
     return VisionFeatures([seen[level].to(pictures) for level in levels], F.normalize(pooled.to(pictures), dim=1))
 
 
+def load_vision(path: str | os.PathLike, config: VisionConfig) -> nn.Module:
+    """The frozen network of the settings, in the precision of the file.
+
+    Raises:
+        SlotIDError: the file is missing, damaged, or of another network.
+    """
+    if config.kind != "eva02_clip_l":
+        return load_clip(path, config)
+    model = load_eva(path, config.heads)
+    with naming(path):
+        check_clip(model, config)
+    return model
+
+
+def seen_by(clip: nn.Module, config: VisionConfig) -> See:
+    """A frozen network of ours as an adapter's eyes, in its own precision."""
+    dtype = next(clip.parameters()).dtype
+
+    def see(pictures: Tensor) -> VisionFeatures:
+        with torch.autocast(pictures.device.type, enabled=False):
+            return clip_features(clip, pictures.to(dtype), config.levels)
+
+    return see
+
+
 def check_clip(model: nn.Module, config: VisionConfig) -> None:
     """
     Raises:
@@ -162,16 +188,18 @@ def check_clip(model: nn.Module, config: VisionConfig) -> None:
     """
     tensors = dict(model.named_parameters())
     position, projection = "vision_model.embeddings.position_embedding.weight", "visual_projection.weight"
-    depth = count_numbered(tensors, "vision_model.encoder.layers.")
-    width = tensors[position].shape[1] if position in tensors else 0
+    blocks = "vision_model.encoder.layers."
+    if isinstance(model, EvaVision):
+        position, projection, blocks = "pos_embed", "head.weight", "blocks."
+    depth = count_numbered(tensors, blocks)
+    tokens, width = tensors[position].shape[-2:] if position in tensors else (0, 0)
     pooled = tensors[projection].shape[0] if projection in tensors else width
-    tokens = len(tensors[position]) if position in tensors else 0
     wanted = (config.width, config.pooled_width, (config.side // config.patch) ** 2 + 1)
     if (width, pooled, tokens) != wanted or depth <= max(config.levels):
         raise SlotIDError(
             f"The adapter was trained with a vision network of width {wanted[0]}, {wanted[1]} pooled numbers and "
-            f"{wanted[2]} tokens; this one has {width}, {pooled} and {tokens}, in {depth} blocks. Load "
-            "clip_vision_h.safetensors, which Wan's image-to-video models use."
+            f"{wanted[2]} tokens; this one has {width}, {pooled} and {tokens}, in {depth} blocks. Give it "
+            f"{FILES[config.kind]}, of {CALLED[config.kind]}."
         )
 
 
