@@ -62,9 +62,8 @@ def evaluate_videos(options: "Namespace") -> None:
         try:
             results, failed = score_all(jobs, recognisers, settings, folder)
         except KeyboardInterrupt:
-            raise SlotIDError(
-                f"stopped; {f'run it again to go on from {folder}' if options.folder else 'with --folder it could go on'}."
-            ) from None
+            how = f"run it again to go on from {folder}" if options.folder else "with --folder it could go on"
+            raise SlotIDError(f"stopped; {how}.") from None
     figures = summary(results)
     described = {recogniser.name: recogniser.description for recogniser in recognisers}
     missing |= failed

@@ -53,7 +53,8 @@ def find_dlib() -> Recogniser:
         return faces
 
     return Recogniser(
-        "dlib", f"dlib ResNet v1 (package face-recognition-models), faces by dlib {dlib.__version__}'s HOG finder", look,
+        "dlib", f"dlib ResNet v1 (package face-recognition-models), faces by the HOG finder of dlib {dlib.__version__}",
+        look,
         stranger=STRANGER, same=SAME, threshold=THRESHOLD,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ that is mirrored.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -116,7 +117,7 @@ def _jumps(change: np.ndarray, around: int = 8) -> np.ndarray:
 def _mirrored(small: Tensor) -> np.ndarray:
     """A frame is turned against the one before if it resembles that one's mirror image more, and clearly so."""
     turned, state = [0.0], 0.0
-    for before, now in zip(small[:-1], small[1:], strict=True):
+    for before, now in pairwise(small):
         straight, mirror = _alike(before, now), _alike(before.flip(-1), now)
         if mirror > straight + 0.02:
             state = 1.0 - state

@@ -50,7 +50,8 @@ def markdown(figures: dict[str, float], described: dict[str, str], missing: dict
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     lines += ["", "## Recognisers", ""] + [f"- `{name}`: {text}" for name, text in described.items()]
     if any(name.startswith("conditioned.") for name in head):
-        lines.append("- `conditioned.…`: the video was made from this network's embedding, so its figure says how well a "
+        lines.append("- `conditioned.…`: the video was made from this network's embedding, so its figure says how well "
+            "a "
                      "condition was copied. It is in no mean.")  # fmt: skip
     if missing:
         lines += ["", "## Not measured", ""] + [f"- `{name}`: {why}" for name, why in missing.items()]
@@ -73,7 +74,8 @@ def write_page(
             "<h2>Not measured</h2><ul>" + "".join(f"<li><b>{_t(n)}</b>: {_t(w)}</li>" for n, w in missing.items())
         )
         parts.append("</ul>")
-    parts.append("<h2>Videos</h2><p>The curve is the cosine of the face and the person, frame by frame; gaps are frames "
+    parts.append("<h2>Videos</h2><p>The curve is the cosine of the face and the person, frame by frame; gaps are "
+        "frames "
                  "without a face.</p>")  # fmt: skip
     for result in results:
         suspects = "; ".join(f"{what}: frames {spans(frames)}" for what, frames in result.suspects.items())

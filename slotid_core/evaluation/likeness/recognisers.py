@@ -1,7 +1,7 @@
 """Face recognisers behind one interface, found where their files lie; nothing is downloaded.
 
 Cosines of two recognisers cannot be compared: dlib's are .8 for two strangers, ArcFace's .0. So each comes with the
-cosine that strangers and the same person have on average, and `calibrated` puts strangers at 0 and the same person at 1.
+cosine that strangers and the same person have on average; `calibrated` puts strangers at 0, the same person at 1.
 """
 
 from collections.abc import Callable, Sequence

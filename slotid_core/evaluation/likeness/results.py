@@ -1,4 +1,4 @@
-"""Figures of many videos: kept one file each so that a stopped run goes on, and summed up with intervals over people."""
+"""Figures of many videos: kept one file each, so that a stopped run goes on; summed up with intervals over people."""
 
 import hashlib
 import json

@@ -56,8 +56,9 @@ def score_video(
             if len(doubtful):
                 suspects[f"{prefix}: another face"] = doubtful.tolist()
     figures |= together(figures, [r for r in recognisers if r.name not in conditioned])
-    boxes = {int(i): box for track in list(tracks.values())[:1] for i, box in zip(track.indices, track.boxes, strict=True)
-             if box is not None}  # fmt: skip
+    first = next(iter(tracks.values()), None)
+    places = zip(first.indices, first.boxes, strict=True) if first else ()
+    boxes = {int(index): box for index, box in places if box is not None}
     plain = frame_scores(frames, boxes)
     figures |= {f"frames.{name}": value for name, value in plain.figures().items()}
     for what, found in (
@@ -74,7 +75,7 @@ def key_of(recogniser: str, conditioned: Sequence[str]) -> str:
 
 
 def together(figures: Mapping[str, float], judges: Sequence[Recogniser]) -> dict[str, float]:
-    """Mean of the calibrated similarities of recognisers that conditioned nothing; cosines themselves do not average."""
+    """Mean of the calibrated similarities of recognisers that conditioned nothing; cosines have no common scale."""
     values = [
         value for recogniser in judges for key, value in figures.items()
         if key.startswith(f"{recogniser.name}.") and key.endswith(".calibrated") and np.isfinite(value)
