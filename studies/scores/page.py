@@ -38,23 +38,24 @@ def draw(measured: dict, path: Path) -> None:
 def page(figures: dict[str, float], recognisers: list[Recogniser], missing: dict[str, str]) -> str:
     lines = [
         "# What each score is worth", "",
-        f"Written by `{COMMAND}`; figures in [scores/figures.json](scores/figures.json). Faces: 102 adults, neutral and "
-        "smiling (Face Research Lab London Set, CC-BY 4.0), and 24 public clips. None of them is in this repository.",
+        f"Written by `{COMMAND}`; figures in [scores/figures.json](scores/figures.json). Faces: 102 adults, neutral "
+        "and smiling (Face Research Lab London Set, CC-BY 4.0), and 24 public clips. None of them is in this repository.",
         "", "## The same person against two people", "",
         "AUC: how often a pair of one person scores above a pair of two. Overlap: share of pairs of two people that "
         "score above the least alike pair of one.", "",
-        "| recogniser | on | AUC | same, mean (least) | different, mean (most) | overlap | pairs |", "|---|---|---|---|---|---|---|",
+        "| recogniser | on | AUC | same, mean (least) | different, mean (most) | overlap | pairs |",
+        "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for one in recognisers:
         for on, what in (
             ("portraits", "neutral against smiling"),
             ("clips", "halves of clips against strangers' halves"),
         ):
-            f = {name: figures[f"{one.name}.{on}.{name}"] for name in
-                 ("auc", "same", "same_least", "different", "different_most", "overlap", "same_pairs", "different_pairs")}  # fmt: skip
+            start = f"{one.name}.{on}."
+            f = {key.removeprefix(start): value for key, value in figures.items() if key.startswith(start)}
             lines.append(
-                f"| {one.name} | {what} | {f['auc']:.4f} | {f['same']:.3f} ({f['same_least']:.3f}) | {f['different']:.3f} "
-                f"({f['different_most']:.3f}) | {f['overlap']:.2%} | {f['same_pairs']:g} / {f['different_pairs']:g} |"
+                f"| {one.name} | {what} | {f['auc']:.4f} | {f['same']:.3f} ({f['same_least']:.3f}) | "
+                f"{f['different']:.3f} ({f['different_most']:.3f}) | {f['overlap']:.2%} | {f['same_pairs']:g} / {f['different_pairs']:g} |"
             )
     lines += ["", "![Histograms of cosines](scores/overlap.png)", ""]
     lines += [f"- `{one.name}`: {one.description}. Faces were found in "
@@ -79,7 +80,8 @@ def page(figures: dict[str, float], recognisers: list[Recogniser], missing: dict
     agreements = [key for key in figures if key.startswith("agreement.") and key.endswith(".same")]
     if agreements:
         lines += ["", "## Do recognisers agree?", "",
-                  "Correlation of two recognisers' cosines over the same pairs: of one person, and of strangers.", ""]  # fmt: skip
+                  "Correlation of two recognisers' cosines over the same pairs: of one person, and of strangers.",
+                  ""]  # fmt: skip
         for key in agreements:
             first, second = key.removeprefix("agreement.").removesuffix(".same").split(".")
             others = figures[key.replace(".same", ".strangers")]

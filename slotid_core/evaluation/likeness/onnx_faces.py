@@ -79,7 +79,7 @@ def aligned_look(detector: Detector, embed):
     """Faces as a detector finds them, each aligned to ArcFace's template before `embed` (112, 112, 3) in [-1, 1]."""
 
     def look(frame: np.ndarray) -> list[Face]:
-        picture = torch.from_numpy(np.ascontiguousarray(frame)).float() / 255
+        picture = torch.from_numpy(np.array(frame)).float() / 255
         try:
             faces = faces_in(picture, detector)
         except SlotIDError:

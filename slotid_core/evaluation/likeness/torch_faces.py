@@ -79,7 +79,7 @@ def find_toy() -> Recogniser:
 
     @torch.inference_mode()
     def look(frame: np.ndarray) -> list[Face]:
-        picture = torch.from_numpy(np.ascontiguousarray(frame)).float() / 255
+        picture = torch.from_numpy(np.array(frame)).float() / 255
         scale = max(1.0, TOY_SIDE / min(picture.shape[:2]))
         larger = F.interpolate(picture.movedim(-1, 0)[None], scale_factor=scale, mode="bilinear") if scale > 1 else None
         faces = faces_in(picture if larger is None else larger[0].movedim(0, -1), detector)
