@@ -38,8 +38,8 @@ def draw(measured: dict, path: Path) -> None:
 def page(figures: dict[str, float], recognisers: list[Recogniser], missing: dict[str, str]) -> str:
     lines = [
         "# What each score is worth", "",
-        f"Written by `{COMMAND}`; figures in [scores/figures.json](scores/figures.json). Faces: 102 adults, neutral "
-        "and smiling (Face Research Lab London Set, CC-BY 4.0), and 24 public clips. None of them is in this repository.",
+        f"Written by `{COMMAND}`; figures in [scores/figures.json](scores/figures.json). Faces: 102 adults, "
+        "neutral and smiling (Face Research Lab London Set, CC-BY 4.0), and 24 public clips. None of them is in this repository.",
         "", "## The same person against two people", "",
         "AUC: how often a pair of one person scores above a pair of two. Overlap: share of pairs of two people that "
         "score above the least alike pair of one.", "",
@@ -55,7 +55,8 @@ def page(figures: dict[str, float], recognisers: list[Recogniser], missing: dict
             f = {key.removeprefix(start): value for key, value in figures.items() if key.startswith(start)}
             lines.append(
                 f"| {one.name} | {what} | {f['auc']:.4f} | {f['same']:.3f} ({f['same_least']:.3f}) | "
-                f"{f['different']:.3f} ({f['different_most']:.3f}) | {f['overlap']:.2%} | {f['same_pairs']:g} / {f['different_pairs']:g} |"
+                f"{f['different']:.3f} ({f['different_most']:.3f}) | {f['overlap']:.2%} | "
+                f"{f['same_pairs']:g} / {f['different_pairs']:g} |"
             )
     lines += ["", "![Histograms of cosines](scores/overlap.png)", ""]
     lines += [f"- `{one.name}`: {one.description}. Faces were found in "
