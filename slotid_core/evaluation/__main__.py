@@ -6,9 +6,10 @@
     python -m slotid_core.evaluation long [--systems a,b] [--refiner FILE] [--frames N] [--curves FILE]
     python -m slotid_core.evaluation graph [--workflow NAME] [--identities N] [--folder DIR] [--json FILE]
     python -m slotid_core.evaluation videos --videos DIR --references DIR [--folder DIR] [--json FILE] [--page FILE]
+    python -m slotid_core.evaluation benchmark --recipe NAME --workflow NAME --server HOST:PORT --folder DIR ...
 
-`videos` scores real videos. Every other figure is a toy-world figure: drawn people, tiny models, judged by networks
-trained on drawings.
+`videos` and `benchmark` score real videos. Every other figure is a toy-world figure: drawn people, tiny
+models, judged by networks trained on drawings.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 from ..errors import SlotIDError
 from ..files import write_json
 from ..systems.registry import DEFAULT, SYSTEMS
+from .likeness.benchmark_command import add_benchmark
 from .likeness.command import add_videos
 from .long_command import add_long
 
@@ -91,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
 
     add_long(commands)
     add_videos(commands)
+    add_benchmark(commands)
 
     variants = commands.add_parser("train-variants", help="train the adapters that the variants of a system need")
     variants.add_argument("--config", type=Path, required=True, help="settings of the variant `full`")

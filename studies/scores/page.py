@@ -39,7 +39,8 @@ def page(figures: dict[str, float], recognisers: list[Recogniser], missing: dict
     lines = [
         "# What each score is worth", "",
         f"Written by `{COMMAND}`; figures in [scores/figures.json](scores/figures.json). Faces: 102 adults, "
-        "neutral and smiling (Face Research Lab London Set, CC-BY 4.0), and 24 public clips. None of them is in this repository.",
+        "neutral and smiling (Face Research Lab London Set, CC-BY 4.0), and 24 public clips. None of them is "
+        "in this repository.",
         "", "## The same person against two people", "",
         "AUC: how often a pair of one person scores above a pair of two. Overlap: share of pairs of two people that "
         "score above the least alike pair of one.", "",
@@ -60,7 +61,8 @@ def page(figures: dict[str, float], recognisers: list[Recogniser], missing: dict
             )
     lines += ["", "![Histograms of cosines](scores/overlap.png)", ""]
     lines += [f"- `{one.name}`: {one.description}. Faces were found in "
-              f"{figures[f'{one.name}.clips.detected']:.0%} of the clips' frames. Threshold with equal errors: "
+              f"{figures[f'{one.name}.clips.detected']:.0%} of the clips' frames. Threshold, which one pair of two people in "
+              f"a thousand reaches: "
               f"{figures[f'{one.name}.threshold']:.3f}." for one in recognisers]  # fmt: skip
     lines += [
         "",

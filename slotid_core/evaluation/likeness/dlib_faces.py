@@ -60,7 +60,7 @@ def find_dlib() -> Recogniser:
 
 
 # Measured on real faces by `python -m studies.scores`; see docs/scores.md.
-STRANGER, SAME, THRESHOLD = 0.80, 0.96, 0.90
+STRANGER, SAME, THRESHOLD = 0.84, 0.99, 0.94
 
 
 def _of_working_size(frame: np.ndarray) -> tuple[np.ndarray, float]:
