@@ -21,6 +21,7 @@ from ..files import write_json
 from ..systems.registry import DEFAULT, SYSTEMS
 from .likeness.benchmark_command import add_benchmark
 from .likeness.command import add_videos
+from .likeness.study_command import add_study
 from .long_command import add_long
 
 SHOWN = 8  # people on a contact sheet
@@ -94,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     add_long(commands)
     add_videos(commands)
     add_benchmark(commands)
+    add_study(commands)
 
     variants = commands.add_parser("train-variants", help="train the adapters that the variants of a system need")
     variants.add_argument("--config", type=Path, required=True, help="settings of the variant `full`")

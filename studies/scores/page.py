@@ -60,10 +60,11 @@ def page(figures: dict[str, float], recognisers: list[Recogniser], missing: dict
                 f"{f['same_pairs']:g} / {f['different_pairs']:g} |"
             )
     lines += ["", "![Histograms of cosines](scores/overlap.png)", ""]
-    lines += [f"- `{one.name}`: {one.description}. Faces were found in "
-              f"{figures[f'{one.name}.clips.detected']:.0%} of the clips' frames. Threshold, which one pair of two people in "
-              f"a thousand reaches: "
-              f"{figures[f'{one.name}.threshold']:.3f}." for one in recognisers]  # fmt: skip
+    lines += [
+        f"- `{one.name}`: {one.description}. Faces were found in {figures[f'{one.name}.clips.detected']:.0%} of the clips' "
+        f"frames. One pair of two people in a thousand reaches {figures[f'{one.name}.threshold']:.3f}, the threshold."
+        for one in recognisers
+    ]  # fmt: skip
     lines += [
         "",
         "A cosine means something only beside these. `calibrated` has strangers at 0 and the same person at 1.",

@@ -17,6 +17,8 @@ ALLOWED = {
     "slotid_core/comfy_client.py": {"requests", "websocket"},  # talks to the ComfyUI that a command names
     "slotid_core/comfy_server.py": {"socket", "urllib.error", "urllib.request"},  # asks the server that it has started
     "slotid_core/dataset/ray_runner.py": {"ray", "ray.data", "ray.exceptions"},  # a cluster that a command names
+    "slotid_core/evaluation/likeness/judgements.py": {"requests"},  # an address that a command names
+    "slotid_core/evaluation/likeness/networks.py": {"transformers"},  # builds networks from files, without its loader
     "slotid_core/folder_lock.py": {"socket"},  # its own name only: see below
     "slotid_core/this_process.py": {"socket"},  # the same
 }

@@ -12,6 +12,8 @@ from ...files import write_json, write_text
 from ...folder_lock import only_run_in
 from .frames import read_video
 from .jobs import Job, jobs_of_folders, jobs_of_list, read_prompts
+from .judgements import Judge
+from .networks import Networks
 from .page import markdown, write_page
 from .people import Person, person_of, reference_pictures
 from .recognisers import BACKENDS, Recogniser, find_recognisers
@@ -36,6 +38,8 @@ def add_videos(commands: "_SubParsersAction") -> None:
     videos.add_argument("--models", type=Path, action="append", default=[], help="folder of network files; repeatable")
     videos.add_argument("--conditioned", default="", help="recognisers from whose embedding the videos were made")
     videos.add_argument("--system", default="", help="the system that made the videos; says what conditioned them")
+    videos.add_argument("--judge", default="", metavar="ADDRESS", help="OpenAI-compatible address that grades videos")
+    videos.add_argument("--judge-model", default="", help="name of the model there; its key is in SLOTID_JUDGE_KEY")
     videos.add_argument("--looks", type=int, default=0, help="frames looked at beside the published 32; -1 all")
     videos.add_argument("--folder", type=Path, help="keeps a result a video; a stopped run given it again goes on")
     videos.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
@@ -55,18 +59,23 @@ def evaluate_videos(options: "Namespace") -> None:
     )  # fmt: skip
     recognisers, missing = find_recognisers([n for n in options.recognisers.split(",") if n], options.models)
     conditioned = [name for name in options.conditioned.split(",") if name] + list(conditioned_by(options.system))
-    settings = {"looks": options.looks, "conditioned": sorted(conditioned)}
+    networks = Networks(options.models)
+    settings = {
+        "looks": options.looks, "conditioned": sorted(conditioned), "networks": sorted(networks.places),
+        "judge": options.judge_model if options.judge else "",
+    }  # fmt: skip
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slotid-videos-")))
         stack.enter_context(only_run_in(folder))
         try:
-            results, failed = score_all(jobs, recognisers, settings, folder)
+            judge = Judge(options.judge, options.judge_model, folder / "judgements") if options.judge else None
+            results, failed = score_all(jobs, recognisers, settings, folder, networks, judge)
         except KeyboardInterrupt:
             how = f"run it again to go on from {folder}" if options.folder else "with --folder it could go on"
             raise SlotIDError(f"stopped; {how}.") from None
     figures = summary(results)
     described = {recogniser.name: recogniser.description for recogniser in recognisers}
-    missing |= failed
+    missing |= networks.missing | failed
     text = markdown(figures, described, missing)
     print(text)
     if options.json:
@@ -80,7 +89,12 @@ def evaluate_videos(options: "Namespace") -> None:
 
 
 def score_all(
-    jobs: list[Job], recognisers: list[Recogniser], settings: dict, folder: Path
+    jobs: list[Job],
+    recognisers: list[Recogniser],
+    settings: dict,
+    folder: Path,
+    networks: Networks | None = None,
+    judge: Judge | None = None,
 ) -> tuple[list[Result], dict[str, str]]:
     """Results of all videos, those that are kept in the folder taken from there; and what could not be scored, why."""
     people = People(recognisers)
@@ -91,7 +105,12 @@ def score_all(
         if result is None:
             try:
                 able, wanted = people.of(job)
-                scored = score_video(read_video(job.video), wanted, able, settings["looks"], settings["conditioned"])
+                frames = read_video(job.video)
+                scored = score_video(frames, wanted, able, settings["looks"], settings["conditioned"])
+                if networks is not None:
+                    scored.figures.update(networks.figures(frames, job.prompt))
+                if judge is not None:
+                    scored.figures.update(judge.grades(frames, job.prompt))
             except SlotIDError as error:
                 failed[f"{job.row}/{job.video.name}"] = str(error)
                 continue

@@ -9,6 +9,7 @@ import numpy as np
 from ...files import write_text
 from .face_scores import FACE_FIGURES
 from .frame_scores import FRAME_FIGURES
+from .networks import NETWORK_FIGURES
 from .results import Result
 
 SHOWN = ("likeness", "similarity", "detected", "with_missing", "opens2v", "worst", "drift")
@@ -58,6 +59,7 @@ def markdown(figures: dict[str, float], described: dict[str, str], missing: dict
     lines += ["", "## What the figures mean", ""]
     lines += [f"- `{name}`: {text}" for name, text in FACE_FIGURES.items()]
     lines += [f"- `frames.{name}`: {text}" for name, text in FRAME_FIGURES.items()]
+    lines += [f"- `video.{name}`: {text}" for name, text in NETWORK_FIGURES.items()]
     return "\n".join(lines) + "\n"
 
 
