@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slotid_core.evaluation.likeness.face_scores import FACE_FIGURES
 from slotid_core.evaluation.likeness.frame_scores import FRAME_FIGURES
-from slotid_core.evaluation.likeness.recognisers import Recogniser
+from slotid_core.evaluation.likeness.recogniser import Recogniser
 from slotid_core.files import whole_file
 
 from .measure import SPOILS
@@ -61,8 +61,8 @@ def page(figures: dict[str, float], recognisers: list[Recogniser], missing: dict
             )
     lines += ["", "![Histograms of cosines](scores/overlap.png)", ""]
     lines += [
-        f"- `{one.name}`: {one.description}. Faces were found in {figures[f'{one.name}.clips.detected']:.0%} of the clips' "
-        f"frames. One pair of two people in a thousand reaches {figures[f'{one.name}.threshold']:.3f}, the threshold."
+        f"- `{one.name}`: {one.description}. Faces found in {figures[f'{one.name}.clips.detected']:.0%} of the clips' "
+        f"frames. Of two people, one pair in a thousand reaches {figures[f'{one.name}.threshold']:.3f}, the threshold."
         for one in recognisers
     ]  # fmt: skip
     lines += [

@@ -19,7 +19,8 @@ from slotid_core.evaluation.likeness.frames import Frames, read_video
 from slotid_core.evaluation.likeness.jobs import jobs_of_folders, whose
 from slotid_core.evaluation.likeness.page import spans
 from slotid_core.evaluation.likeness.people import person_of
-from slotid_core.evaluation.likeness.recognisers import Recogniser, find_recogniser, find_recognisers
+from slotid_core.evaluation.likeness.recogniser import Recogniser
+from slotid_core.evaluation.likeness.recognisers import find_recogniser, find_recognisers
 from slotid_core.evaluation.likeness.score import score_video
 from slotid_core.evaluation.likeness.track import Track, follow, indices_of
 

@@ -16,7 +16,8 @@ from .judgements import Judge
 from .networks import Networks
 from .page import markdown, write_page
 from .people import Person, person_of, reference_pictures
-from .recognisers import BACKENDS, Recogniser, find_recognisers
+from .recogniser import Recogniser
+from .recognisers import BACKENDS, find_recognisers
 from .results import Result, content_key, keep, kept, summary
 from .score import conditioned_by, score_video
 

@@ -1,6 +1,7 @@
 """VBench's figures from features and flow (Huang et al. 2024, arXiv 2311.17982, and its published code)."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ def dynamic_degree(pixels: np.ndarray, flow: Callable[[Tensor, Tensor], Tensor])
     least = LEAST_FLOW * min(pictures.shape[-2:]) / 256
     wanted = round(OF_SIXTEEN * len(pictures) / 16)
     count = 0
-    for first, second in zip(pictures[:-1], pictures[1:], strict=True):
+    for first, second in pairwise(pictures):
         length = flow(first[None], second[None]).square().sum(0).sqrt().flatten()
         largest = length.topk(max(1, int(len(length) * LARGEST_SHARE))).values
         count += bool(largest.mean() > least)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...reference.faces.face import Face
-from .recognisers import NotHere, Recogniser, unit
+from .recogniser import NotHere, Recogniser, unit
 
 INSTALL = "pip install face-recognition-models==0.3.0 dlib-bin"
 NETWORK, LANDMARKS = "dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"
@@ -60,7 +60,7 @@ def find_dlib() -> Recogniser:
 
 
 # Measured on real faces by `python -m studies.scores`; see docs/scores.md.
-STRANGER, SAME, THRESHOLD = 0.84, 0.99, 0.94
+STRANGER, SAME, THRESHOLD = 0.836, 0.988, 0.945
 
 
 def _of_working_size(frame: np.ndarray) -> tuple[np.ndarray, float]:

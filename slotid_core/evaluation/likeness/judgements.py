@@ -25,10 +25,10 @@ LONGER_SIDE = 512  # pixels of the frames that are sent
 KEY = "SLOTID_JUDGE_KEY"  # environment variable of the address's key
 SILENT_FOR = 300.0  # seconds
 RUBRICS = {
-    "aesthetics": "How beautiful are light, colours and composition? 1: unpleasant. 3: ordinary. 5: as of a professional.",
+    "aesthetics": "How beautiful are light, colours and composition? 1: unpleasant. 3: ordinary. 5: professional.",
     "motion": "How natural is the movement from frame to frame? 1: frozen, jerky or impossible. 3: stiff. 5: lifelike.",
     "prompt": "How completely does the video show what the text asks for? 1: nothing of it. 3: the main thing. 5: all.",
-    "naturalness": "Could this be filmed? Look at faces, hands, objects, physics. 1: clearly not. 3: small faults. 5: yes.",
+    "naturalness": "Could this be filmed? Look at faces, hands, objects, physics. 1: no. 3: small faults. 5: yes.",
 }
 ANSWER = re.compile(r"\b([1-5])\b")
 

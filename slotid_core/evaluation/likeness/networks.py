@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import SlotIDError
-from ...files import read_json
-from ...tensor_shapes import floats
-from ...weights import read_pth, read_tensors
+from ...tensor_shapes import fill
+from ...weights import read_pth
 from .consistency import consistency, dynamic_degree, frames_at
 from .frames import Frames, evenly
 
@@ -132,7 +131,7 @@ class Networks:
         from torchvision.models.optical_flow import raft_large
 
         model = raft_large(weights=None)
-        _fill(model, read_pth(self.places["dynamic_degree"]), self.places["dynamic_degree"])
+        fill(model, read_pth(self.places["dynamic_degree"]), "torchvision's RAFT", copy=True)
         model.eval().requires_grad_(False)
 
         @torch.inference_mode()
@@ -174,7 +173,7 @@ def load_dino(folder: Path) -> Any:
 
 @lru_cache(maxsize=4)
 def load_transformer(folder: Path, kind: str, pooling: bool = True) -> Any:
-    """A model of transformers from a folder, without its own loader, which would ask the network.
+    """A model of transformers from a folder that is there; with `local_files_only` nothing is asked of the network.
 
     Raises:
         SlotIDError: the folder is incomplete, or of another model.
@@ -183,28 +182,16 @@ def load_transformer(folder: Path, kind: str, pooling: bool = True) -> Any:
         import transformers
     except ImportError as error:
         raise SlotIDError(f"transformers is not installed ({error}). pip install transformers") from error
-    config = getattr(transformers, f"{kind}Config").from_dict(
-        read_json(folder / "config.json", "Copy the folder again.")
-    )
-    options = {} if pooling else {"add_pooling_layer": False}
-    model = getattr(transformers, f"{kind}Model")(config, **options)
-    safe = folder / "model.safetensors"
-    tensors = read_tensors(safe)[0] if safe.is_file() else read_pth(folder / "pytorch_model.bin")
-    _fill(model, tensors, folder)
-    return model.eval().requires_grad_(False)
-
-
-def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Every tensor of the model must be in the file; the file may hold more, such as another head."""
-    prefixes = {name.split(".")[0] for name in model.state_dict()}
-    named = {
-        name if name.split(".")[0] in prefixes else name.partition(".")[2]: tensor
-        for name, tensor in floats(tensors).items()
-    }
-    missing = sorted(set(dict(model.named_parameters())) - named.keys())
-    if missing:
-        raise SlotIDError(f"{path.name} has no tensor {missing[0]!r}. It is of another network; copy it again.")
+    options: dict[str, Any] = {} if pooling else {"add_pooling_layer": False}
     try:
-        model.load_state_dict(named, strict=False)
-    except RuntimeError as error:
-        raise SlotIDError(f"{path.name} is of another network ({str(error).splitlines()[1].strip()}).") from error
+        model, told = getattr(transformers, f"{kind}Model").from_pretrained(
+            folder, local_files_only=True, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise SlotIDError(
+            f"{folder.name} does not load ({reason}). Copy all of it from where it is published."
+        ) from error
+    if told["missing_keys"]:
+        raise SlotIDError(f"{folder.name} has no tensor {sorted(told['missing_keys'])[0]!r}. Copy it again.")
+    return model.float().eval().requires_grad_(False)

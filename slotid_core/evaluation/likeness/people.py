@@ -10,7 +10,7 @@ from ...errors import SlotIDError
 from ...picture_files import read_rgb
 from ...reference.faces.face import Face, area
 from .frames import evenly, is_picture, is_video, read_video
-from .recognisers import Recogniser, unit
+from .recogniser import Recogniser, unit
 
 LOOKS = 16  # frames of a reference clip
 PAD = 0.25  # of each side, grey, around a frame in which no face was found: OpenS2V's second try

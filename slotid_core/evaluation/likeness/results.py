@@ -13,7 +13,7 @@ from ..estimators import estimate, mean
 from ..intervals import bootstrap
 from .frames import is_picture, is_video
 from .jobs import Job
-from .recognisers import Recogniser
+from .recogniser import Recogniser
 from .score import Scored
 
 VERSION = 1  # of what is counted; results of another are not taken up

@@ -10,7 +10,8 @@ from .face_scores import doubtful_frames, face_figures
 from .frame_scores import FrameScores, frame_scores
 from .frames import Frames
 from .people import Person
-from .recognisers import CONDITIONING, Recogniser
+from .recogniser import Recogniser
+from .recognisers import CONDITIONING
 from .track import Track, follow, indices_of
 
 

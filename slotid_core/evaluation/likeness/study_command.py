@@ -35,9 +35,8 @@ def run_make(options: "Namespace") -> None:
     else:
         jobs = jobs_of_folders(options.videos, options.references or Path(), read_prompts(options.prompts))
     count = make_study(jobs, options.folder, options.seed)
-    print(
-        f"{count} questions in {options.folder / 'page' / 'index.html'}; keep {options.folder / 'key.json'} to yourself."
-    )
+    page = options.folder / "page" / "index.html"
+    print(f"{count} questions in {page}; no rater may see key.json beside it.")
 
 
 def run_read(options: "Namespace") -> None:

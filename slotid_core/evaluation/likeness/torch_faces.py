@@ -18,7 +18,7 @@ from ...toy_world.face_pictures import crops_of_frames
 from ...toy_world.family import load_face_recogniser
 from .curricular import CURRICULAR_FILE, load_curricular
 from .onnx_faces import aligned_look
-from .recognisers import NotHere, Recogniser
+from .recogniser import NotHere, Recogniser
 
 TOY_SIDE = 128  # pixels of a frame in which drawn faces are looked for, as a smaller face counts as a false alarm
 

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from ...reference.faces.face import Box, area
 from .frames import Frames, evenly
 from .people import Person, look_twice
-from .recognisers import Recogniser
+from .recogniser import Recogniser
 
 PUBLISHED = (32, 16)  # frames that OpenS2V and ConsisID look at, evenly from first to last
 
