@@ -5,8 +5,11 @@
     python -m slotid_core.evaluation scales [--systems a,b] [--text-scales 1,4] [--identity-scales 1,4] [--map FILE]
     python -m slotid_core.evaluation long [--systems a,b] [--refiner FILE] [--frames N] [--curves FILE]
     python -m slotid_core.evaluation graph [--workflow NAME] [--identities N] [--folder DIR] [--json FILE]
+    python -m slotid_core.evaluation videos --videos DIR --references DIR [--folder DIR] [--json FILE] [--page FILE]
+    python -m slotid_core.evaluation benchmark --recipe NAME --workflow NAME --server HOST:PORT --folder DIR ...
 
-Every figure is a toy-world figure: drawn people, tiny models, judged by networks trained on drawings.
+`videos` and `benchmark` score real videos. Every other figure is a toy-world figure: drawn people, tiny
+models, judged by networks trained on drawings.
 """
 
 import argparse
@@ -16,6 +19,9 @@ from pathlib import Path
 from ..errors import SlotIDError
 from ..files import write_json
 from ..systems.registry import DEFAULT, SYSTEMS
+from .likeness.benchmark_command import add_benchmark
+from .likeness.command import add_videos
+from .likeness.study_command import add_study
 from .long_command import add_long
 
 SHOWN = 8  # people on a contact sheet
@@ -87,6 +93,9 @@ def parser() -> argparse.ArgumentParser:
     graph.set_defaults(run=run_graph)
 
     add_long(commands)
+    add_videos(commands)
+    add_benchmark(commands)
+    add_study(commands)
 
     variants = commands.add_parser("train-variants", help="train the adapters that the variants of a system need")
     variants.add_argument("--config", type=Path, required=True, help="settings of the variant `full`")

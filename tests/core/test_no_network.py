@@ -17,9 +17,12 @@ ALLOWED = {
     "slotid_core/comfy_client.py": {"requests", "websocket"},  # talks to the ComfyUI that a command names
     "slotid_core/comfy_server.py": {"socket", "urllib.error", "urllib.request"},  # asks the server that it has started
     "slotid_core/dataset/ray_runner.py": {"ray", "ray.data", "ray.exceptions"},  # a cluster that a command names
+    "slotid_core/evaluation/likeness/judgements.py": {"requests"},  # an address that a command names
+    "slotid_core/evaluation/likeness/networks.py": {"transformers"},  # networks from folders
     "slotid_core/folder_lock.py": {"socket"},  # its own name only: see below
     "slotid_core/this_process.py": {"socket"},  # the same
 }
+FROM_FOLDERS = "slotid_core/evaluation/likeness/networks.py"
 NAME_ONLY = ("slotid_core/folder_lock.py", "slotid_core/this_process.py")
 # Calls by which libraries fetch files, whoever imports these.
 FETCHING = {
@@ -83,4 +86,14 @@ def test_nothing_calls_what_fetches_files():
                     found.add((name, called))
                 if isinstance(program, ast.Constant) and str(program.value).split(" ")[0] in PROGRAMS:
                     found.add((name, program.value))
-    assert found == {("slotid_core/comfy_server.py", "urlopen")}  # of the server that it has started
+    assert found == {
+        ("slotid_core/comfy_server.py", "urlopen"),  # of the server that it has started
+        (FROM_FOLDERS, "from_pretrained"),  # of a folder: see below
+    }
+
+
+def test_the_one_loader_of_a_library_is_kept_to_local_files():
+    calls = [node for node in ast.walk(sources()[FROM_FOLDERS]) if isinstance(node, ast.Call)]
+    (loader,) = [node for node in calls if ast.unparse(node.func).endswith("from_pretrained")]
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in loader.keywords}
+    assert given["local_files_only"] == "True"

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "dataset": {"systems", "reference", "toy_world", "wan"},
     "training": {"dataset", "systems", "wan"},
     "reference_training": {"reference", "toy_world"},
-    "evaluation": {"training", "dataset", "systems", "toy_world", "wan"},
+    "evaluation": {"training", "dataset", "systems", "toy_world", "wan", "reference"},
 }
 # Inside `reference`, from a clip to its report.
 REFERENCE_ORDER = ("decode", "faces", "portrait", "report")

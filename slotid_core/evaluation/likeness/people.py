@@ -1,0 +1,79 @@
+"""Who somebody is to a recogniser: the mean direction of their reference pictures or clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import SlotIDError
+from ...picture_files import read_rgb
+from ...reference.faces.face import Face, area
+from .frames import evenly, is_picture, is_video, read_video
+from .recogniser import Recogniser, unit
+
+LOOKS = 16  # frames of a reference clip
+PAD = 0.25  # of each side, grey, around a frame in which no face was found: OpenS2V's second try
+GREY = 128
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person's name and unit vector; `faces` says in how many pictures of `pictures` a face was found."""
+
+    name: str
+    vector: np.ndarray
+    faces: int
+    pictures: int
+
+
+def look_twice(recogniser: Recogniser, frame: np.ndarray) -> list[Face]:
+    """Faces of a frame (H, W, 3); where there is none, once more with a grey border (OpenS2V, get_facesim.py)."""
+    faces = recogniser.look(frame)
+    if faces:
+        return faces
+    height, width = (round(side * PAD / 2) for side in frame.shape[:2])
+    padded = np.pad(frame, ((height, height), (width, width), (0, 0)), constant_values=GREY)
+    return [_moved(face, -width, -height) for face in recogniser.look(padded)]
+
+
+def person_of(name: str, recogniser: Recogniser, pictures: Sequence[np.ndarray]) -> Person:
+    """A person from pictures (H, W, 3) uint8, of each the largest face.
+
+    Raises:
+        SlotIDError: no picture shows a face that the recogniser finds.
+    """
+    largest = [max(look_twice(recogniser, one), key=lambda face: area(face.box), default=None) for one in pictures]
+    vectors = [face.embedding for face in largest if face is not None and face.embedding is not None]
+    if not vectors:
+        raise SlotIDError(
+            f"{recogniser.name} finds no face in the reference of {name}. Give larger, frontal, upright pictures."
+        )
+    return Person(name, unit(np.mean(vectors, axis=0)), len(vectors), len(pictures))
+
+
+def reference_pictures(paths: Sequence[Path]) -> list[np.ndarray]:
+    """Pictures of somebody from pictures, clips and folders of both.
+
+    Raises:
+        SlotIDError: there are none.
+    """
+    found: list[np.ndarray] = []
+    for path in paths:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if is_picture(file) or is_video(file))
+            found += reference_pictures(files) if files else []
+        elif is_picture(path):
+            found.append(read_rgb(path))
+        else:
+            frames = read_video(path)
+            found += list(frames.pixels[evenly(len(frames), LOOKS)])
+    if not found:
+        raise SlotIDError(f"No picture and no video of a person is in {', '.join(map(str, paths))}.")
+    return found
+
+
+def _moved(face: Face, right: float, down: float) -> Face:
+    left, top, end, bottom = face.box
+    points = None if face.landmarks is None else face.landmarks + np.array([right, down])
+    return Face((left + right, top + down, end + right, bottom + down), face.score, points, face.embedding)

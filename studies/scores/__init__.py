@@ -1,0 +1,1 @@
+"""What is each score worth? Recognisers on real faces, and what spoiling a picture does to them."""
