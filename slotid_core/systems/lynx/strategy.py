@@ -11,7 +11,7 @@ from ...config import config_from_dict
 from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...weights import save_weights, with_prefix
-from ..contract import Batch, StrategySettings
+from ..contract import AnyBatch, Batch, StrategySettings, errors_of
 from ..described import described_loss
 from ..start import starting_from
 from .adapter import KeyValueLayer, LynxAdapter, layers_by_block
@@ -25,7 +25,7 @@ from .inference import (
     branches_of,
     in_one_file,
     load_trained,
-    predict_velocity,
+    predict_velocities,
     predictor,
 )
 from .layouts import LITE_STRIDE
@@ -44,6 +44,7 @@ class Strategy(nn.Module):
 
     required_tensors = (FACE, PICTURE, GREY, PROMPT)
     shown_tensor = PICTURE
+    packs = True
     parameter_groups = ("resampler", "id_layers", "ref_layers")
     text_rows = 0
 
@@ -89,20 +90,19 @@ class Strategy(nn.Module):
         parts = [*self.model.blocks, self.model, *adapter.id_layers.values(), *adapter.ref_layers.values()]
         return parts if adapter.resampler is None else [*parts, adapter.resampler]
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: AnyBatch) -> Tensor:
         """The flow-matching loss of each sample (B,); where there is no identity, with Lynx's "nobody"."""
-        noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
-        people = torch.arange(len(batch), device=noisy.device) + 1
+        people = torch.arange(len(batch), device=batch.context.device) + 1
         rows = torch.where(batch.has_identity > 0, people, NOBODY)
         condition = branches_of(self.adapter, self.model, batch.conditions, rows)
-        velocity = predict_velocity(self.model, noisy, batch.noise_level, batch.context, condition)
-        error = velocity.float() - (batch.noise - batch.video)
-        objective = self.settings.objective
-        loss = objective.loss(error)
+        noisy = [part.noisy for part in batch.parts]
+        velocities = predict_velocities(self.model, noisy, batch.noise_level, batch.context, condition)
+        errors, objective = errors_of(batch, velocities), self.settings.objective
+        loss = objective.losses(errors)
         if not self.training:
             return loss
-        loss = loss + described_loss(self.model, batch, noisy, velocity, self.described_weight)
-        return loss + objective.auxiliary_loss(error)
+        loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
+        return loss + objective.auxiliary_losses(errors)
 
     def predictor(self, batch: Batch) -> Predict:
         return predictor(self.model, self.adapter, batch.conditions)
