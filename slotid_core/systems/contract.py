@@ -87,8 +87,8 @@ class PackedBatch:
 
     Attributes:
         parts: a batch of one row for each sample.
-        conditions: those tensors of the samples that are of one size, (B, ...), as in `Batch`. The others are in `parts`
-            alone.
+        conditions: those tensors of the samples that are of one size, (B, ...), as in `Batch`. The others are in
+            `parts` alone.
         context, noise_level, has_identity, described: of all samples, as in `Batch`.
     """
 
@@ -262,8 +262,8 @@ class Strategy(Protocol):
     # `held_bytes(height, width, samples, size)` of latents, and of a number. Without it there is nothing.
     # `figures: dict[str, Tensor]`, each (B,): what the last `forward` in evaluation mode measured beside the loss;
     # validation reports their means. Without it there are none.
-    # A strategy whose `forward` takes a `PackedBatch` as well, and pictures (T = 1), says so by `packs = True`. The axis
-    # of latent frames of each target tensor that has one is in `frame_axes: dict[str, int]`.
+    # A strategy whose `forward` takes a `PackedBatch` as well, and pictures (T = 1), says so by `packs = True`. The
+    # axis of latent frames of each target tensor that has one is in `frame_axes: dict[str, int]`.
     # `augmented_tensors: dict[str, str]`: required tensors, and by which names preparation gives K other looks of each,
     # (K, ...), all of one picture; NaN where a look was discarded. Without it there are none.
     # A system that appends tokens to the video's says for how many latent frames, as `appended_frames: int`; without it

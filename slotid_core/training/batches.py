@@ -96,7 +96,7 @@ class Batches:
         return str(rng.choice(list(weights), p=np.array(list(weights.values())) / sum(weights.values())))
 
     def _alike(self, one: int, other: int) -> bool:
-        """Whether a recogniser says that two samples show one person (Lynx, section 4)."""
+        """Whether a recogniser says that two samples show one person (arXiv 2509.15496, section 4)."""
         first, second = (self.data.read(index, (EMBEDDING,))[EMBEDDING] for index in (one, other))
         return bool(torch.cosine_similarity(first, second, dim=0) >= self.mix.least_resemblance)
 

@@ -86,8 +86,8 @@ class Trainer:
         self.ema = {name: p.detach().clone() for name, p in self.trainable.items()} if run.ema_decay else {}
         self.batches = Batches(
             self.data, config.objective, config.data.pairing, run.batch, run.seed, self.strategy.required_tensors,
-            self.strategy.text_rows, self.strategy.draw, getattr(strategy, "target_tensors", ()), mix_of(config, strategy),
-            getattr(strategy, "frame_axes", {}), getattr(strategy, "augmented_tensors", {}),
+            self.strategy.text_rows, self.strategy.draw, getattr(strategy, "target_tensors", ()),
+            mix_of(config, strategy), getattr(strategy, "frame_axes", {}), getattr(strategy, "augmented_tensors", {}),
         )  # fmt: skip
         self.facts = {
             "training_config": config_to_dict(config),

@@ -1,4 +1,4 @@
-"""Samples of any size and length as one sequence (Lynx, section 3.2.1; NaViT, arXiv 2307.06304).
+"""Samples of any size and length as one sequence (arXiv 2509.15496, section 3.2.1; NaViT, arXiv 2307.06304).
 
 Linear layers see one long row of tokens and no padding. Attention stays within a sample, rotations are those of each
 sample's own grid, and each sample has its own noise level and prompt. A forward pass notes its packing in

@@ -191,15 +191,14 @@ def test_the_model_gives_each_sample_its_own_velocity_and_no_padding():
 
 def batch_of(sizes) -> Batch:
     rows = [
-        Batch(torch.full((1, 16, *size), float(n)), torch.zeros(1, 1, 8), torch.zeros(1, 16, *size), torch.rand(1), torch.ones(1))
+        Batch(torch.full((1, 16, *size), float(n)), torch.zeros(1, 1, 8), zeros, torch.rand(1), torch.ones(1))
         for n, size in enumerate(sizes)
-    ]  # fmt: skip
+        for zeros in [torch.zeros(1, 16, *size)]
+    ]
     return packed(rows)
 
 
-sizes_of_samples = st.lists(
-    st.tuples(st.integers(1, 5), st.integers(2, 9), st.integers(2, 9)), min_size=1, max_size=12
-)
+sizes_of_samples = st.lists(st.tuples(st.integers(1, 5), st.integers(2, 9), st.integers(2, 9)), min_size=1, max_size=12)
 
 
 @given(sizes_of_samples, st.integers(4, 120), st.integers(0, 1))

@@ -61,7 +61,7 @@ class Strategy(nn.Module):
     face_tensors = (EMBEDDING,)
     target_tensors: tuple[str, ...] = (SHARES,)
     shown_tensor = ""
-    packs, frame_axes = True, {SHARES: 1}  # noqa: RUF012, read alone
+    packs, frame_axes = True, {SHARES: 1}
     parameter_groups = ("vision", "encoder", "attention", "weights")
     text_rows = 0
 

@@ -62,7 +62,7 @@ class Strategy(nn.Module):
     target_tensors: tuple[str, ...] = ()
     shown_tensor = PICTURE
     parameter_groups = ("lora",)
-    packs, frame_axes = True, {PLACES: 0}  # noqa: RUF012, read alone
+    packs, frame_axes = True, {PLACES: 0}
     text_rows = 0
     appended_frames = 1
 

@@ -28,9 +28,7 @@ def append_packed(options: dict, transformer: Transformer, appended: Sequence[Ap
     return wrap_blocks(options, wrappers)
 
 
-def _wrapper(
-    block: nn.Module, appended: Sequence[AppendedTokens | None], index: int, indices: range
-) -> BlockWrapper:
+def _wrapper(block: nn.Module, appended: Sequence[AppendedTokens | None], index: int, indices: range) -> BlockWrapper:
     counts = [0 if one is None else one.tokens.shape[1] for one in appended]
     first = next(one for one in appended if one is not None)
 
@@ -51,7 +49,13 @@ def _wrapper(
         last = _places_of_last(before.lengths, counts, hidden.device)
         with lora_on(block, first.lora.get(index, {}), last), text_without(block, last, first.reads_text):
             hidden = run(
-                {**args, "img": hidden, "pe": positions, "vec": modulation, "transformer_options": noting(options, after)}
+                {
+                    **args,
+                    "img": hidden,
+                    "pe": positions,
+                    "vec": modulation,
+                    "transformer_options": noting(options, after),
+                }
             )
         if index != indices[-1]:
             return hidden
