@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..errors import SlotIDError
 from ..wan import WanModel
 from ..wan.guidance import Predict
+from ..wan.packing import grid_of
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,21 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
+    @property
+    def noisy(self) -> Tensor:
+        """(B, 16, T, H, W), what is predicted from."""
+        return torch.lerp(self.video, self.noise, self.noise_level.view(-1, 1, 1, 1, 1))
+
+    @property
+    def velocity(self) -> Tensor:
+        """(B, 16, T, H, W), what is to be predicted."""
+        return self.noise - self.video
+
+    @property
+    def parts(self) -> tuple["Batch", ...]:
+        """Batches of one size each; see `PackedBatch`."""
+        return (self,)
+
     def split(self, size: int) -> list["Batch"]:
         """Batches of at most `size` rows."""
         return [
@@ -63,6 +79,82 @@ class Batch:
 
 
 CORE_FIELDS = tuple(entry.name for entry in fields(Batch) if entry.name not in ("conditions", "described"))
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Samples of any sizes that go through the video model as one sequence; see `wan.packing`.
+
+    Attributes:
+        parts: a batch of one row for each sample.
+        conditions: those tensors of the samples that are of one size, (B, ...), as in `Batch`. The others are in
+            `parts` alone.
+        context, noise_level, has_identity, described: of all samples, as in `Batch`.
+    """
+
+    parts: tuple[Batch, ...]
+    context: Tensor
+    noise_level: Tensor
+    has_identity: Tensor
+    conditions: dict[str, Tensor] = field(default_factory=dict)
+    described: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def to(self, device: torch.device) -> "PackedBatch":
+        return packed([part.to(device) for part in self.parts])
+
+    def split(self, budget: int, appended_frames: int = 0) -> list["PackedBatch"]:
+        """Packed batches of at most `budget` tokens each; a sample that is larger by itself is alone.
+
+        The largest samples are placed first, each where there is room for it.
+
+        Args:
+            appended_frames: latent frames that a system puts behind each video.
+        """
+        sizes = [token_count(part.video, appended_frames) for part in self.parts]
+        packs: list[list[int]] = []
+        room: list[int] = []
+        for index in sorted(range(len(sizes)), key=lambda index: (-sizes[index], index)):
+            place = next((place for place, left in enumerate(room) if left >= sizes[index]), len(packs))
+            if place == len(packs):
+                packs.append([])
+                room.append(budget)
+            packs[place].append(index)
+            room[place] -= sizes[index]
+        return [packed([self.parts[index] for index in pack]) for pack in packs]
+
+
+def errors_of(batch: "AnyBatch", velocities: Sequence[Tensor]) -> list[Tensor]:
+    """How far predictions for each of `batch.parts` are from what is right, in float32."""
+    return [velocity.float() - part.velocity for part, velocity in zip(batch.parts, velocities, strict=True)]
+
+
+# What a step hands to a strategy: samples of one size, or packed ones.
+AnyBatch = Batch | PackedBatch
+
+
+def token_count(video: Tensor, appended_frames: int = 0) -> int:
+    """Tokens that each sample of latents (B, 16, T, H, W) has in the video model."""
+    frames, height, width = grid_of(video)
+    return (frames + appended_frames) * height * width
+
+
+def packed(parts: Sequence[Batch]) -> PackedBatch:
+    """Batches of one row each, whose contexts have one length, as a packed one."""
+    joined: dict[str, Tensor] = {}
+    for name in parts[0].conditions:
+        values = [part.conditions[name] for part in parts]
+        if len({value.shape for value in values}) == 1:
+            joined[name] = torch.cat(values)
+    context, noise_level, has_identity = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("context", "noise_level", "has_identity")
+    )
+    described = [part.described for part in parts if part.described is not None]
+    return PackedBatch(
+        tuple(parts), context, noise_level, has_identity, joined, torch.cat(described) if described else None
+    )
 
 
 @dataclass(frozen=True)
@@ -111,6 +203,14 @@ class SharedObjective:
             return error.new_zeros(len(error))
         # Half, as the difference of two independent errors is twice as large.
         return self.change_weight * 0.5 * error.diff(dim=2).square().mean((1, 2, 3, 4))
+
+    def losses(self, errors: Sequence[Tensor]) -> Tensor:
+        """`loss` (B,) of errors of one size each."""
+        return torch.cat([self.loss(error) for error in errors])
+
+    def auxiliary_losses(self, errors: Sequence[Tensor]) -> Tensor:
+        """`auxiliary_loss` (B,) of errors of one size each."""
+        return torch.cat([self.auxiliary_loss(error) for error in errors])
 
     def described_weight_at(self, step: int, steps: int) -> float:
         """Weight of the described captions at a step of a run of `steps`."""
@@ -162,12 +262,16 @@ class Strategy(Protocol):
     # `held_bytes(height, width, samples, size)` of latents, and of a number. Without it there is nothing.
     # `figures: dict[str, Tensor]`, each (B,): what the last `forward` in evaluation mode measured beside the loss;
     # validation reports their means. Without it there are none.
+    # A strategy whose `forward` takes a `PackedBatch` as well, and pictures (T = 1), says so by `packs = True`. The
+    # axis of latent frames of each target tensor that has one is in `frame_axes: dict[str, int]`.
+    # `augmented_tensors: dict[str, str]`: required tensors, and by which names preparation gives K other looks of each,
+    # (K, ...), all of one picture; NaN where a look was discarded. Without it there are none.
     # A system that appends tokens to the video's says for how many latent frames, as `appended_frames: int`; without it
     # there are none.
 
     def __init__(self, settings: StrategySettings, backbone: WanModel): ...
 
-    def __call__(self, batch: Batch) -> Tensor: ...
+    def __call__(self, batch: AnyBatch) -> Tensor: ...
 
     @staticmethod
     def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:

@@ -1,18 +1,22 @@
 """Batches of a run: a function of seed, step and row alone, so that any number of processes gives the same ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..systems.contract import CORE_FIELDS, Batch, SharedObjective
+from ..errors import SlotIDError
+from ..systems.contract import CORE_FIELDS, AnyBatch, Batch, PackedBatch, SharedObjective, packed
 from ..wan.sampling import shifted
 from ..wan.text_encoder import pad_text
 from .config import Pairing
+from .mix import Mix
 
 TEXT, EMPTY_TEXT, DESCRIBED = "text", "empty_text", "described"
+EMBEDDING = "face_embedding"
 # What a system draws for itself from a generator: `contract.Strategy.draw`.
 Draw = Callable[[torch.Generator], dict[str, Tensor]]
 
@@ -31,7 +35,8 @@ class Batches:
     """Batches of a run.
 
     Args:
-        required_tensors, text_rows, draw, target_tensors: of the system; see `contract.Strategy`.
+        required_tensors, text_rows, draw, target_tensors, frame_axes, augmented_tensors: of the system; see
+            `contract.Strategy`.
     """
 
     def __init__(
@@ -45,21 +50,30 @@ class Batches:
         text_rows: int,
         draw: Draw,
         target_tensors: tuple[str, ...] = (),
+        mix: Mix = Mix(),  # noqa: B008, frozen
+        frame_axes: Mapping[str, int] = MappingProxyType({}),
+        augmented_tensors: Mapping[str, str] = MappingProxyType({}),
     ):
         self.data, self.objective, self.pairing = data, objective, pairing
         self.batch, self.seed = batch, seed
         self.required_tensors, self.text_rows, self.draw = required_tensors, text_rows, draw
-        self.target_tensors = target_tensors
+        self.target_tensors, self.mix = target_tensors, mix
+        self.frame_axes, self.augmented_tensors = frame_axes, augmented_tensors
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
-    def rows(self, step: int, rows: range) -> Batch:
+    def rows(self, step: int, rows: range) -> AnyBatch:
         """Rows of the batch of a step; each row is the same whatever the others are."""
-        return collate([self.row(step, row) for row in rows], self.text_rows)
+        whole = [self.row(step, row) for row in rows]
+        return collate_packed(whole, self.text_rows) if self.mix.is_packed else collate(whole, self.text_rows)
 
     def row(self, step: int, row: int) -> dict[str, Tensor]:
         index = self._index(step * self.batch + row)
         rng = np.random.default_rng((self.seed, step, row))
-        reference = self.data.partner(index, rng, same_clip=self.pairing == "same clip")
+        kinds = np.random.default_rng((self.seed, 11, step, row))  # of its own, so that other draws stay as they are
+        kind = self._kind(kinds)
+        reference = self.data.partner(index, rng, same_clip=kind != "other clip")
+        if reference != index and self.mix.least_resemblance and not self._alike(index, reference):
+            reference = index
         wanted = (
             "video",
             TEXT,
@@ -69,7 +83,32 @@ class Batches:
         )
         sample = self.data.read(index, wanted)
         sample |= self.data.read(reference, self.required_tensors)
+        if kind == "augmented":
+            sample |= self._other_looks(index, kinds)
+        if step < self.mix.image_steps or kinds.random() < self.mix.image_share:
+            sample |= first_frames(sample, self.frame_axes)
         return draw_row(sample, self.objective, self.draw, rng)
+
+    def _kind(self, rng: np.random.Generator) -> str:
+        weights = self.mix.pairs
+        if not weights:
+            return self.pairing
+        return str(rng.choice(list(weights), p=np.array(list(weights.values())) / sum(weights.values())))
+
+    def _alike(self, one: int, other: int) -> bool:
+        """Whether a recogniser says that two samples show one person (arXiv 2509.15496, section 4)."""
+        first, second = (self.data.read(index, (EMBEDDING,))[EMBEDDING] for index in (one, other))
+        return bool(torch.cosine_similarity(first, second, dim=0) >= self.mix.least_resemblance)
+
+    def _other_looks(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Required tensors of one augmented picture of the clip itself; none where every one was discarded."""
+        looks = self.data.read(index, tuple(self.augmented_tensors.values()))
+        finite = [look.flatten(1).isfinite().all(1) for look in looks.values()]
+        kept = torch.stack(finite).all(0).nonzero().flatten()
+        if not len(kept):
+            return {}
+        which = int(kept[int(rng.integers(len(kept)))])
+        return {name: looks[other][which] for name, other in self.augmented_tensors.items()}
 
     def _index(self, position: int) -> int:
         """Every epoch visits each sample once, in an order of its own."""
@@ -106,8 +145,38 @@ def draw_row(
     }
 
 
+def first_frames(sample: Mapping[str, Tensor], frame_axes: Mapping[str, int]) -> dict[str, Tensor]:
+    """What is of a sample's clip, cut to its first latent frame."""
+    axes = {"video": 1, **frame_axes}
+    return {name: sample[name].narrow(axis, 0, 1) for name, axis in axes.items() if name in sample}
+
+
+def collate_packed(rows: list[dict[str, Tensor]], text_rows: int) -> PackedBatch:
+    """Rows of any sizes as a packed batch, with prompts as in `collate`."""
+    context = pad_text([row[TEXT] for row in rows], room=text_rows)
+    described = pad_text([row[DESCRIBED] for row in rows]) if DESCRIBED in rows[0] else None
+    parts = []
+    for number, row in enumerate(rows):
+        own = slice(number, number + 1)
+        values = {name: value.unsqueeze(0) for name, value in row.items() if name not in (TEXT, DESCRIBED)}
+        core = {name: values.pop(name) for name in CORE_FIELDS if name in values}
+        of_row = None if described is None else described[own]
+        parts.append(Batch(context=context[own], **core, conditions=values, described=of_row))
+    return packed(parts)
+
+
 def collate(rows: list[dict[str, Tensor]], text_rows: int) -> Batch:
-    """Rows as one batch, with room for `text_rows` rows of the system behind the longest prompts."""
+    """Rows as one batch, with room for `text_rows` rows of the system behind the longest prompts.
+
+    Raises:
+        SlotIDError: videos of several sizes.
+    """
+    sizes = sorted({tuple(row["video"].shape[1:]) for row in rows})
+    if len(sizes) > 1:
+        raise SlotIDError(
+            f"The samples of a step have several sizes, such as latents of {sizes[0]} and {sizes[-1]}, which no batch "
+            "without packing can hold. Set run.pack_tokens, or train on data of one size."
+        )
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     context = pad_text(columns.pop(TEXT), room=text_rows)
     described = pad_text(columns.pop(DESCRIBED)) if DESCRIBED in columns else None

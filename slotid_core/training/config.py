@@ -17,6 +17,7 @@ from .renamed import with_new_names
 BaseDtype = Literal["float32", "bfloat16", "float8_e4m3fn"]
 Distribution = Literal["ddp", "fsdp"]
 Pairing = Literal["other clip", "same clip"]
+PAIR_KINDS = ("other clip", "same clip", "augmented")
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,29 @@ class DataConfig:
         validation: folder of samples of other people; without one there is no validation.
         pairing: "other clip" takes the reference from another clip of the person where there is one, so that copying
             the clip does not pay, and else from another window of the same clip; "same clip" never does.
+        more: folders of further samples to train on, prepared at other sizes of the video; people of one name are the
+            same in all. Needs run.pack_tokens where their sizes differ.
+        pairs: weights of kinds of pairs, drawn for each sample, in place of `pairing`: "other clip", "same clip", and
+            "augmented", one of the clip's own reference's prepared looks (`looks` of the preparation).
+        least_resemblance: cosine of the face embeddings below which two clips that are said to show one person make no
+            pair; 0 asks nobody. Needs data with face embeddings.
     """
 
     train: str
     validation: str = ""
     pairing: Pairing = "other clip"
+    more: tuple[str, ...] = ()
+    pairs: dict = field(default_factory=dict)
+    least_resemblance: Share = 0.0
+
+    def __post_init__(self):
+        check_ranges(self)
+        unknown = sorted(set(self.pairs) - set(PAIR_KINDS))
+        if unknown:
+            raise SlotIDError(f"data.pairs has {unknown[0]!r}; kinds of pairs are {', '.join(PAIR_KINDS)}.")
+        weights = self.pairs.values()
+        if self.pairs and not (all(isinstance(w, int | float) and w >= 0 for w in weights) and sum(weights) > 0):
+            raise SlotIDError(f"data.pairs is {self.pairs}; weights must not be negative, and one must be above 0.")
 
 
 @dataclass(frozen=True)
@@ -87,6 +106,10 @@ class RunConfig:
         steps: optimiser steps.
         batch: samples a step, over all processes; the result does not depend on how many there are.
         micro_batch: samples a process holds at once; the rest of its share is accumulated.
+        pack_tokens: in place of `micro_batch`, video tokens that a process holds at once: samples of any sizes and
+            lengths up to so many become one sequence, without padding. 0 packs nothing. The result is the same.
+        image_steps: first steps, in which every sample is a picture, the first frame of its clip.
+        image_share: share of pictures among the samples of later steps; needs `pack_tokens`.
         ema_decay: of the moving average of the weights, which is what is exported; 0 keeps none.
         save_every, keep_last: steps between checkpoints, and how many of them stay.
         validate_every, validation_samples: steps between validations, 0 for none, and how many held-out samples.
@@ -101,6 +124,9 @@ class RunConfig:
     steps: Many
     batch: Many = 8
     micro_batch: Many = 8
+    pack_tokens: Step = 0
+    image_steps: Step = 0
+    image_share: Share = 0.0
     seed: int = 0
     ema_decay: Share = 0.999
     save_every: Many = 500
@@ -113,7 +139,13 @@ class RunConfig:
     loss_spike_factor: float = 20.0
     start_from: str = ""
 
-    __post_init__ = check_ranges
+    def __post_init__(self):
+        check_ranges(self)
+        if self.image_share and not self.pack_tokens:
+            raise SlotIDError(
+                f"run.image_share is {self.image_share}, and pictures and clips in one step need packing. Set "
+                "run.pack_tokens, or image_share to 0."
+            )
 
 
 @dataclass(frozen=True)
@@ -153,9 +185,11 @@ class TrainingConfig:
 MAY_CHANGE = frozenset({
     "data.train",  # a folder may move: the content of its manifest is compared
     "data.validation",
+    "data.more",
     "model.shape",
     "model.activation_checkpointing",
     "run.micro_batch",
+    "run.pack_tokens",
     "run.save_every",
     "run.keep_last",
     "run.validate_every",

@@ -41,7 +41,9 @@ def estimate(config: TrainingConfig, gpus: int) -> dict[str, float]:
     # FSDP gathers one block while it computes with it, and the next one ahead of it.
     gathered = 2 * bytes_of(strategy.model.blocks[0]) if share > 1 else 0
     shape = latent_shape(config)
-    tokens = tokens_of_a_sample(shape, getattr(strategy, "appended_frames", 0)) * config.run.micro_batch
+    tokens = config.run.pack_tokens or (
+        tokens_of_a_sample(shape, getattr(strategy, "appended_frames", 0)) * config.run.micro_batch
+    )
     figures = {
         "trainable_parameters": trained,
         "frozen_parameters": sum(p.numel() for p in frozen),

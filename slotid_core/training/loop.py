@@ -16,12 +16,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..config import config_to_dict
 from ..dataset.cached import CachedDataset
+from ..dataset.joined import JoinedDataset, open_prepared
 from ..dataset.models import load_vae
 from ..errors import SlotIDError
 from ..files import disk_errors
 from ..folder_lock import only_run_in
 from ..interrupts import stop_signals
-from ..systems.contract import Batch
+from ..systems.contract import AnyBatch, Batch
 from ..systems.registry import strategy_of
 from ..wan.guidance import sample_guided
 from .backbone import load_backbone
@@ -29,6 +30,7 @@ from .batches import Batches
 from .checkpoint import checkpoints, latest_checkpoint, newest_step, save_checkpoint
 from .config import TrainingConfig, config_to_json
 from .events import Events
+from .mix import cut_into, mix_of
 from .optimizer import learning_rate, new_optimizer, trainable
 from .processes import Processes, distribute, gather_full, scatter_into, start_processes, unsharded
 from .resume import check_settings, fingerprints
@@ -66,10 +68,11 @@ class Trainer:
                 f"run.batch is {run.batch}, which {processes.count} processes cannot share evenly. Make it a multiple."
             )
         self.folder, self.processes, self.given_adapter = folder, processes, config.adapter
-        self.data = CachedDataset(Path(config.data.train))
+        self.data = open_prepared(config.data.train, config.data.more)
         self.held_out = CachedDataset(Path(config.data.validation)) if config.data.validation else None
         system = strategy_of(config.system)
-        for data in [self.data] if self.held_out is None else [self.data, self.held_out]:
+        members = self.data.members if isinstance(self.data, JoinedDataset) else [self.data]
+        for data in members if self.held_out is None else [*members, self.held_out]:
             settings = system.settings_for_data(config.adapter, data.manifest["config"], data.folder)
             config = replace(config, adapter=settings)
         self.config = config
@@ -84,6 +87,7 @@ class Trainer:
         self.batches = Batches(
             self.data, config.objective, config.data.pairing, run.batch, run.seed, self.strategy.required_tensors,
             self.strategy.text_rows, self.strategy.draw, getattr(strategy, "target_tensors", ()),
+            mix_of(config, strategy), getattr(strategy, "frame_axes", {}), getattr(strategy, "augmented_tensors", {}),
         )  # fmt: skip
         self.facts = {
             "training_config": config_to_dict(config),
@@ -127,7 +131,15 @@ class Trainer:
         self.events.close()
         return path
 
-    def step(self, step: int, batch: Batch, stopping: bool) -> tuple[dict[str, float], bool]:
+    def parts(self, batch: AnyBatch) -> Sequence[AnyBatch]:
+        """What this process holds at once, one after the other."""
+        if isinstance(batch, Batch):
+            return batch.split(self.config.run.micro_batch)
+        packs = batch.split(self.config.run.pack_tokens, getattr(self.strategy, "appended_frames", 0))
+        # Sharded processes gather weights for each pass together, so all take as many.
+        return cut_into(packs, self.processes.largest(len(packs)))
+
+    def step(self, step: int, batch: AnyBatch, stopping: bool) -> tuple[dict[str, float], bool]:
         """One optimiser step over this process's rows.
 
         Returns:
@@ -141,7 +153,7 @@ class Trainer:
             group["lr"] = rate * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.processes.device)
-        parts = batch.split(config.run.micro_batch)
+        parts = self.parts(batch)
         for number, part in enumerate(parts):
             with self.synchronized(number == len(parts) - 1), self.autocast():
                 losses = self.model(part.to(self.processes.device))

@@ -36,6 +36,13 @@ class Processes:
             values = values / self.count
         return values
 
+    def largest(self, number: int) -> int:
+        """The largest number that any process says; every process must ask."""
+        most = torch.tensor(number, device=self.device)
+        if self.count > 1:
+            dist.all_reduce(most, dist.ReduceOp.MAX)
+        return int(most)
+
     def agree(self, number: int) -> bool:
         """Whether every process says the same number; every process must ask."""
         bounds = torch.tensor([number, -number], device=self.device)

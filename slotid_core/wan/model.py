@@ -7,7 +7,7 @@ conditions the other.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import SlotIDError
 from ..tensor_shapes import count_numbered, shape_of
 from .attention import dot_product_attention
+from .packing import Packing, noting, noting_sample, packing_of
 from .rope import apply_rotary, rotary_matrices
 
 CLIP_WIDTH = 1280
@@ -96,8 +97,32 @@ class SelfAttention(nn.Module):
     def attend(
         self, kind: str, q: Tensor, k: Tensor, v: Tensor, transformer_options: Mapping, key_bias: Tensor | None = None
     ) -> Tensor:
-        """q (B, N, D), k and v (B, M, D), key_bias (M,) added to the logits -> (B, N, D)."""
+        """q (B, N, D), k and v (B, M, D), key_bias (M,) added to the logits -> (B, N, D).
 
+        Of B packed samples: q (1, N, D), k and v like q or (B, M, D), a row for each sample.
+        """
+        packing = packing_of(transformer_options)
+        if packing is not None:
+            return self.attend_packed(packing, kind, q, k, v, transformer_options, key_bias)
+        return self.attend_rows(kind, q, k, v, transformer_options, key_bias)
+
+    def attend_packed(
+        self, packing: Packing, kind: str, q: Tensor, k: Tensor, v: Tensor, options: Mapping, key_bias: Tensor | None
+    ) -> Tensor:
+        """Each sample by itself: no masked logit is computed, and whatever overrides the attention sees one sample."""
+        keys, values = (packing.split(t) if kind == SELF_ATTENTION else t.split(1) for t in (k, v))
+        parts = zip(packing.split(q), keys, values, strict=True)
+        return torch.cat(
+            [
+                self.attend_rows(kind, *part, noting_sample(dict(options), sample), key_bias)
+                for sample, part in enumerate(parts)
+            ],
+            dim=1,
+        )
+
+    def attend_rows(
+        self, kind: str, q: Tensor, k: Tensor, v: Tensor, transformer_options: Mapping, key_bias: Tensor | None
+    ) -> Tensor:
         def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **kwargs) -> Tensor:
             q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=heads) for t in (q, k, v))
             bias = None if key_bias is None else key_bias.to(q.dtype).view(1, 1, 1, -1)
@@ -167,8 +192,12 @@ class Block(nn.Module):
         padding_row: int | None = None,
         transformer_options: Mapping = MappingProxyType({}),
     ) -> Tensor:
-        """x (B, N, D), context (B, M, D), time (B, 1 or frames, 6, D), rotary (1, N, 1, d/2, 2, 2)."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = per_token(self.modulation + time, x)
+        """x (B, N, D), context (B, M, D), time (B, 1 or frames, 6, D), rotary (1, N, 1, d/2, 2, 2).
+
+        Of B packed samples: x (1, N, D), context (B, M, D), time (1, B, 6, D).
+        """
+        packing = packing_of(dict(transformer_options))
+        shift1, scale1, gate1, shift2, scale2, gate2 = per_token(self.modulation + time, x, packing)
         x = x + gate1 * self.self_attn(shift1 + self.norm1(x) * (1 + scale1), rotary, transformer_options)
         x = x + self.cross_attn(self.norm3(x), context, num_image_tokens, padding_row, transformer_options)
         return x + gate2 * self.ffn(shift2 + self.norm2(x) * (1 + scale2))
@@ -182,9 +211,9 @@ class Head(nn.Module):
         self.head = nn.Linear(config.dim, config.out_dim * patch_volume)
         self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, packing: Packing | None = None) -> Tensor:
         """x (B, N, D), time (B, 1 or frames, D) -> (B, N, out_dim * patch volume)."""
-        shift, scale = per_token(self.modulation + time.unsqueeze(2), x)
+        shift, scale = per_token(self.modulation + time.unsqueeze(2), x, packing)
         return self.head(shift + self.norm(x) * (1 + scale))
 
 
@@ -209,7 +238,8 @@ class WanModel(nn.Module):
     """Velocity prediction of Wan 2.1 / 2.2.
 
     Args of `forward`:
-        x: noisy latents (B, in_dim, T, H, W); odd H or W are continued from the other side, as in ComfyUI.
+        x: noisy latents (B, in_dim, T, H, W); odd H or W are continued from the other side, as in ComfyUI. Or B samples
+            (1, in_dim, T, H, W) of any sizes, which become one sequence; see `packing`.
         timestep: 1000 × noise level, (B,) or, for Wan 2.2 5B, (B, T).
         context: text encoder output (B, M, text_dim).
         clip_fea: CLIP vision features (B, 257, 1280) for I2V models that take them.
@@ -219,7 +249,7 @@ class WanModel(nn.Module):
             several times faster for short prompts: equal keys share one row whose logit is raised by log(count).
 
     Returns:
-        (B, out_dim, T, H, W)
+        (B, out_dim, T, H, W), or one for each sample
     """
 
     def __init__(self, config: WanConfig):
@@ -242,24 +272,28 @@ class WanModel(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | Sequence[Tensor],
         timestep: Tensor,
         context: Tensor,
         clip_fea: Tensor | None = None,
         transformer_options: dict | None = None,
         padding_row: int | None = None,
-    ) -> Tensor:
+    ) -> Tensor | list[Tensor]:
         transformer_options = transformer_options or {}
-        height, width = x.shape[3:]
-        _, patch_height, patch_width = self.config.patch_size
-        x = F.pad(x, (0, -width % patch_width, 0, -height % patch_height, 0, 0), mode="circular")
-        tokens = self.patch_embedding(x)
-        grid = tokens.shape[2:]
-        tokens = rearrange(tokens, "b d t h w -> b (t h w) d")
-        rotary = rotary_matrices(grid, self.config.dim // self.config.num_heads, device=x.device)
+        parts = [x] if isinstance(x, Tensor) else list(x)
+        embedded_parts = [self.patch_embedding(self._even(part)) for part in parts]
+        grids = [part.shape[2:] for part in embedded_parts]
+        tokens = torch.cat([rearrange(part, "b d t h w -> b (t h w) d") for part in embedded_parts], dim=1)
+        head_dim = self.config.dim // self.config.num_heads
+        rotary = torch.cat([rotary_matrices(grid, head_dim, device=tokens.device) for grid in grids], dim=1)
 
         embedded = sinusoidal_embedding(timestep, self.config.freq_dim).to(tokens.dtype)
         time = self.time_embedding(embedded)  # (B, 1 or T, D)
+        packing = None
+        if not isinstance(x, Tensor):
+            packing = Packing(tuple(grid.numel() for grid in grids))
+            transformer_options = noting(transformer_options, packing)
+            time = rearrange(time, "b 1 d -> 1 b d")
         block_time = rearrange(self.time_projection(time), "b t (six d) -> b t six d", six=6)
 
         context = self.text_embedding(context)
@@ -287,7 +321,19 @@ class WanModel(nn.Module):
             replacement = replacements.get(("double_block", index))
             out = original(args) if replacement is None else replacement(args, {"original_block": original})
             tokens = out["img"]
-        return self._unpatchify(self.head(tokens, time), grid)[..., :height, :width]
+        tokens = self.head(tokens, time, packing)
+        outs = [
+            self._unpatchify(of_part, grid)[..., : part.shape[3], : part.shape[4]]
+            for of_part, grid, part in zip(
+                tokens.split([grid.numel() for grid in grids], dim=1), grids, parts, strict=True
+            )
+        ]
+        return outs[0] if packing is None else outs
+
+    def _even(self, x: Tensor) -> Tensor:
+        """Latents continued from the other side to whole patches."""
+        _, patch_height, patch_width = self.config.patch_size
+        return F.pad(x, (0, -x.shape[4] % patch_width, 0, -x.shape[3] % patch_height, 0, 0), mode="circular")
 
     def _unpatchify(self, tokens: Tensor, grid) -> Tensor:
         frames, height, width = grid
@@ -316,9 +362,12 @@ def padding_bias(padding_row: int, num_rows: int, device) -> Tensor:
     return bias
 
 
-def per_token(modulation: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    """Split (B, 1 or frames, parts, D) into parts that broadcast over the tokens of x (B, N, D)."""
+def per_token(modulation: Tensor, x: Tensor, packing: Packing | None = None) -> tuple[Tensor, ...]:
+    """Split (B, 1 or frames, parts, D) into parts that broadcast over the tokens of x (B, N, D); of packed samples
+    (1, B or what else is modulated, parts, D)."""
     frames = modulation.shape[1]
-    if frames > 1:
+    if packing is not None:
+        modulation = packing.of_modulated(modulation)
+    elif frames > 1:
         modulation = modulation.repeat_interleave(x.shape[1] // frames, dim=1)
     return modulation.to(x.dtype).unbind(2)

@@ -89,15 +89,15 @@ def test_the_target_is_the_frozen_models_and_lora_is_back_afterwards():
     with torch.no_grad():
         changed = model(noisy, 1000 * level, described, padding_row=3)
     batch = Batch(noisy, described, noisy, level, torch.ones(2), described=described)
-    assert described_loss(model, batch, noisy, target, 1.0).max() < 1e-9
+    assert described_loss(model, batch, [target], 1.0).max() < 1e-9
     expected = (changed - target).square().mean((1, 2, 3, 4))
     assert expected.min() > 1e-3
-    torch.testing.assert_close(described_loss(model, batch, noisy, changed, 2.0), 2 * expected)
-    assert not described_loss(model, batch, noisy, changed, 0.0).any()
+    torch.testing.assert_close(described_loss(model, batch, [changed], 2.0), 2 * expected)
+    assert not described_loss(model, batch, [changed], 0.0).any()
     with torch.no_grad():
         assert torch.equal(model(noisy, 1000 * level, described, padding_row=3), changed)
     untaught = replace(batch, described=torch.zeros_like(described))
-    assert not described_loss(model, untaught, noisy, changed, 1.0).any()
+    assert not described_loss(model, untaught, [changed], 1.0).any()
 
 
 def described(config: PrepareConfig) -> PrepareConfig:

@@ -3,8 +3,9 @@
 In ComfyUI the same injection is installed by the nodes.
 """
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from ...wan import WanModel
 from ...wan.guidance import Predict
+from ...wan.packing import grid_of
+from ...wan.packing import predict as predict_packed
 from ..contract import Variant
 from .adapter import LaVieIDAdapter, load_adapter
 from .injection import Note, RouterCondition, install_router
@@ -50,14 +53,17 @@ def predict_velocity(
         context: (B, M, 4096) text rows; the last one is zero and stands for all padding.
         condition: the router of the rows that show somebody; None for nobody.
     """
-    dtype, padding_row = model.patch_embedding.weight.dtype, context.shape[1] - 1
+    return predict_velocities(model, [noisy], noise_level, context, condition)[0]
+
+
+def predict_velocities(
+    model: WanModel, noisy: Sequence[Tensor], noise_level: Tensor, context: Tensor, condition: RouterCondition | None
+) -> list[Tensor]:
+    """The same of B samples (1, 16, T, H, W) of any sizes, or of one batch, in one forward pass."""
     options: dict = {}
     if condition is not None:
-        frames, height, width = noisy.shape[2:]
-        options = install_router(options, model, condition, frames * -(-height // 2) * -(-width // 2))
-    return model(
-        noisy.to(dtype), 1000 * noise_level, context.to(dtype), transformer_options=options, padding_row=padding_row
-    )
+        options = install_router(options, model, condition, [math.prod(grid_of(part)) for part in noisy])
+    return predict_packed(model, noisy, noise_level, context, options)
 
 
 def rows_with_somebody(people: People, wanted: Tensor) -> Tensor:

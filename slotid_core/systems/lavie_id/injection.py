@@ -3,7 +3,7 @@
 One code for ComfyUI's model and ours, in training and in use.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...wan.hooks.blocks import RunBlock, Transformer, wrap_blocks
 from ...wan.hooks.rows import rows_running
+from ...wan.packing import packing_of
 from .router import LocalRouter, Routes
 
 FIRST_BLOCK = 0
@@ -36,13 +37,16 @@ class RouterCondition:
     note: Note | None = None
 
 
-def install_router(options: dict, transformer: Transformer, condition: RouterCondition, num_tokens: int) -> dict:
+def install_router(
+    options: dict, transformer: Transformer, condition: RouterCondition, num_tokens: int | Sequence[int]
+) -> dict:
     """A copy of `transformer_options` under which the rows of the condition are routed.
 
     Args:
-        num_tokens: of the video, which are the first of those that enter a block. A context window has a number of its
-            own.
+        num_tokens: of the video, which are the first of those that enter a block; of each sample, where they are
+            packed. A context window has a number of its own.
     """
+    counts = [num_tokens] if isinstance(num_tokens, int) else num_tokens
     weight = condition.scale * condition.router.config.alpha
     if not weight or (condition.rows is not None and not condition.rows.any()):
         return options
@@ -50,15 +54,39 @@ def install_router(options: dict, transformer: Transformer, condition: RouterCon
     def run_block(args: dict, run: RunBlock) -> Tensor:
         inside = args["transformer_options"]
         if condition.router.config.place == "before":
-            return run({**args, "img": routed(args["img"], inside, condition, weight, num_tokens)})
+            return run({**args, "img": routed(args["img"], inside, condition, weight, counts)})
         hidden = run(args)
-        return routed(hidden, inside, condition, weight, num_tokens) if run.reached else hidden
+        return routed(hidden, inside, condition, weight, counts) if run.reached else hidden
 
     return wrap_blocks(options, {FIRST_BLOCK: run_block})
 
 
-def routed(hidden: Tensor, options: dict, condition: RouterCondition, weight: float, num_tokens: int) -> Tensor:
-    """Equation 3 on the first `num_tokens` of hidden (B, N, D'), in the rows meant; the others are as they came."""
+def routed(
+    hidden: Tensor, options: dict, condition: RouterCondition, weight: float, num_tokens: Sequence[int]
+) -> Tensor:
+    """Equation 3 on the video's tokens, the first of hidden (B, N, D') or of each packed sample, in the rows meant; the
+    others are as they came."""
+    packing = packing_of(options)
+    if packing is None:
+        return routed_rows(hidden, options, condition, weight, num_tokens[0])
+    samples, rows = [], torch.ones(len(num_tokens)) if condition.rows is None else condition.rows
+    for number, (sample, count) in enumerate(zip(packing.split(hidden), num_tokens, strict=True)):
+        person = 0 if len(condition.routes.shown) == 1 else number
+        index = torch.tensor([number], device=hidden.device)
+        samples.append(routed_sample(sample, index, person, condition, weight, count) if rows[number] else sample)
+    return torch.cat(samples, dim=1)
+
+
+def routed_sample(
+    hidden: Tensor, index: Tensor, person: int, condition: RouterCondition, weight: float, num_tokens: int
+) -> Tensor:
+    """One packed sample (1, N, D') that shows a person of the routes; `index` (1,) is its number in the batch."""
+    routes = condition.routes.of_rows(torch.tensor([person]))
+    refined = refine(hidden[:, :num_tokens], index, routes, condition, weight)
+    return torch.cat([refined, hidden[:, num_tokens:]], dim=1)
+
+
+def routed_rows(hidden: Tensor, options: dict, condition: RouterCondition, weight: float, num_tokens: int) -> Tensor:
     everybody = torch.ones(len(hidden)) if condition.rows is None else rows_running(options, condition.rows)
     index = everybody.bool().nonzero().flatten().to(hidden.device)  # (R,)
     if not len(index):
@@ -69,13 +97,17 @@ def routed(hidden: Tensor, options: dict, condition: RouterCondition, weight: fl
     else:
         running = rows_running(options, torch.arange(len(routes.shown), device=index.device))
         routes = routes.of_rows(running[index])
-    video = hidden[index, :num_tokens]  # (R, num_tokens, D')
-    change, logits = condition.router(video.to(condition.router.attention.to_q.weight.dtype), routes)
-    if condition.note is not None:
-        condition.note(logits, index)
-    refined = video + weight * change.to(hidden.dtype)
+    refined = refine(hidden[index, :num_tokens], index, routes, condition, weight)
     if refined.shape == hidden.shape:
         return refined
     out = hidden.clone()
     out[index, :num_tokens] = refined
     return out
+
+
+def refine(video: Tensor, index: Tensor, routes: Routes, condition: RouterCondition, weight: float) -> Tensor:
+    """Equation 3 on video (R, N, D') of the rows `index` (R,), whose people are `routes`."""
+    change, logits = condition.router(video.to(condition.router.attention.to_q.weight.dtype), routes)
+    if condition.note is not None:
+        condition.note(logits, index)
+    return video + weight * change.to(video.dtype)

@@ -14,7 +14,7 @@ from ...ranges import Range, check_ranges
 from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...weights import with_prefix
-from ..contract import Batch, StrategySettings
+from ..contract import AnyBatch, StrategySettings, errors_of
 from ..described import described_loss
 from ..start import starting_from
 from .adapter import LaVieIDAdapter, load_adapter, save_adapter
@@ -25,7 +25,7 @@ from .inference import (
     PLACES,
     People,
     people_of,
-    predict_velocity,
+    predict_velocities,
     predictor,
     rows_with_somebody,
 )
@@ -62,6 +62,7 @@ class Strategy(nn.Module):
     face_tensors = (EMBEDDING,)
     target_tensors: tuple[str, ...] = (SHARES,)
     shown_tensor = ""
+    packs, frame_axes = True, {SHARES: 1}
     parameter_groups = ("vision", "encoder", "attention", "weights")
     text_rows = 0
 
@@ -147,39 +148,46 @@ class Strategy(nn.Module):
             self._clip.append(load_vision(self.objective.clip_vision, vision).to(device))
         return seen_by(self._clip[0], vision)
 
-    def people(self, batch: Batch) -> People:
-        return people_of(self.adapter, batch.conditions, self.see(batch.video.device))
+    def people(self, batch: AnyBatch) -> People:
+        return people_of(self.adapter, batch.conditions, self.see(batch.context.device))
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: AnyBatch) -> Tensor:
         """The loss of each sample (B,): flow matching, and in training the route loss and the rest."""
-        noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
         people = self.people(batch)
         routes = self.adapter.router.routes(people.tokens, people.shown)
         rows = rows_with_somebody(people, batch.has_identity)
         seen: list[tuple[Tensor, Tensor]] = []
         condition = RouterCondition(self.adapter.router, routes, rows, note=lambda *what: seen.append(what))
-        velocity = predict_velocity(self.model, noisy, batch.noise_level, batch.context, condition)
-        error = velocity.float() - (batch.noise - batch.video)
+        noisy = [part.noisy for part in batch.parts]
+        velocities = predict_velocities(self.model, noisy, batch.noise_level, batch.context, condition)
+        errors = errors_of(batch, velocities)
         objective, own = self.settings.objective, self.objective
-        loss = own.flow_weight * objective.loss(error)
+        loss = own.flow_weight * objective.losses(errors)
         if not rows.any():  # DDP would wait for the gradients
             loss = loss + 0.0 * sum(parameter.sum() for parameter in self.adapter.parameters())
         if not self.training:
             return loss
         if own.route_weight and self.adapter.router.is_learned:
             for logits, index in seen:
-                targets = token_targets(batch.conditions[SHARES][index], people.shown[index], logits.shape[2])
+                targets = token_targets(shares_of(batch, index), people.shown[index], logits.shape[2])
                 loss = loss.index_add(0, index, own.route_weight * route_loss(logits, targets).to(loss))
-        loss = loss + described_loss(self.model, batch, noisy, velocity, self.described_weight)
-        return loss + objective.auxiliary_loss(error)
+        loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
+        return loss + objective.auxiliary_losses(errors)
 
-    def predictor(self, batch: Batch) -> Predict:
+    def predictor(self, batch: AnyBatch) -> Predict:
         return predictor(self.model, self.adapter, self.people(batch))
 
     def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:
         """Write an adapter file, in half precision, from trained tensors by parameter name."""
         own = {name: tensor.half() for name, tensor in with_prefix(tensors, "adapter.").items()}
         save_adapter(path, self.config, own, facts)
+
+
+def shares_of(batch: AnyBatch, index: Tensor) -> Tensor:
+    """Component shares (R, 7, T, h, w) of samples `index` (R,); of packed ones it is one sample."""
+    if len(batch.parts) == 1:
+        return batch.parts[0].conditions[SHARES][index]
+    return torch.cat([batch.parts[number].conditions[SHARES] for number in index.tolist()])
 
 
 def adapter_config(settings: dict, backbone: WanModel) -> AdapterConfig:

@@ -4,7 +4,7 @@ In ComfyUI the same injection is installed by the nodes.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...wan import WanModel
 from ...wan.guidance import Predict
+from ...wan.packing import predict as predict_packed
 from ...weights import naming, read_tensors
 from ..contract import Variant
 from .adapter import LynxAdapter, build_adapter
@@ -56,11 +57,15 @@ def predict_velocity(
     model: WanModel, noisy: Tensor, noise_level: Tensor, context: Tensor, condition: LynxCondition
 ) -> Tensor:
     """Noise minus latents (B, 16, T, H, W); context (B, M, 4096), the last row standing for all padding."""
-    dtype, padding_row = model.patch_embedding.weight.dtype, context.shape[1] - 1
+    return predict_velocities(model, [noisy], noise_level, context, condition)[0]
+
+
+def predict_velocities(
+    model: WanModel, noisy: Sequence[Tensor], noise_level: Tensor, context: Tensor, condition: LynxCondition
+) -> list[Tensor]:
+    """The same of B samples (1, 16, T, H, W) of any sizes, or of one batch, in one forward pass."""
     options = install_lynx({}, model, condition, range(model.config.num_layers))
-    return model(
-        noisy.to(dtype), 1000 * noise_level, context.to(dtype), transformer_options=options, padding_row=padding_row
-    )
+    return predict_packed(model, noisy, noise_level, context, options)
 
 
 def predictor(model: WanModel, adapter: LynxAdapter, conditions: Mapping[str, Tensor] | None) -> Predict:

@@ -3,15 +3,18 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ...config import config_from_dict
+from ...errors import SlotIDError
+from ...ranges import Range, check_ranges
 from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...weights import save_weights, with_prefix
-from ..contract import Batch, StrategySettings
+from ..contract import AnyBatch, Batch, StrategySettings, errors_of
 from ..described import described_loss
 from ..start import starting_from
 from .adapter import KeyValueLayer, LynxAdapter, layers_by_block
@@ -25,25 +28,42 @@ from .inference import (
     branches_of,
     in_one_file,
     load_trained,
-    predict_velocity,
+    predict_velocities,
     predictor,
 )
 from .layouts import LITE_STRIDE
 from .resampler import Resampler
+from .resampler_start import identity_loss, identity_readout, start_resampler
 
 KIND, VERSION = "lynx_adapter", 1
+# Other looks of the face picture, and its embedding in each; see the dataset's `looks`.
+FACE_LOOKS, PICTURE_LOOKS = "face_embedding_looks", "face_picture_looks"
+FACTORS = "factors"
 
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
-    """Lynx learns from flow matching alone; nothing is to be set."""
+    """Lynx learns from flow matching alone, and from a pretrained resampler.
+
+    Attributes:
+        resampler: a file whose resampler the run starts with; see `resampler_start.start_resampler`. "" starts afresh.
+        pretrain_factors: train the resampler alone, to tell who somebody is by so many factors, with no video model in
+            the step; the adapter file is then one for `resampler`. For drawn people, of whom 62 factors are known.
+    """
+
+    resampler: str = ""
+    pretrain_factors: Annotated[int, Range(0, 4096)] = 0
+
+    __post_init__ = check_ranges
 
 
 class Strategy(nn.Module):
     """The frozen backbone and the adapters; see `contract.Strategy`."""
 
-    required_tensors = (FACE, PICTURE, GREY, PROMPT)
+    required_tensors: tuple[str, ...] = (FACE, PICTURE, GREY, PROMPT)
+    augmented_tensors: ClassVar = {FACE: FACE_LOOKS, PICTURE: PICTURE_LOOKS}
     shown_tensor = PICTURE
+    packs = True
     parameter_groups = ("resampler", "id_layers", "ref_layers")
     text_rows = 0
 
@@ -51,11 +71,18 @@ class Strategy(nn.Module):
         super().__init__()
         self.settings = settings
         self.described_weight = 0.0
+        assert isinstance(settings.own_objective, ObjectiveSettings)  # the registry pairs both classes of a module
+        own = settings.own_objective
         self.model = backbone.requires_grad_(False)
         self.config = adapter_config(settings.adapter, backbone)
         self.adapter = new_adapter(self.config)
+        self.readout: nn.Linear | None = None
+        if own.pretrain_factors:
+            self.only_resampler(own.pretrain_factors)
         if settings.start_from:
             self.start_from(settings.start_from)
+        if own.resampler:
+            self.start_resampler(own.resampler)
 
     def start_from(self, path: str) -> None:
         """The weights of an adapter in place of fresh ones.
@@ -66,6 +93,31 @@ class Strategy(nn.Module):
         first = load_trained(path)
         with starting_from(path):
             self.adapter.load_state_dict(first.state_dict())
+
+    def start_resampler(self, path: str) -> None:
+        """The weights of a pretrained resampler.
+
+        Raises:
+            SlotIDError: the file does not fit, or `run.start_from` has given a whole adapter already.
+        """
+        if self.settings.start_from:
+            raise SlotIDError(
+                f"objective.own.resampler is {path}, and run.start_from gives a whole adapter. Leave one out."
+            )
+        if self.adapter.resampler is not None:  # Ref layers alone need none
+            start_resampler(self.adapter.resampler, path)
+
+    def only_resampler(self, num_factors: int) -> None:
+        """Leave what pretraining does not train without gradients."""
+        resampler = self.adapter.resampler
+        if resampler is None:
+            raise SlotIDError(
+                "objective.own.pretrain_factors trains the resampler, and adapter.has_id is false. Set has_id to true."
+            )
+        self.required_tensors = (FACE, FACTORS)
+        self.adapter.requires_grad_(False)
+        resampler.requires_grad_(True)
+        self.readout = identity_readout(resampler.config, num_factors)
 
     @staticmethod
     def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:
@@ -79,7 +131,7 @@ class Strategy(nn.Module):
         return {}
 
     def parameter_group(self, name: str) -> str:
-        return name.split(".")[1]
+        return "resampler" if name.startswith("readout.") else name.split(".")[1]
 
     def at_step(self, step: int) -> None:
         self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
@@ -89,27 +141,30 @@ class Strategy(nn.Module):
         parts = [*self.model.blocks, self.model, *adapter.id_layers.values(), *adapter.ref_layers.values()]
         return parts if adapter.resampler is None else [*parts, adapter.resampler]
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: AnyBatch) -> Tensor:
         """The flow-matching loss of each sample (B,); where there is no identity, with Lynx's "nobody"."""
-        noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
-        people = torch.arange(len(batch), device=noisy.device) + 1
+        if self.readout is not None and self.adapter.resampler is not None:
+            conditions = batch.conditions
+            return identity_loss(self.adapter.resampler, self.readout, conditions[FACE], conditions[FACTORS])
+        people = torch.arange(len(batch), device=batch.context.device) + 1
         rows = torch.where(batch.has_identity > 0, people, NOBODY)
         condition = branches_of(self.adapter, self.model, batch.conditions, rows)
-        velocity = predict_velocity(self.model, noisy, batch.noise_level, batch.context, condition)
-        error = velocity.float() - (batch.noise - batch.video)
-        objective = self.settings.objective
-        loss = objective.loss(error)
+        noisy = [part.noisy for part in batch.parts]
+        velocities = predict_velocities(self.model, noisy, batch.noise_level, batch.context, condition)
+        errors, objective = errors_of(batch, velocities), self.settings.objective
+        loss = objective.losses(errors)
         if not self.training:
             return loss
-        loss = loss + described_loss(self.model, batch, noisy, velocity, self.described_weight)
-        return loss + objective.auxiliary_loss(error)
+        loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
+        return loss + objective.auxiliary_losses(errors)
 
     def predictor(self, batch: Batch) -> Predict:
-        return predictor(self.model, self.adapter, batch.conditions)
+        return predictor(self.model, self.adapter, None if self.readout is not None else batch.conditions)
 
     def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:
         """One file in published layouts: choose it at every input of Load Lynx Adapter."""
-        own = in_one_file((name, tensor.half()) for name, tensor in with_prefix(tensors, "adapter.").items())
+        trained = with_prefix(tensors, "adapter.")
+        own = in_one_file((name, tensor.half()) for name, tensor in trained.items())
         save_weights(path, own, {"kind": KIND, "version": VERSION, "config": asdict(self.config), "training": facts})
 
 

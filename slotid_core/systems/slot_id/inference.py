@@ -4,7 +4,7 @@ In ComfyUI the same injection is installed by the nodes.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...wan.lora import merge_lora
+from ...wan.packing import predict as predict_packed
 from ..contract import Variant
 from .adapter import SlotIDAdapter, load_adapter
 from .identity import Identity
@@ -29,10 +30,24 @@ def predict_velocity(
     token_mask: Tensor | None = None,
     gate: Tensor | None = None,
 ) -> Tensor:
-    """Noise minus latents (B, 16, T, H, W), as the model predicts it.
+    """Noise minus latents (B, 16, T, H, W), as the model predicts it; arguments as of `predict_velocities`."""
+    return predict_velocities(model, [noisy], noise_level, context, identity, strength, token_mask, gate)[0]
+
+
+def predict_velocities(
+    model: WanModel,
+    noisy: Sequence[Tensor],
+    noise_level: Tensor,
+    context: Tensor,
+    identity: Identity | None = None,
+    strength: Tensor | None = None,
+    token_mask: Tensor | None = None,
+    gate: Tensor | None = None,
+) -> list[Tensor]:
+    """Noise minus latents, as the model predicts it, in the shapes of `noisy`.
 
     Args:
-        noisy: (B, 16, T, H, W) normalised latents with noise.
+        noisy: normalised latents with noise: one batch (B, 16, T, H, W), or B samples (1, 16, T, H, W) of any sizes.
         noise_level: (B,) in [0, 1].
         context: (B, M, 4096) text rows; the last one is zero and stands for all padding.
         identity: of every row of the batch, or one for all.
@@ -46,10 +61,7 @@ def predict_velocity(
         strength = torch.ones_like(noise_level) if strength is None else strength
         condition = identity.condition(noise_level, strength, token_mask, gate)
         options = install_identity(options, condition, range(model.config.num_layers), padding_row=padding_row)
-    dtype = model.patch_embedding.weight.dtype
-    return model(
-        noisy.to(dtype), 1000 * noise_level, context.to(dtype), transformer_options=options, padding_row=padding_row
-    )
+    return predict_packed(model, noisy, noise_level, context, options)
 
 
 def predictor(model: WanModel, identity: Identity | None) -> Predict:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...wan.hooks.blocks import BlockWrapper, RunBlock, wrap_blocks
-from ...wan.hooks.rows import rows_running
+from ...wan.hooks.rows import over_tokens
 from ...wan.hooks.text_rows import PlacedRows, TextRows, place_rows
 
 
@@ -49,14 +49,14 @@ def _wrapper(placed: PlacedRows, condition: IdentityCondition, index: int) -> Bl
     def run_with_identity(args: dict, run: RunBlock) -> Tensor:
         hidden = placed.run(args, run)
         if has_film and run.reached:
-            film = rows_running(args["transformer_options"], condition.film)
-            hidden = modulate(hidden, film[:, film_index])
+            film = over_tokens(args["transformer_options"], condition.film[:, film_index])
+            hidden = modulate(hidden, film)
         return hidden
 
     return run_with_identity
 
 
 def modulate(hidden: Tensor, film: Tensor) -> Tensor:
-    """h + γ ⊙ h + β for hidden (B, N, D) and film (B, 2, D); exactly h where film is zero."""
-    scale, shift = film.to(hidden.dtype).unsqueeze(2).unbind(1)  # each (B, 1, D)
+    """h + γ ⊙ h + β for hidden (B, N, D) and film (B, 1 or N, 2, D); exactly h where film is zero."""
+    scale, shift = film.to(hidden.dtype).unbind(2)  # each (B, 1 or N, D)
     return torch.addcmul(hidden + shift, hidden, scale)

@@ -14,12 +14,12 @@ from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...wan.lora import add_lora, exported_lora, put_lora
 from ...weights import with_prefix
-from ..contract import Batch, StrategySettings
+from ..contract import AnyBatch, Batch, StrategySettings, errors_of
 from ..described import described_loss
 from ..start import starting_from
 from .adapter import SlotIDAdapter, load_adapter, save_adapter
 from .config import AdapterConfig
-from .inference import INFERENCE, predict_velocity, predictor
+from .inference import INFERENCE, predict_velocities, predictor
 from .stream import IdentityStream
 
 MOVEMENT_GRID = 8  # places along a side at which movement is read
@@ -72,6 +72,7 @@ class Strategy(nn.Module):
 
     required_tensors = INFERENCE.required_tensors
     shown_tensor = "reference"
+    packs = True
     parameter_groups = ("encoder", "anchor", "film", "lora", "tokens")
 
     def __init__(self, settings: StrategySettings, backbone: WanModel):
@@ -185,42 +186,44 @@ class Strategy(nn.Module):
         parts = [*self.model.blocks, self.model, adapter.encoder, adapter.anchor, adapter.film]
         return [part for part in parts if part is not None]
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: AnyBatch) -> Tensor:
         """The loss of each sample (B,): flow matching, and in training mode what else the objective asks for."""
-        noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
         conditions = batch.conditions
         streams = self.adapter.streams(*(conditions[name] for name in self.required_tensors))
-        velocity = predict_velocity(
-            self.model, noisy, batch.noise_level, batch.context, self.adapter.identity(*streams), batch.has_identity,
-            conditions[TOKEN_MASK], conditions[GATE],
+        velocities = predict_velocities(
+            self.model, [part.noisy for part in batch.parts], batch.noise_level, batch.context,
+            self.adapter.identity(*streams), batch.has_identity, conditions[TOKEN_MASK], conditions[GATE],
         )  # fmt: skip
-        error = velocity.float() - (batch.noise - batch.video)
-        loss = self.settings.objective.loss(error)
+        errors = errors_of(batch, velocities)
+        loss = self.settings.objective.losses(errors)
         if not self.training:
             return loss
-        loss = loss + described_loss(self.model, batch, noisy, velocity, self.described_weight)
-        return loss + self.auxiliary_loss(streams, batch, error)
+        loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
+        return loss + self.auxiliary_loss(streams, batch, errors)
 
-    def auxiliary_loss(self, streams: Sequence[IdentityStream | None], batch: Batch, error: Tensor) -> Tensor:
+    def auxiliary_loss(
+        self, streams: Sequence[IdentityStream | None], batch: AnyBatch, errors: Sequence[Tensor]
+    ) -> Tensor:
         """What training adds to flow matching (B,), weighted and summed."""
-        loss = self.settings.objective.auxiliary_loss(error)
+        loss = self.settings.objective.auxiliary_losses(errors)
         clip_stream = streams[0]
         if self.movement_readout is not None and clip_stream is not None:
-            loss = loss + self.objective.movement_weight * self.movement_loss(clip_stream, batch.video)
+            loss = loss + self.objective.movement_weight * self.movement_loss(clip_stream, batch)
         if self.portrait_readout is not None:
             loss = loss + self.objective.portrait_weight * self.portrait_loss(streams, batch.conditions["portrait"])
         return loss
 
-    def movement_loss(self, stream: IdentityStream, video: Tensor) -> Tensor:
-        """Auxiliary loss (B,): error of the movement map of `video`, predicted from the clip stream's global vector.
+    def movement_loss(self, stream: IdentityStream, batch: AnyBatch) -> Tensor:
+        """Auxiliary loss (B,): error of the movement map of the video to learn, predicted from the clip stream's global
+        vector.
 
         Args:
             stream: of another clip of the same person.
-            video: (B, C, T, H, W) latents to learn.
         """
         assert self.movement_readout is not None  # the objective has a movement_weight
         predicted = self.movement_readout(stream.global_vector).float()
-        return (predicted - movement_of(video)).square().mean(1)
+        moved = torch.cat([movement_of(part.video) for part in batch.parts])
+        return (predicted - moved).square().mean(1)
 
     def portrait_loss(self, streams: Sequence[IdentityStream | None], portrait: Tensor) -> Tensor:
         """Auxiliary loss (B,): error of the portrait latents (B, C, 1, H, W) predicted from each global vector.

@@ -4,7 +4,7 @@ In ComfyUI the same injection is installed by the nodes.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from torch import Tensor
@@ -13,10 +13,12 @@ from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...wan.hooks.tokens import TokenLoRA
 from ...wan.lora import merge_lora
+from ...wan.packing import grid_of
+from ...wan.packing import predict as predict_packed
 from ..contract import Variant
 from .adapter import STDRCAdapter, load_adapter
 from .config import LayoutConfig
-from .injection import ReferenceCondition, install_reference
+from .injection import ReferenceCondition, install_packed, install_reference
 
 PICTURE = "reference_picture"
 AUGMENTED = "augmented_pictures"
@@ -34,14 +36,29 @@ def predict_velocity(
         context: (B, M, 4096) text rows; the last one is zero and stands for all padding.
         condition: references of every row of the batch; None for none.
     """
-    dtype, padding_row = model.patch_embedding.weight.dtype, context.shape[1] - 1
-    noisy = noisy.to(dtype)
+    conditions = None if condition is None else [condition]
+    return predict_velocities(model, [noisy], noise_level, context, conditions)[0]
+
+
+def predict_velocities(
+    model: WanModel,
+    noisy: Sequence[Tensor],
+    noise_level: Tensor,
+    context: Tensor,
+    conditions: Sequence[ReferenceCondition] | None,
+) -> list[Tensor]:
+    """The same of B samples (1, 16, T, H, W) of any sizes, or of one batch, in one forward pass.
+
+    Args:
+        conditions: one for each of `noisy`, of one layout; None for nobody.
+    """
+    like = noisy[0].to(model.patch_embedding.weight.dtype)
     options: dict = {}
-    if condition is not None:
-        frames, height, width = noisy.shape[2:]
-        grid = (frames, -(-height // 2), -(-width // 2))
-        options = install_reference(options, model, condition, grid, noisy)
-    return model(noisy, 1000 * noise_level, context.to(dtype), transformer_options=options, padding_row=padding_row)
+    if conditions is not None and len(noisy) == 1:
+        options = install_reference(options, model, conditions[0], grid_of(noisy[0]), like)
+    elif conditions is not None:
+        options = install_packed(options, model, conditions, [grid_of(part) for part in noisy], like)
+    return predict_packed(model, noisy, noise_level, context, options)
 
 
 def predictor(

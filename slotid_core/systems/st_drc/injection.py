@@ -3,7 +3,7 @@
 One code for ComfyUI's model and ours, in training and in use.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...errors import SlotIDError
 from ...wan.hooks.blocks import Transformer
 from ...wan.hooks.cache import RunCache
+from ...wan.hooks.packed_tokens import append_packed
 from ...wan.hooks.tokens import AppendedTokens, KeptKeys, TokenLoRA, append_tokens
 from ...wan.model import HEAD_WIDTH, sinusoidal_embedding
 from ...wan.rope import rotary_matrices
@@ -72,9 +73,37 @@ def install_reference(
     Raises:
         SlotIDError: the transformer's input is none that a reference can be put into.
     """
-    layout = condition.layout
     if not condition.scale or (condition.rows is not None and not condition.rows.any()):
         return options
+    appended, reference_grid = appended_tokens(transformer, condition, grid, like)
+    kept = None
+    if cache is not None and appended.is_constant and len(appended.tokens) == 1:
+        kept = KeptKeys(cache, (key, id(transformer), grid, reference_grid, like.dtype))
+    return append_tokens(options, transformer, appended, kept)
+
+
+def install_packed(
+    options: dict,
+    transformer: EmbeddingTransformer,
+    conditions: Sequence[ReferenceCondition],
+    grids: Sequence[tuple[int, int, int]],
+    like: Tensor,
+) -> dict:
+    """`install_reference` of packed samples: of each its condition, with a reference of its own size, and its grid."""
+    appended = [
+        appended_tokens(transformer, condition, grid, like)[0]
+        if condition.scale and (condition.rows is None or condition.rows.any())
+        else None
+        for condition, grid in zip(conditions, grids, strict=True)
+    ]
+    return append_packed(options, transformer, appended)
+
+
+def appended_tokens(
+    transformer: EmbeddingTransformer, condition: ReferenceCondition, grid: tuple[int, int, int], like: Tensor
+) -> tuple[AppendedTokens, tuple[int, int, int]]:
+    """What is appended behind a video of this grid, and the grid of the reference."""
+    layout = condition.layout
     tokens, reference_grid = embed_pictures(transformer, condition.latents, like)
     appended = AppendedTokens(
         tokens,
@@ -86,10 +115,7 @@ def install_reference(
         layout.reads_text,
         condition.scale,
     )
-    kept = None
-    if cache is not None and appended.is_constant and len(tokens) == 1:
-        kept = KeptKeys(cache, (key, id(transformer), grid, reference_grid, like.dtype))
-    return append_tokens(options, transformer, appended, kept)
+    return appended, reference_grid
 
 
 def reference_rotary(

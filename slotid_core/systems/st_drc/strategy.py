@@ -15,14 +15,14 @@ from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...wan.lora import add_lora, exported_lora, lora_key, new_lora, put_lora
 from ...weights import with_prefix
-from ..contract import Batch, StrategySettings
+from ..contract import AnyBatch, Batch, StrategySettings, errors_of
 from ..described import described_loss
 from ..start import starting_from
 from .adapter import STDRCAdapter, load_adapter, save_adapter, token_lora
 from .config import AdapterConfig
 from .face_objective import CHOICE as FACE_CHOICE
 from .face_objective import EMBEDDING, PLACES, FaceObjective, FaceSettings
-from .inference import AUGMENTED, PICTURE, predict_velocity, predictor
+from .inference import AUGMENTED, PICTURE, predict_velocities, predictor
 from .injection import ReferenceCondition
 
 CHOICE = "picture_choice"
@@ -62,6 +62,7 @@ class Strategy(nn.Module):
     target_tensors: tuple[str, ...] = ()
     shown_tensor = PICTURE
     parameter_groups = ("lora",)
+    packs, frame_axes = True, {PLACES: 0}
     text_rows = 0
     appended_frames = 1
 
@@ -154,24 +155,25 @@ class Strategy(nn.Module):
         chosen = augmented.gather(2, index.expand_as(augmented[:, :, :1]))
         return torch.where((use < self.objective.augmented).view(-1, 1, 1, 1, 1), chosen, plain)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: AnyBatch) -> Tensor:
         """The flow-matching loss of each sample (B,); of its video's tokens alone."""
-        noisy = torch.lerp(batch.video, batch.noise, batch.noise_level.view(-1, 1, 1, 1, 1))
-        condition = ReferenceCondition(
-            self.pictures(batch.conditions), self.config.layout, batch.has_identity, lora=self.token_lora
-        )
-        velocity = predict_velocity(self.model, noisy, batch.noise_level, batch.context, condition)
-        error = velocity.float() - (batch.noise - batch.video)
-        objective = self.settings.objective
-        loss = objective.loss(error)
+        noisy, lora = [part.noisy for part in batch.parts], self.token_lora
+        references = [
+            ReferenceCondition(self.pictures(part.conditions), self.config.layout, part.has_identity, lora=lora)
+            for part in batch.parts
+        ]
+        velocities = predict_velocities(self.model, noisy, batch.noise_level, batch.context, references)
+        errors, objective = errors_of(batch, velocities), self.settings.objective
+        loss = objective.losses(errors)
         if self.reference_lora is not None:  # where no row has a reference, DDP would wait for its gradients
             loss = loss + 0.0 * sum(parameter.sum() for parameter in self.reference_lora.values())
         if not self.training:
             return loss
         if self.faces is not None:
-            loss = loss + self.faces(batch, noisy, velocity)
-        loss = loss + described_loss(self.model, batch, noisy, velocity, self.described_weight)
-        return loss + objective.auxiliary_loss(error)
+            seen = zip(batch.parts, noisy, velocities, strict=True)
+            loss = loss + torch.cat([self.faces(*part) for part in seen])
+        loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
+        return loss + objective.auxiliary_losses(errors)
 
     @property
     def token_lora(self):

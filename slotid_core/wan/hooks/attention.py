@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..model import ATTENTION_KIND, SELF_ATTENTION, TEXT_ATTENTION
+from ..packing import packing_of, sample_of
 from ..rope import undo_rotary
 from .blocks import BlockWrapper, RunBlock, Transformer, wrap_blocks
 from .rows import rows_running
@@ -94,15 +95,20 @@ class BranchOverride:
             return out
         weighted = self.added[kind]
         heads = named["heads"] if "heads" in named else positional[0]
+        rows, rotary = self.rows, self.rotary
+        packing, sample = packing_of(self.options), sample_of(named.get("transformer_options", {}))
+        if packing is not None and sample is not None:
+            rows, rotary = rows[sample : sample + 1], packing.split(rotary)[sample]
         if kind == SELF_ATTENTION:
-            q = undo_rotary(q.unflatten(2, (heads, -1)), self.rotary).flatten(2)
-        return out + weighted.scale * attend(q, weighted.branch, self.rows, self.key_norms[kind], heads)
+            q = undo_rotary(q.unflatten(2, (heads, -1)), rotary).flatten(2)
+        return out + weighted.scale * attend(q, weighted.branch, rows, self.key_norms[kind], heads)
 
 
 # q (B, N, D), k and v (B, M, D) -> (B, N, D).
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
-# (attention, q, k, v) -> out like q: calls the attention with other queries, keys or values, once or often.
-ChangeSelfAttention = Callable[[Attention, Tensor, Tensor, Tensor], Tensor]
+# (attention, q, k, v, sample) -> out like q: calls the attention with other queries, keys or values, once or often.
+# `sample` is which of packed samples the call is for, None where it is for the whole batch.
+ChangeSelfAttention = Callable[[Attention, Tensor, Tensor, Tensor, int | None], Tensor]
 
 
 def change_self_attention(args: dict, change: ChangeSelfAttention) -> dict:
@@ -129,7 +135,8 @@ def _changed(change: ChangeSelfAttention, options: dict, before: Callable | None
             return function(*inputs, **named) if before is None else before(function, *inputs, **named)
 
         is_self = kind_of_call(options, named, calls) == SELF_ATTENTION
-        return change(inner, q, k, v) if is_self else inner(q, k, v)
+        sample = sample_of(named.get("transformer_options", {}))
+        return change(inner, q, k, v, sample) if is_self else inner(q, k, v)
 
     return attention
 

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
+from ..packing import SHARED_KEY, packing_of
 from .blocks import RunBlock
 
-# What this pack notes in `transformer_options`, all of it under one key.
-SHARED_KEY = "slotid"
 ROWS_RUNNING = "rows"
 
 
@@ -14,6 +13,13 @@ def rows_running(options: dict, values: Tensor) -> Tensor:
     """Those of per-row `values` (B, ...) whose rows of the batch this block call runs."""
     rows = options.get(SHARED_KEY, {}).get(ROWS_RUNNING)
     return values if rows is None else values[rows.to(values.device)]
+
+
+def over_tokens(options: dict, values: Tensor) -> Tensor:
+    """Those of per-row `values` (B, ..., D) that this block call runs -> (B, 1, ..., D), or (1, N, ..., D) of packed
+    samples, to go with hidden (B, N, D)."""
+    packing = packing_of(options)
+    return rows_running(options, values).unsqueeze(1) if packing is None else packing.of_samples(values)
 
 
 def run_rows_apart(run: RunBlock, args: dict, context: Tensor, chosen: Tensor) -> Tensor:

@@ -109,7 +109,8 @@ def _wrapper(block: nn.Module, appended: AppendedTokens, index: int, indices: ra
             hidden = torch.cat([hidden, per_row(appended.tokens, options, hidden)], dim=1)
         positions = torch.cat([args["pe"], appended.rotary.to(args["pe"])], dim=1)
         modulation = joined_modulation(args["vec"], appended.modulation, options, hidden.shape[1] - count, count)
-        with lora_on_last(block, appended.lora.get(index, {}), count), text_for_first(block, count, appended):
+        last = slice(-count, None)
+        with lora_on(block, appended.lora.get(index, {}), last), text_without(block, last, appended.reads_text):
             hidden = run({**args, "img": hidden, "pe": positions, "vec": modulation})
         return hidden[:, :-count] if index == indices[-1] else hidden
 
@@ -123,14 +124,14 @@ def _attend(appended: AppendedTokens, all_rows: Tensor | None, kept: KeptKeys | 
     def run_block(args: dict, run: RunBlock) -> Tensor:
         rows = None if all_rows is None else rows_running(args["transformer_options"], all_rows)
 
-        def change(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def change(attention: Attention, q: Tensor, k: Tensor, v: Tensor, sample: int | None) -> Tensor:
             (video_q, video_k, video_v), (last_q, last_k, last_v) = (
                 [t[:, part] for t in (q, k, v)] for part in (slice(-count), slice(-count, None))
             )
             if kept is not None:
                 # A copy: a view would hold the video's keys in memory for the whole run.
                 kept.cache.get(kept.of_block(index), lambda: (last_k[:1].clone(), last_v[:1].clone()))
-            out = _video_attention(attention, video_q, video_k, video_v, last_k, last_v, rows, appended.weight)
+            out = video_attention(attention, video_q, video_k, video_v, last_k, last_v, rows, appended.weight)
             last = attention(last_q, last_k, last_v) if own else attention(last_q, k, v)
             return torch.cat([out, last], dim=1)
 
@@ -146,16 +147,16 @@ def _read_kept(weight: float, kept: KeptKeys, index: int, all_rows: Tensor | Non
     def run_block(args: dict, run: RunBlock) -> Tensor:
         rows = None if all_rows is None else rows_running(args["transformer_options"], all_rows)
 
-        def change(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def change(attention: Attention, q: Tensor, k: Tensor, v: Tensor, sample: int | None) -> Tensor:
             more_k, more_v = key.to(k).expand(len(k), -1, -1), value.to(v).expand(len(v), -1, -1)
-            return _video_attention(attention, q, k, v, more_k, more_v, rows, weight)
+            return video_attention(attention, q, k, v, more_k, more_v, rows, weight)
 
         return run(change_self_attention(args, change))
 
     return run_block
 
 
-def _video_attention(
+def video_attention(
     attention: Attention, q: Tensor, k: Tensor, v: Tensor, more_k: Tensor, more_v: Tensor, rows: Tensor | None,
     weight: float,
 ) -> Tensor:  # fmt: skip
@@ -165,7 +166,7 @@ def _video_attention(
         out = without.new_empty(q.shape)  # autocast gives a result of another precision than the queries
         out[~rows] = without
         if rows.any():
-            out[rows] = _video_attention(
+            out[rows] = video_attention(
                 attention, q[rows], k[rows], v[rows], more_k[rows], more_v[rows], rows=None, weight=weight
             )
         return out
@@ -197,28 +198,32 @@ def joined_modulation(time: Tensor, own: Tensor | None, options: dict, num_video
 
 
 @contextmanager
-def text_for_first(block: nn.Module, count: int, appended: AppendedTokens) -> Iterator[None]:
-    """While this is open, cross-attention adds nothing to the last `count` tokens, unless they read the text."""
+def text_without(block: nn.Module, chosen: slice | Tensor, reads_text: bool) -> Iterator[None]:
+    """While this is open, cross-attention adds nothing to the tokens `chosen`, unless they read the text."""
 
     def leave_out(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        return torch.cat([output[:, :-count], torch.zeros_like(output[:, -count:])], dim=1)
+        output = output.clone()
+        output[:, chosen] = 0
+        return output
 
     with ExitStack() as hooks:
-        if not appended.reads_text:
+        if not reads_text:
             hooks.callback(block.get_submodule("cross_attn").register_forward_hook(leave_out).remove)
         yield
 
 
 @contextmanager
-def lora_on_last(block: nn.Module, lora: Mapping[str, TokenLoRA], count: int) -> Iterator[None]:
-    """While this is open, named layers of the block change their last `count` tokens by a LoRA; weights stay as they
-    are, and the hooks are gone when it closes or raises."""
+def lora_on(block: nn.Module, lora: Mapping[str, TokenLoRA], chosen: slice | Tensor) -> Iterator[None]:
+    """While this is open, named layers of the block change the tokens `chosen` by a LoRA; weights stay as they are, and
+    the hooks are gone when it closes or raises."""
 
     def hook_of(change: TokenLoRA):
         def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            tokens = inputs[0][:, -count:]
+            tokens = inputs[0][:, chosen]
             down, up = change.down.to(tokens), change.up.to(tokens)
-            return torch.cat([output[:, :-count], output[:, -count:] + change.scale * (tokens @ down.T @ up.T)], dim=1)
+            changed = output.clone()
+            changed[:, chosen] = changed[:, chosen] + change.scale * (tokens @ down.T @ up.T)
+            return changed
 
         return add
 
