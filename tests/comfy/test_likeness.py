@@ -12,7 +12,7 @@ from PIL import Image
 from slotid_core.comfy_client import WorkflowError
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "core"))
-from likeness_clips import ANN, BOB, REAL, drawn, write_frames
+from likeness_clips import ANN, BOB, REAL, drawn, write_frames  # pyright: ignore[reportMissingImports]
 
 
 def loaded(file: str, frames: int = 17) -> dict:

@@ -1,8 +1,10 @@
 """Figures of networks that lie in folders, on small random ones: against plain loops and transformers' own way."""
 
+import importlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from slotid_core.evaluation.likeness.frames import Frames, evenly
 from slotid_core.evaluation.likeness.judgements import RUBRICS, Judge
 from slotid_core.evaluation.likeness.networks import NEEDED, NETWORK_FIGURES, Networks
 
-SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+SMALL: dict[str, Any] = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
 
 
 @given(st.integers(2, 12), st.integers(0, 1000))
@@ -46,7 +48,7 @@ def test_dynamic_degree_counts_pairs_that_move_far_enough():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A DINO, a CLIP and an X-CLIP of two small layers with random weights, in their makers' folders."""
-    import transformers
+    transformers: Any = importlib.import_module("transformers")
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     base = tmp_path_factory.mktemp("networks")

@@ -65,7 +65,7 @@ def load_arcface(file: Path, folders: tuple[str, ...]) -> Recogniser:
         raise NotHere(f"{file.name} is no recogniser of 112 x 112 crops.")
 
     def embed(crop: np.ndarray) -> np.ndarray:
-        return unit(session.run(None, {entry.name: crop.transpose(2, 0, 1)[None].astype(np.float32)})[0])
+        return unit(np.asarray(session.run(None, {entry.name: crop.transpose(2, 0, 1)[None].astype(np.float32)})[0]))
 
     detector = find_detector(folders)
     stranger, same, threshold = MEASURED.get(file.stem, (0.0, float("nan"), float("nan")))
