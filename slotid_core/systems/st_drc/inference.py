@@ -35,6 +35,8 @@ def predict_velocity(
         condition: references of every row of the batch; None for none.
     """
     dtype, padding_row = model.patch_embedding.weight.dtype, context.shape[1] - 1
+    if hasattr(model, "unshard"):  # under FSDP; references are embedded before the pass that would gather it
+        model.unshard()
     noisy = noisy.to(dtype)
     options: dict = {}
     if condition is not None:

@@ -160,12 +160,14 @@ class Strategy(nn.Module):
         condition = ReferenceCondition(
             self.pictures(batch.conditions), self.config.layout, batch.has_identity, lora=self.token_lora
         )
-        velocity = predict_velocity(self.model, noisy, batch.noise_level, batch.context, condition)
+        given = noisy
+        if self.reference_lora is not None and not batch.has_identity.any():
+            # Other processes wait for this one to take part in gathering parameters and in averaging gradients.
+            given = noisy + 0.0 * sum(parameter.sum() for parameter in self.reference_lora.values())
+        velocity = predict_velocity(self.model, given, batch.noise_level, batch.context, condition)
         error = velocity.float() - (batch.noise - batch.video)
         objective = self.settings.objective
         loss = objective.loss(error)
-        if self.reference_lora is not None:  # where no row has a reference, DDP would wait for its gradients
-            loss = loss + 0.0 * sum(parameter.sum() for parameter in self.reference_lora.values())
         if not self.training:
             return loss
         if self.faces is not None:
