@@ -14,7 +14,7 @@ from .server import WatchedServer
 from .table import Row
 
 COUNT = 50
-WARM_UP = 8  # prompts, two of each kind: what is loaded once is then there
+WARM_UP = 2 * len(prompts.KINDS)  # prompts, two of each kind: what is loaded once is then there
 MORE = {"open files": 2, "threads": 2, "MiB": 200}  # that may be there afterwards than before the attack
 STEADY = 64  # MiB by which the good prompts afterwards may raise the memory
 

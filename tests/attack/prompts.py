@@ -13,7 +13,7 @@ BY_NAME = {
     "clip_latent": ["ann clip latent", 0], "portrait_latent": ["ann portrait latent", 0], "slots": ["ann slots", 0],
     "anchors": ["ann anchors", 0], "image": ["picture", 0], "frames": ["clip", 0], "face_clip": ["track", 0],
     "window_report": ["clip", 5], "track_report": ["track", 3], "portrait_report": ["chosen", 3], "face": ["face", 0],
-    "reference": ["reference", 0],
+    "reference": ["reference", 0], "pictures": ["one", 0],
 }  # fmt: skip
 WITH_A_PERSON = ["applied", 0]  # a MODEL for nodes that need one on it
 BY_TYPE = {
@@ -22,6 +22,7 @@ BY_TYPE = {
     "SLOTID_IDENTITY": ["ann", 0], "LYNX_ADAPTER": ["lynx", 0], "LYNX_FACE": ["face", 0],
     "LYNX_REFERENCE": ["reference", 0], "STDRC_ADAPTER": ["st_drc", 0], "STDRC_PERSON": ["pictured", 0],
     "LAVIEID_ADAPTER": ["lavie_id", 0], "LAVIEID_PERSON": ["routed", 0],
+    "LAVIEID_TEMPORAL": ["temporal", 0],
 }  # fmt: skip
 
 
@@ -68,12 +69,13 @@ def lavie_id_parts() -> dict:
             "LaVieIDEncodePerson", adapter=["lavie_id", 0], pictures=["one", 0], detector="auto", on_missing="error",
             face_encoder="none",
         ),
+        "temporal": node("LaVieIDLoadTemporal", module_name=TOY),
     }  # fmt: skip
 
 
 def good(number: int) -> dict:
-    """A prompt of one of four kinds in turn, with a seed of its own; each saves a latent or pictures."""
-    return (_slot_id, _lynx, _read, _trained)[number % 4](number)
+    """A prompt of one of `KINDS` in turn, with a seed of its own; each saves a latent or pictures."""
+    return KINDS[number % len(KINDS)](number)
 
 
 def _slot_id(number: int) -> dict:
@@ -93,6 +95,45 @@ def _lynx(number: int) -> dict:
     return graph
 
 
+def _st_drc(number: int) -> dict:
+    """By a picture that is cropped as Stand-In's is, with the LoRA."""
+    graph = base_graph(model=("apply", 0)) | st_drc_parts()
+    graph["picture"] = node("EmptyImage", width=128, height=128, batch_size=1, color=0x305080 + 977 * number)
+    graph["crop"] = node("STDRCCropFace", image=["picture", 0], detector="auto", on_missing="skip")
+    graph["pictured"]["inputs"]["pictures"] = ["crop", 0]
+    graph["sample"]["inputs"]["seed"] = number
+    graph["with lora"] = node("STDRCApplyLoRA", model=["model", 0], adapter=["st_drc", 0], lora_strength=1.0)
+    graph["apply"] = node(
+        "STDRCApply", model=["with lora", 0], adapter=["st_drc", 0], person=["pictured", 0], scale=1.0,
+        start_percent=0.0, end_percent=1.0, conditionings="positive",
+    )  # fmt: skip
+    return graph
+
+
+def _lavie_id(number: int) -> dict:
+    """By the components of a face, with the latents refined and maps of the router."""
+    graph = base_graph(model=("apply", 0)) | reading_parts() | lavie_id_parts()
+    del graph["track"], graph["chosen"]
+    graph["clip"]["inputs"]["start_seconds"] = number % 10 / 10
+    graph["sample"]["inputs"]["seed"] = number
+    graph["apply"] = node(
+        "LaVieIDApply", model=["model", 0], adapter=["lavie_id", 0], person=["routed", 0], scale=1.0,
+        start_percent=0.0, end_percent=1.0, conditionings="positive",
+    )  # fmt: skip
+    graph["refined"] = node(
+        "LaVieIDRefineLatents", samples=["sample", 0], temporal=["temporal", 0], strength=1.0, chunk_frames=0
+    )
+    graph["save"]["inputs"]["samples"] = ["refined", 0]
+    graph["maps"] = node(
+        "LaVieIDRouterMaps", model=["model", 0], adapter=["lavie_id", 0], person=["routed", 0],
+        positive=["positive", 0], samples=["sample", 0], noise_level=0.2, opacity=0.5,
+    )  # fmt: skip
+    graph["changed"] = node("LaVieIDRefinementPicture", before=["sample", 0], after=["refined", 0])
+    for name in ("maps", "changed"):
+        graph[f"keep {name}"] = node("SaveImage", images=[name, 0], filename_prefix=f"good/{name}")
+    return graph
+
+
 def _read(number: int) -> dict:
     """A clip is read, its face tracked, and a portrait chosen."""
     graph = reading_parts()
@@ -107,6 +148,9 @@ def _trained(number: int) -> dict:
     del graph["11"]
     graph["12"] = node("SaveImage", images=["10", 0], filename_prefix="good/video")
     return graph
+
+
+KINDS = (_slot_id, _lynx, _st_drc, _lavie_id, _read, _trained)
 
 
 def shortened(name: str, seed: int = 1, steps: int = 2) -> dict:

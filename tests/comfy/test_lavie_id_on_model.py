@@ -211,6 +211,34 @@ def test_what_cannot_be_meant_is_refused(pack, load, model, apply, make, someone
         apply(model, start=0.8, end=0.2)
 
 
+def test_models_that_lay_out_tokens_otherwise_are_refused_and_left_alone(load, apply):
+    said = {"VaceWanModel": "VACE", "CameraWanModel": "CameraWanModel", "HumoWanModel": "HumoWanModel",
+            "WanModel_S2V": "Wan 2.2 S2V"}  # fmt: skip
+    for name, expected in said.items():
+        other = load()
+        other.model.diffusion_model.__class__ = getattr(comfy.ldm.wan.model, name)
+        with pytest.raises(ValueError, match=expected):
+            apply(other)
+        assert not other.wrappers and not other.additional_models
+    fun = load()
+    fun.model.diffusion_model.ref_conv = torch.nn.Conv2d(16, WIDTH, 2)
+    with pytest.raises(ValueError, match="plain Wan"):
+        apply(fun)
+
+
+def test_what_is_not_finite_or_a_persons_of_no_face_is_said_at_the_node(pack, make):
+    encode = pack["lavie_id.person"].LaVieIDEncodePerson.execute
+    nan, grey = torch.full((1, 32, 32, 3), float("nan")), torch.full((1, 32, 32, 3), 0.5)
+    with pytest.raises(ValueError, match="frames hold NaN"):
+        encode(make(), nan, "auto", "skip", "none")
+    with pytest.raises(ValueError, match="masks hold NaN"):
+        encode(make(), grey, "auto", "skip", "none", masks=torch.full((PARTS, 32, 32), float("nan")))
+    with pytest.raises(ValueError, match="Masks of shape .* needed are 6 a picture"):
+        encode(make(), grey, "auto", "skip", "none", masks=torch.ones(PARTS, 16, 16))
+    with pytest.raises(ValueError, match="No component of the face can be seen"):
+        encode(make(), grey, "auto", "skip", "none", masks=torch.zeros(PARTS, 32, 32))
+
+
 @pytest.mark.parametrize("router", [{}, {"place": "after", "null_component": True}])
 def test_router_maps_show_what_the_router_weighs(pack, model, make, someone, router):
     maps, adapter, person = pack["lavie_id.maps"], make(**router), someone(hidden=(5,))

@@ -43,8 +43,7 @@ def test_the_workflow_gives_the_video_before_and_after_and_a_picture(client, tmp
     videos = [file for file in files if file["filename"].endswith(".mp4")]
     shown = {file["filename"].split("_0")[0]: frames_of(client.fetch(file, tmp_path)) for file in videos}
     assert set(shown) == {"as_sampled", "refined"} and all(len(frames) == 17 for frames in shown.values())
-    change = (shown["as_sampled"] - shown["refined"]).abs().mean((1, 2, 3))
-    assert change[16] > 1 and change[16] > 3 * change[0], "the first frame is the one that stays"
+    assert (shown["as_sampled"][16] - shown["refined"][16]).abs().mean() > 1, "a random module spoils the video"
     assert sum(file["filename"].endswith(".png") for file in files) == 1
 
 

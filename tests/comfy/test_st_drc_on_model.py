@@ -26,7 +26,7 @@ from wan_models import (
 
 DEPTH = 3
 MODULES = (
-    "nodes.shared.patching", "nodes.st_drc.apply", "nodes.st_drc.patching", "nodes.st_drc.person",
+    "nodes.shared.patching", "nodes.st_drc.apply", "nodes.st_drc.face", "nodes.st_drc.patching", "nodes.st_drc.person",
     "nodes.sampling.guider", "slotid_core.systems.st_drc", "slotid_core.systems.st_drc.random_checkpoints",
     "slotid_core.systems.st_drc.injection", "slotid_core.wan", "slotid_core.wan.guidance",
 )  # fmt: skip
@@ -393,15 +393,50 @@ def test_models_that_lay_out_tokens_otherwise_are_refused(load, apply, make, som
         apply(load(), adapter=make(width=384))
     with pytest.raises(ValueError, match="5 blocks"):
         apply(load(), adapter=make(depth=5))
-    for name in ("VaceWanModel", "CameraWanModel", "HumoWanModel"):
+    for name in ("VaceWanModel", "CameraWanModel", "HumoWanModel", "WanModel_S2V"):
         other = load()
         other.model.diffusion_model.__class__ = getattr(comfy.ldm.wan.model, name)
-        with pytest.raises(ValueError, match=name):
+        with pytest.raises(ValueError, match={"WanModel_S2V": "Wan 2.2 S2V runs its blocks"}.get(name, name)):
             apply(other)
     fun = load()
     fun.model.diffusion_model.ref_conv = torch.nn.Conv2d(16, WIDTH, 2)
     with pytest.raises(ValueError, match="plain Wan"):
         apply(fun)
+
+
+def test_a_lora_that_does_not_fit_the_model_is_refused_and_leaves_nothing(pack, load, make):
+    """By its node: of another width or depth, or one none of whose layers is there."""
+    patching, model = pack["st_drc.patching"], load()
+    for adapter, said in ((make(width=384), "width 384"), (make(depth=5), "5 blocks")):
+        with pytest.raises(ValueError, match=said):
+            patching.with_lora(model, adapter, 1.0)
+    other = load()
+    for block in other.model.diffusion_model.blocks:
+        block.renamed = block.__dict__["_modules"].pop("self_attn")
+    with pytest.raises(ValueError, match="Only 0 of the adapter's 12 LoRA modules fit"):
+        patching.with_lora(other, make(), 1.0)
+    for untouched in (model, other):
+        assert not untouched.patches and not untouched.attachments and not untouched.wrappers
+
+
+def test_what_is_not_finite_is_said_at_its_node(pack):
+    person, face = pack["st_drc.person"], pack["st_drc.face"]
+    nan = torch.full((1, 32, 32, 3), float("nan"))
+
+    class BrokenVAE:
+        latent_channels = 16
+
+        def encode(self, pixels):
+            return torch.full((1, 16, 1, 4, 4), float("nan"))
+
+    with pytest.raises(ValueError, match="frames hold NaN"):
+        person.STDRCEncodeReference.execute(BrokenVAE(), nan, 32, 32)
+    with pytest.raises(ValueError, match="VAE gave NaN"):
+        person.STDRCEncodeReference.execute(BrokenVAE(), torch.rand(1, 32, 32, 3), 32, 32)
+    with pytest.raises(ValueError, match="frames hold NaN"):
+        face.STDRCCropFace.execute(nan, "auto", "skip")
+    with pytest.raises(ValueError, match="mask holds NaN"):
+        face.STDRCCropFace.execute(torch.rand(1, 32, 32, 3), "auto", "skip", nan[..., 0])
 
 
 def test_pictures_are_fitted_and_said(pack, caplog):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from dataset_settings import drawn, models
 from toy_family import ship_random_family
-from training_settings import make_world, settings
+from training_settings import command, make_world, run, settings, write_settings
+from training_settings import losses as losses_of
 
 from slotid_core.dataset.cached import CachedDataset
 from slotid_core.dataset.component_shares import component_shares, latent_frames, pooled
@@ -297,6 +298,25 @@ def test_it_trains_and_its_file_predicts_what_was_trained(world, data, tmp_path,
             assert torch.allclose(by_file(*inputs, strength), trained(*inputs, strength), atol=1e-2)
         assert torch.equal(by_file(*inputs, rows)[1], by_file(*inputs, None)[1])
         assert (by_file(*inputs, rows)[0] - by_file(*inputs, None)[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("how", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
+def test_two_processes_do_as_one_where_only_one_of_them_shows_somebody(world, data, tmp_path, how):
+    """The router of the other one has nothing to do in that step, and takes part in the gradients all the same."""
+    run_of = {"steps": 3, "batch": 2, "micro_batch": 1, "ema_decay": 0.0, "validate_every": 0, "distribution": how}
+    values = lavie_settings(world, data, run=run_of, objective={"identity_dropout": 0.5})
+    trainer = Trainer(config_from_settings(values), tmp_path, start_processes())
+    shown = [trainer.batches.rows(step, range(2)).has_identity for step in range(3)]
+    assert any(one.sum() == 1 for one in shown), "a step in which one row shows somebody"
+    train(config_from_settings(values), tmp_path / "1")
+    file = write_settings(tmp_path / "settings.json", values)
+    done = run(command(file, tmp_path / "2", processes=2))
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = losses_of(tmp_path / "1"), losses_of(tmp_path / "2")
+    assert sorted(one) == sorted(two) == [0, 1, 2]
+    assert all(one[step] == pytest.approx(two[step], rel=1e-4) for step in one)
+    files = [load_adapter(tmp_path / name / "adapter.safetensors").state_dict() for name in ("1", "2")]
+    assert all(torch.allclose(files[0][name], files[1][name], atol=2e-3) for name in files[0])
 
 
 def test_the_router_learns_where_components_are(world, data, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from dataset_settings import drawn, models
 from toy_family import ship_random_family
-from training_settings import losses, make_world, settings
+from training_settings import command, losses, make_world, run, settings, write_settings
 
 from slotid_core.dataset.augmentation import AugmentationSettings
 from slotid_core.dataset.cached import CachedDataset
@@ -397,6 +397,27 @@ def test_st_drc_draws_its_reference_among_the_augmented_ones(world, st_drc_data,
         plain, augmented = batch.conditions["reference_picture"][row], batch.conditions["augmented_pictures"][row]
         candidates = [plain] if share == 0 else list(augmented.split(1, dim=1))
         assert any(torch.equal(picture, candidate) for candidate in candidates)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+@pytest.mark.parametrize("tokens", ["all", "reference"])
+def test_st_drc_by_two_processes_of_which_one_shows_nobody(world, st_drc_data, tmp_path, how, tokens):
+    """A LoRA of reference tokens alone has nothing to do there, and takes part in the gradients all the same."""
+    run_of = {"steps": 3, "batch": 2, "micro_batch": 1, "ema_decay": 0.0, "validate_every": 0, "distribution": how}
+    values = st_drc_settings(
+        world, st_drc_data, run=run_of, objective={"identity_dropout": 0.5},
+        adapter={"lora": {"rank": 8, "alpha": 8.0, "tokens": tokens}},
+    )  # fmt: skip
+    trainer = Trainer(config_from_settings(values), tmp_path, start_processes())
+    shown = [trainer.batches.rows(step, range(2)).has_identity for step in range(3)]
+    assert any(one.sum() == 1 for one in shown), "a step in which one row shows somebody"
+    train(config_from_settings(values), tmp_path / "1")
+    file = write_settings(tmp_path / "settings.json", values)
+    done = run(command(file, tmp_path / "2", processes=2))
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = losses(tmp_path / "1"), losses(tmp_path / "2")
+    assert all(one[step] == pytest.approx(two[step], rel=1e-4) for step in range(3))
 
 
 def test_st_drc_is_a_row_of_an_evaluation(st_drc_data, tmp_path):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -31,6 +31,7 @@ from .inference import (
 )
 from .injection import RouterCondition
 from .route_loss import route_loss, token_targets
+from .router import Routes
 from .vision import See, load_vision, seen_by
 
 SHARES = "component_shares"
@@ -159,12 +160,11 @@ class Strategy(nn.Module):
         seen: list[tuple[Tensor, Tensor]] = []
         condition = RouterCondition(self.adapter.router, routes, rows, note=lambda *what: seen.append(what))
         noisy = [part.noisy for part in batch.parts]
-        velocities = predict_velocities(self.model, noisy, batch.noise_level, batch.context, condition)
+        given = noisy if rows.any() else [noisy[0] + self.idle(routes), *noisy[1:]]
+        velocities = predict_velocities(self.model, given, batch.noise_level, batch.context, condition)
         errors = errors_of(batch, velocities)
         objective, own = self.settings.objective, self.objective
         loss = own.flow_weight * objective.losses(errors)
-        if not rows.any():  # DDP would wait for the gradients
-            loss = loss + 0.0 * sum(parameter.sum() for parameter in self.adapter.parameters())
         if not self.training:
             return loss
         if own.route_weight and self.adapter.router.is_learned:
@@ -173,6 +173,18 @@ class Strategy(nn.Module):
                 loss = loss.index_add(0, index, own.route_weight * route_loss(logits, targets).to(loss))
         loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
         return loss + objective.auxiliary_losses(errors)
+
+    def idle(self, routes: Routes) -> Tensor:
+        """Zero, by way of the adapter's every parameter.
+
+        Added to the video of rows that show nobody, it lets this process take part in gathering parameters and in
+        averaging gradients, for which the others wait.
+        """
+        somebody = routes.of_rows(torch.zeros(1, dtype=torch.int64))
+        somebody = replace(somebody, shown=torch.ones_like(somebody.shown))
+        token = routes.value.new_zeros(1, 1, self.config.model_width)
+        change, logits = self.adapter.router(token, somebody)
+        return 0.0 * (change.sum() + logits.sum())
 
     def predictor(self, batch: AnyBatch) -> Predict:
         return predictor(self.model, self.adapter, self.people(batch))

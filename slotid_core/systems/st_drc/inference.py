@@ -52,6 +52,8 @@ def predict_velocities(
     Args:
         conditions: one for each of `noisy`, of one layout; None for nobody.
     """
+    if hasattr(model, "unshard"):  # under FSDP; references are embedded before the pass that would gather it
+        model.unshard()
     like = noisy[0].to(model.patch_embedding.weight.dtype)
     options: dict = {}
     if conditions is not None and len(noisy) == 1:

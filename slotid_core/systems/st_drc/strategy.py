@@ -162,11 +162,13 @@ class Strategy(nn.Module):
             ReferenceCondition(self.pictures(part.conditions), self.config.layout, part.has_identity, lora=lora)
             for part in batch.parts
         ]
-        velocities = predict_velocities(self.model, noisy, batch.noise_level, batch.context, references)
+        given = noisy
+        if self.reference_lora is not None and not any(bool(part.has_identity.any()) for part in batch.parts):
+            # Other processes wait for this one to take part in gathering parameters and in averaging gradients.
+            given = [noisy[0] + 0.0 * sum(parameter.sum() for parameter in self.reference_lora.values()), *noisy[1:]]
+        velocities = predict_velocities(self.model, given, batch.noise_level, batch.context, references)
         errors, objective = errors_of(batch, velocities), self.settings.objective
         loss = objective.losses(errors)
-        if self.reference_lora is not None:  # where no row has a reference, DDP would wait for its gradients
-            loss = loss + 0.0 * sum(parameter.sum() for parameter in self.reference_lora.values())
         if not self.training:
             return loss
         if self.faces is not None:
