@@ -1,8 +1,8 @@
 """Other looks of the person in one clip, for pairs that a training learns from beside those of two clips.
 
-The original (arXiv 2509.15496, section 4) makes such pairs with networks that change expression and light, replaces backgrounds, and discards what no longer
-resembles the person. Here expressions are other frames of the clip, light is a smooth
-field, and backgrounds are smooth too. `changed_by` of `other_looks` is where such a network would be put.
+The original makes such pairs with networks that change expression and light, replaces backgrounds, and discards what no
+longer resembles the person (arXiv 2509.15496, section 4). Here expressions are other frames of the clip, and light and
+backgrounds are smooth fields. `changed_by` of `other_looks` is where such a network would be put.
 """
 
 import hashlib
