@@ -10,9 +10,12 @@ from ..errors import SlotIDError
 from ..model_files import model_file
 from ..reference.faces.alignment import align_face
 from ..reference.faces.detector import Detector
+from ..reference.faces.drawn_faces import find_drawn_faces
 from ..reference.faces.face_encoder import load_face_encoder
+from ..reference.faces.mean_face import mean_face
 from ..reference.portrait.canvas import on_canvas
 from ..reference.portrait.components import Components, cut_components
+from ..reference.portrait.faces_of_clip import ranked_moments
 from ..reference.portrait.parts import find_parts
 from ..systems.registry import inference_of, strategy_of
 from .augmentation import augmentations
@@ -25,6 +28,7 @@ from .pixels import Pixels
 from .strangers import LIKENESS, Resemblance
 
 FACE_PROMPT = "image of a face"
+CLIP_MOMENTS, CLIP_PICTURES = 8, 4  # of a clip: moments whose embeddings are averaged, and that are shown
 
 
 def tensors_of(systems: Iterable[str], faces: bool = False, looks: bool = False) -> tuple[str, ...]:
@@ -134,6 +138,25 @@ class TensorMaker:
         """(K, 512), the face embedding of each of these looks."""
         return self._look_embeddings(pixels.face_picture, pixels.face_frames)
 
+    def face_embedding_of_clip(self, pixels: Pixels) -> Tensor:
+        """(512,), the mean of the embeddings of the clip's best moments, without outliers."""
+        moments = self._moments(pixels)
+        return mean_face(torch.stack([self._embedding(moment) for moment in moments]).float()).vector.half()
+
+    def face_pictures_of_clip(self, pixels: Pixels) -> Tensor:
+        """(K, 16, 1, h, w), the face in the clip's best moments, as often as there are fewer than K."""
+        moments = self._moments(pixels)
+        shown = [moments[place % len(moments)] for place in range(CLIP_PICTURES)]
+        return torch.stack([self.face_latents(moment) for moment in shown])
+
+    def _moments(self, pixels: Pixels) -> list[Tensor]:
+        """(1, P, P, 3) of each of the clip's best moments, best first."""
+        if pixels.face_frames is None:
+            raise SlotIDError("There is one picture of this person, and a clip was asked for. Prepare from clips.")
+        frames = pixels.face_frames()
+        ranked = ranked_moments(frames, self.detector or find_drawn_faces(), CLIP_MOMENTS)
+        return [frames[score.frame : score.frame + 1] for score in ranked]
+
     def likeness(self, pixels: Pixels) -> Tensor:
         """(D,) of the face picture, by the recogniser of the settings; see `strangers`."""
         return self._vector(pixels.face_picture)
@@ -211,6 +234,8 @@ MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "face_embedding": TensorMaker.face_embedding,
     "face_picture_looks": TensorMaker.face_picture_looks,
     "face_embedding_looks": TensorMaker.face_embedding_looks,
+    "face_embedding_of_clip": TensorMaker.face_embedding_of_clip,
+    "face_pictures_of_clip": TensorMaker.face_pictures_of_clip,
     LIKENESS: TensorMaker.likeness,
     "face_places": TensorMaker.face_places,
     "component_pictures": TensorMaker.component_pictures,

@@ -1,6 +1,7 @@
 """Other looks of a person for augmented pairs, and pairs of strangers that preparation leaves out."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from slotid_core.dataset.strangers import Resemblance, alike, read_tensor, stran
 from slotid_core.errors import SlotIDError
 from slotid_core.reference.faces.face_encoder import FaceEncoder
 from slotid_core.systems.contract import SharedObjective
-from slotid_core.systems.registry import strategy_of
+from slotid_core.systems.lynx.strategy import Strategy
 from slotid_core.toy_world.person import sample_person
 from slotid_core.toy_world.render import render_portrait
 from slotid_core.training.batches import Batches
@@ -80,11 +81,10 @@ def test_a_recogniser_keeps_looks_of_the_person_and_no_others():
 
 def test_a_threshold_that_nobody_measured_is_asked_for():
     toy = drawn({"vae": "v", "text_encoder": "t"}).toy_world
-    for wrong in (
-        {"recogniser": "somebody"},
-        {"least_resemblance": 0.5},
-        {"recogniser": "toy", "least_resemblance": 2},
-    ):
+    cases: list[dict[str, Any]] = [
+        {"recogniser": "somebody"}, {"least_resemblance": 0.5}, {"recogniser": "toy", "least_resemblance": 2},
+    ]  # fmt: skip
+    for wrong in cases:
         with pytest.raises(SlotIDError, match="recogniser|least_resemblance"):
             PrepareConfig(vae="v", text_encoder="t", toy_world=toy, **wrong)
 
@@ -136,10 +136,9 @@ def test_preparation_makes_looks_and_leaves_out_pairs(prepared):
 
 
 def test_training_learns_from_augmented_pairs(prepared, monkeypatch):
-    strategy = strategy_of("lynx")
     batches = Batches(
-        prepared, SharedObjective(), "other clip", 2, 0, strategy.required_tensors, 0, lambda generator: {},
-        mix=Mix(pairs={"augmented": 1.0}), augmented_tensors=strategy.augmented_tensors,
+        prepared, SharedObjective(), "other clip", 2, 0, Strategy.required_tensors, 0, lambda generator: {},
+        mix=Mix(pairs={"augmented": 1.0}), augmented_tensors=Strategy.augmented_tensors,
     )  # fmt: skip
     whole, read = torch.randn(2, 512), prepared.read
 
