@@ -8,12 +8,14 @@ import folder_paths
 
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.systems.lynx.random_checkpoints import LynxPaths, random_lynx
+from ...slotid_core.toy_world.family import part_path
 from ...slotid_core.toy_world.random_checkpoints import DEPTH, WIDTH
 from ..shared import paths
 
 LAYERS = "lynx"
 REFERENCES = "lynx_references"
 FACE_ENCODERS = "facexlib"
+TOY_ENCODER = "toy_world"  # the recogniser of drawn people that ships
 TOY_FULL, TOY_LITE = "toy_world_random", "toy_world_random_lite"
 
 
@@ -50,8 +52,10 @@ def toy_files() -> LynxPaths:
 
 
 def face_encoder_names() -> list[str]:
-    return [name for name in paths.file_names(FACE_ENCODERS) if "arcface" in name.lower()] + [TOY_FULL]
+    return [name for name in paths.file_names(FACE_ENCODERS) if "arcface" in name.lower()] + [TOY_ENCODER, TOY_FULL]
 
 
 def face_encoder_path(name: str) -> str:
+    if name == TOY_ENCODER:
+        return str(part_path("face_recogniser"))
     return str(toy_files().face_encoder) if name == TOY_FULL else paths.model_path(FACE_ENCODERS, name)
