@@ -1,0 +1,7 @@
+// What can be seen in a node, by the kind that nodes/shared/seen.py names.
+
+import { candidates } from "./candidates.js";
+import { clip } from "./clip.js";
+import { faces } from "./faces.js";
+
+export const views = { candidates, clip, faces };
