@@ -7,7 +7,6 @@ written the node still gives its result, and the page says why there is none.
 
 import logging
 import uuid
-from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def with_ui(output: io.NodeOutput, told: Told) -> io.NodeOutput:
     return output
 
 
-def clip_file(frames: torch.Tensor | Iterable[np.ndarray], rate: float, side: int = CLIP_SIDE) -> dict:
+def clip_file(frames: torch.Tensor, rate: float, side: int = CLIP_SIDE) -> dict:
     """A clip that the page plays.
 
     Args:
