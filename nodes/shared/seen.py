@@ -7,6 +7,7 @@ written the node still gives its result, and the page says why there is none.
 
 import logging
 import uuid
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -88,6 +89,11 @@ def picture_files(images: torch.Tensor, side: int = PICTURE_SIDE) -> dict:
     except (OSError, SlotIDError) as error:
         return _failure("picture", error)
     return {"files": files}
+
+
+def hex_colour(colour: Sequence[float]) -> str:
+    """(r, g, b) in [0, 1] -> "#rrggbb"."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
 
 
 def _folder() -> Path:
