@@ -25,7 +25,14 @@ function showOutput(node, output) {
 app.registerExtension({
   name: "SlotID.Page",
 
-  setup: addStyle,
+  setup() {
+    addStyle();
+    // A training tells how it goes while its node runs; the last of it comes again as the node's output.
+    api.addEventListener("slotid_training", ({ detail }) => {
+      const node = comfy.nodeOf(detail.node);
+      if (node) panelOf(node, comfy, { make: true }).show([detail.seen], views);
+    });
+  },
 
   nodeCreated(node) {
     if (!isOurs(node)) return;

@@ -7,7 +7,7 @@ written the node still gives its result, and the page says why there is none.
 
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def with_ui(output: io.NodeOutput, told: Told) -> io.NodeOutput:
     return output
 
 
-def clip_file(frames: torch.Tensor | Iterable[np.ndarray], rate: float, side: int = CLIP_SIDE) -> dict:
+def clip_file(frames: torch.Tensor, rate: float, side: int = CLIP_SIDE) -> dict:
     """A clip that the page plays.
 
     Args:
@@ -89,6 +89,11 @@ def picture_files(images: torch.Tensor, side: int = PICTURE_SIDE) -> dict:
     except (OSError, SlotIDError) as error:
         return _failure("picture", error)
     return {"files": files}
+
+
+def hex_colour(colour: Sequence[float]) -> str:
+    """(r, g, b) in [0, 1] -> "#rrggbb"."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
 
 
 def _folder() -> Path:

@@ -1,9 +1,11 @@
 """What nodes tell the page: warnings that go when there are none, clips that play, facts that fit them."""
 
+import itertools
+
 import av
 import pytest
 import torch
-from graphs import node
+from graphs import node, person
 
 CLIP = "slotid_examples/person_1000015.mp4"
 
@@ -103,3 +105,32 @@ def test_odd_sides_still_and_single_frames_make_a_clip(pack_module, monkeypatch,
     monkeypatch.setattr(seen_module.folder_paths, "get_temp_directory", lambda: str(tmp_path))
     told = seen_module.clip_file(torch.full((1, 37, 51, 4), float("nan")), 0.0)
     assert told["frames"] == 1 and told["rate"] == 16.0 and not told["width"] % 2
+
+
+def test_slots_are_seen_over_the_clip_that_they_read(client, tmp_path):
+    graph = person("ann", 0xC08060)
+    graph["ann slots"]["inputs"]["face_clip"] = ["ann picture", 0]
+    graph |= {"model": node("SlotIDLoadToyWorld", weights="random")}
+    graph["show"] = node("PreviewImage", images=["ann slots", 1])
+    facts = seen(client.run(graph).outputs["ann slots"])
+    assert facts["clip"]["frames"] == 9 and client.fetch(facts["clip"]["file"], tmp_path).stat().st_size
+    assert len(facts["legend"]) > 1 and all(len(colour) == 7 for _, colour in facts["legend"])
+
+
+def test_a_training_tells_its_curves_and_its_last_sheet(pack_module, monkeypatch, tmp_path):
+    from PIL import Image
+
+    live = pack_module("nodes.training.live")
+    monkeypatch.setattr(live.picture_files.__globals__["folder_paths"], "get_temp_directory", lambda: str(tmp_path))
+    Image.new("RGB", (40, 30)).save(tmp_path / "sheet.png")
+    shown = live.Shown(1000)
+    for step in range(1000):
+        shown({"event": "step", "step": step, "loss": 1.0 / (step + 1), "rate": 1e-4})
+    shown({"event": "validation", "step": 1000, "validation_loss": 0.5, "validation_loss_mismatched": float("nan")})
+    shown({"event": "samples", "path": str(tmp_path / "sheet.png"), "step": 1000})
+    (facts,) = shown.told()["slotid_seen"]
+    assert facts["curves"]["validation"] == [[1000, 0.5]] and set(facts["curves"]) == {"training", "validation"}
+    points = facts["curves"]["training"]
+    assert len(points) <= live.MOST_POINTS and points[-1][0] == 999
+    assert all(before[1] > after[1] for before, after in itertools.pairwise(points))
+    assert (tmp_path / "slotid" / facts["files"][0]["filename"]).is_file()

@@ -60,6 +60,17 @@ export function comfyPage(app, api) {
       return graphs.flatMap((graph) => graph?.nodes ?? []);
     },
 
+    /** The node that the server calls by this id; those within subgraphs are called "outer:inner". */
+    nodeOf(id) {
+      let graph = app.rootGraph ?? app.graph;
+      let node;
+      for (const part of String(id).split(":")) {
+        node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part));
+        graph = node?.subgraph;
+      }
+      return node;
+    },
+
     lastOutput(node) {
       const inside = node.graph && node.graph !== (app.rootGraph ?? app.graph);
       return app.nodeOutputs?.[inside ? `${node.graph.id}:${node.id}` : String(node.id)];

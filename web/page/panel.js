@@ -42,15 +42,17 @@ class Panel {
     };
   }
 
-  /** Make room on the canvas for what the panel holds; it is never made smaller, because people size nodes too. */
+  /** Make room on the canvas for what the panel holds; never less than the node had before, or than people gave it. */
   fit() {
+    if (!this.inner.isConnected) return;
     this.height = this.inner.offsetHeight;
     const { node, comfy } = this;
     if (comfy.isCanvas() && !node.flags?.collapsed) {
-      const height = node.computeSize()[1];
-      if (node.size[1] < height || node.size[0] < LEAST_WIDTH) {
-        node.setSize([Math.max(node.size[0], LEAST_WIDTH), Math.max(node.size[1], height)]);
-      }
+      const [width, height] = node.size;
+      if (height !== this.given) this.own = height;
+      const fitting = [Math.max(width, LEAST_WIDTH), Math.max(this.own, node.computeSize()[1])];
+      if (fitting[0] !== width || fitting[1] !== height) node.setSize(fitting);
+      this.given = node.size[1];
       comfy.redraw();
     }
     setTimeout(() => comfy.forgetSize(node), 100);

@@ -3,5 +3,6 @@
 import { candidates } from "./candidates.js";
 import { clip } from "./clip.js";
 import { faces } from "./faces.js";
+import { training } from "./training.js";
 
-export const views = { candidates, clip, faces };
+export const views = { candidates, clip, faces, training };
