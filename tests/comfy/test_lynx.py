@@ -105,7 +105,7 @@ def test_the_frames_of_a_clip_in_place_of_a_picture(client, latents):
     for name, person_seed, count in (("clip", 1000015, 9), ("other", 1009991, 1)):
         graph[name] = node(
             "SlotIDLoadReferenceVideo", file=f"slotid_examples/person_{person_seed}.mp4", num_frames=count,
-            start_seconds=0.0, sample_rate=0.0, short_side=256, decoder="auto", window="first",
+            start_seconds=0.0, sample_rate=0.0, short_side=256, decoder="auto", window="at start_seconds",
         )  # fmt: skip
     graph["face"]["inputs"].update(image=["clip", 0], face_encoder="toy_world", on_missing="error", moments=4)
     one = copy.deepcopy(graph)
