@@ -5,6 +5,7 @@ import logging
 from contextvars import ContextVar
 
 from comfy_api.latest import io
+from comfy_execution.utils import get_executing_context
 
 from .seen import with_ui
 
