@@ -1,5 +1,6 @@
 """A kind of file that one node saves and another loads."""
 
+import dataclasses
 import filecmp
 import os
 import re
@@ -12,10 +13,16 @@ import folder_paths
 from comfy_api.latest import io, ui
 
 from ...slotid_core.files import whole_file
+from ...slotid_core.provenance import with_provenance
 from . import paths
 
 
 class Savable(Protocol):
+    """A frozen dataclass of somebody, whose `source` holds facts for people to read."""
+
+    @property
+    def source(self) -> dict: ...
+
     def save(self, path: str) -> None: ...
 
 
@@ -31,10 +38,13 @@ class FileKind:
     category: str
     what: str
 
-    def save(self, content: Savable, name: str, replace: bool) -> io.NodeOutput:
-        """Write a new file; the output of a save node."""
+    def save(
+        self, content: Savable, name: str, replace: bool, consent: str = "", made_of: dict[str, Path] | None = None
+    ) -> io.NodeOutput:
+        """Write a new file, which says what it was made of and who agreed; the output of a save node."""
         path = paths.new_path(self.category, self.what, name, replace)
-        content.save(path)
+        source = with_provenance(content.source, made_of or {}, consent)
+        dataclasses.replace(content, source=source).save(path)  # pyright: ignore[reportArgumentType, reportType]
         file_name = os.path.basename(path)
         return io.NodeOutput(file_name, ui=ui.PreviewText(f"Saved as {file_name}"))
 
@@ -67,7 +77,19 @@ def save_inputs() -> list[io.Input]:
             default=False,
             tooltip="Off: a file of this name is kept and the new one numbered. On: it is replaced.",
         ),
+        consent_input(),
     ]
+
+
+def consent_input() -> io.String.Input:
+    return io.String.Input(
+        "consent",
+        default="",
+        multiline=True,
+        optional=True,
+        tooltip="Who agreed to what, and when, in a sentence. It is kept with the date and the hashes of the clip and "
+        "pictures, and goes into videos by Note Person in Video. Fill it in for every real person.",
+    )
 
 
 def save_outputs() -> list[io.Output]:
