@@ -118,8 +118,8 @@ class LaVieIDSavePerson(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, person, name, replace, consent="") -> io.NodeOutput:
-        return FILES.save(person, name, replace, consent, source_files(cls, "person"))
+    def execute(cls, person, name, replace, consent="", picture=None) -> io.NodeOutput:
+        return FILES.save(person, name, replace, consent, picture, source_files(cls, "person"))
 
     @classmethod
     def validate_inputs(cls, name=None):

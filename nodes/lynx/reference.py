@@ -97,8 +97,8 @@ class LynxSaveReference(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, reference, name, replace, consent="") -> io.NodeOutput:
-        return FILES.save(reference, name, replace, consent, source_files(cls, "reference"))
+    def execute(cls, reference, name, replace, consent="", picture=None) -> io.NodeOutput:
+        return FILES.save(reference, name, replace, consent, picture, source_files(cls, "reference"))
 
     @classmethod
     def validate_inputs(cls, name=None):

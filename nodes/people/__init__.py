@@ -1,5 +1,9 @@
-"""Nodes about people whatever the system: what a video says of who is in it."""
+"""Nodes about people whatever the system: what a video says of who is in it, and the page's browser of saved people."""
 
-from . import note
+from server import PromptServer
+
+from . import note, routes
 
 NODES = note.NODES
+if getattr(PromptServer, "instance", None) is not None:  # tests import nodes without a server
+    routes.register(PromptServer.instance.routes)

@@ -25,8 +25,8 @@ class SlotIDSaveIdentity(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, identity, name, replace, consent="") -> io.NodeOutput:
-        return FILES.save(identity, name, replace, consent, source_files(cls, "identity"))
+    def execute(cls, identity, name, replace, consent="", picture=None) -> io.NodeOutput:
+        return FILES.save(identity, name, replace, consent, picture, source_files(cls, "identity"))
 
     @classmethod
     def validate_inputs(cls, name=None):
