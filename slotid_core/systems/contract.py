@@ -20,6 +20,8 @@ from ..errors import SlotIDError
 from ..wan import WanModel
 from ..wan.guidance import Predict
 from ..wan.packing import grid_of
+from ..wan.region import Region
+from ..wan.together import Install
 
 
 @dataclass(frozen=True)
@@ -344,6 +346,10 @@ class Adapter(Protocol):
 
     def predictor(self, model: WanModel, person: object) -> Predict:
         """The prediction for `person`; None is nobody."""
+        ...
+
+    def install(self, model: WanModel, person: object, region: Region | None = None) -> Install:
+        """What `person` installs in one forward pass, in a part of the frame; several go into `wan.together`."""
         ...
 
 

@@ -5,6 +5,7 @@ In ComfyUI the same injection is installed by the nodes.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import torch
@@ -12,7 +13,10 @@ from torch import Tensor
 
 from ...wan import WanModel
 from ...wan.guidance import Predict
+from ...wan.packing import grid_of
 from ...wan.packing import predict as predict_packed
+from ...wan.region import Region
+from ...wan.together import Install
 from ...weights import naming, read_tensors
 from ..contract import Variant
 from .adapter import LynxAdapter, build_adapter
@@ -114,6 +118,18 @@ class LoadedAdapter:
 
     def predictor(self, model: WanModel, person: Mapping[str, Tensor] | None) -> Predict:
         return predictor(model, self.module, person)
+
+    def install(self, model: WanModel, person: Mapping[str, Tensor], region: Region | None = None) -> Install:
+        people = torch.arange(len(next(iter(person.values())))) + 1
+        everybody = branches_of(self.module, model, person, people)
+
+        def install(options: dict, noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor) -> dict:
+            tokens = None if region is None else region.tokens(grid_of(noisy), noisy.device)
+            rows = torch.where(strength > 0, people.to(noisy.device), NOBODY)
+            condition = replace(everybody, rows=rows, region=tokens)
+            return install_lynx(options, model, condition, range(model.config.num_layers))
+
+        return install
 
 
 class LynxInference:
