@@ -321,11 +321,13 @@ class Variant:
         adapter: the variant whose training gives the adapter file; "" for none.
         changes: what it changes in the recipe of `full`, such as "adapter.anchor=null".
         has_person: False keeps what the adapter does to the model, without anybody.
+        reads: required tensors, and which others it is given in their place.
     """
 
     adapter: str
     changes: tuple[str, ...] = ()
     has_person: bool = True
+    reads: Mapping[str, str] = field(default_factory=dict)
 
 
 class Adapter(Protocol):

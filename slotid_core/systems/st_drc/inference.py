@@ -54,8 +54,9 @@ def predict_velocities(
     Args:
         conditions: one for each of `noisy`, of one layout; None for nobody.
     """
-    if hasattr(model, "unshard"):  # under FSDP; references are embedded before the pass that would gather it
-        model.unshard()
+    unshard = getattr(model, "unshard", None)
+    if unshard is not None:  # under FSDP; references are embedded before the pass that would gather it
+        unshard()
     like = noisy[0].to(model.patch_embedding.weight.dtype)
     options: dict = {}
     if conditions is not None and len(noisy) == 1:
