@@ -11,7 +11,7 @@ Nothing outside of the folder names the system. `training`, `dataset` and `evalu
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -350,6 +350,19 @@ class Adapter(Protocol):
 
     def install(self, model: WanModel, person: object, region: Region | None = None) -> Install:
         """What `person` installs in one forward pass, in a part of the frame; several go into `wan.together`."""
+        ...
+
+
+@runtime_checkable
+class Mixing(Protocol):
+    """What an adapter has besides, if people of it can be joined into one."""
+
+    def mixed(self, first: object, second: object, weight: float) -> object:
+        """B people between two, each: `first` at 0, `second` at 1."""
+        ...
+
+    def some(self, person: object, part: slice) -> object:
+        """Some of B people."""
         ...
 
 
