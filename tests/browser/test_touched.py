@@ -208,6 +208,9 @@ def test_set_by_mouse_saved_opened_again_undone_and_queued(page, opened, errors)
     page.keyboard.press("Control+y")
     page.wait_for_timeout(1000)
     assert value(page, "SlotIDGateSchedule", "points") == inputs["4"]["points"]
+    for rank in (0, 2):  # what is touched now is of the node that undo made
+        page.locator(".slotid-candidate").nth(rank).click()
+        assert value(page, "SlotIDSelectPortrait", "rank") == rank
 
     page.evaluate(REOPEN)
     page.wait_for_timeout(1500)
