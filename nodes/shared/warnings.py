@@ -5,11 +5,22 @@ import logging
 from contextvars import ContextVar
 
 from comfy_api.latest import io
+from comfy_execution.utils import get_executing_context
 
 from .seen import with_ui
 
 KEY = "slotid_warnings"  # of a node's `ui`, which the page reads (web/slotid.js)
 _said: ContextVar[list[str] | None] = ContextVar("slotid_said", default=None)
+
+
+def say(node_cls: type[io.ComfyNode], text: str) -> None:
+    """Show a fact about the run on the node, such as how many passes a step takes, and log it."""
+    logging.info("Slot-ID, %s: %s", (node_cls.SCHEMA or node_cls.define_schema()).display_name, text)
+    context = get_executing_context()
+    if context is not None:
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(text, context.node_id, PromptServer.instance.client_id)
 
 
 def warn(node_cls: type[io.ComfyNode], text: str) -> None:

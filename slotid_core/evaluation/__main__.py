@@ -82,7 +82,8 @@ def parser() -> argparse.ArgumentParser:
     graph.add_argument("--identities", type=int, default=64, help="how many held-out people, default 64")
     graph.add_argument("--prompts", type=int, default=2, help="scenes of each, default 2")
     graph.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
-    graph.add_argument("--steps", type=int, help="sampling steps; default: the workflow's own, and as in Usage")
+    graph.add_argument("--steps", type=int, help="sampling steps; default: the workflow's own")
+    graph.add_argument("--adapters", type=Path, help="as for toy, of the lab; default: what ships")
     graph.add_argument("--comfyui", type=Path, help="folder of the ComfyUI to start; default: COMFYUI_PATH or .comfyui")
     graph.add_argument(
         "--server", default="", metavar="HOST:PORT", help="a running ComfyUI with the pack; its folders get the files"

@@ -64,6 +64,8 @@ class BackboneConfig:
         dtype: of the frozen weights; "float8_e4m3fn" halves them again, computing in bfloat16.
         compute_dtype: of activations; weights that train stay in float32.
         activation_checkpointing: keep only the input of each block, and compute it again in the backward pass.
+        swapped_blocks: blocks whose frozen weights stay in the host's memory and come to the GPU for each pass; see
+            `block_swap`. Needs activation_checkpointing; the result is the same.
     """
 
     path: str
@@ -71,6 +73,9 @@ class BackboneConfig:
     dtype: BaseDtype = "bfloat16"
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
     activation_checkpointing: bool = False
+    swapped_blocks: Step = 0
+
+    __post_init__ = check_ranges
 
 
 @dataclass(frozen=True)
@@ -188,6 +193,7 @@ MAY_CHANGE = frozenset({
     "data.more",
     "model.shape",
     "model.activation_checkpointing",
+    "model.swapped_blocks",
     "run.micro_batch",
     "run.pack_tokens",
     "run.save_every",

@@ -27,6 +27,7 @@ from ..systems.registry import strategy_of
 from ..wan.guidance import sample_guided
 from .backbone import load_backbone
 from .batches import Batches
+from .block_swap import BlockSwap
 from .checkpoint import checkpoints, latest_checkpoint, newest_step, save_checkpoint
 from .config import TrainingConfig, config_to_json
 from .events import Events
@@ -80,6 +81,7 @@ class Trainer:
         strategy = system(config.strategy_settings(self.data.manifest["config"]), load_backbone(config.model))
         assert isinstance(strategy, nn.Module)  # as `contract.Strategy` says, which a Protocol cannot express
         self.strategy = strategy
+        self.block_swap = self.swapped(config.model.swapped_blocks)
         self.model = distribute(self.strategy, self.strategy.shards(), run.distribution, processes)
         self.trainable = trainable(self.strategy)
         self.optimizer = new_optimizer(self.strategy, self.trainable, config.optimizer)
@@ -95,6 +97,15 @@ class Trainer:
             "data_manifest": self.data.manifest_hash,
             "files": fingerprints(config),
         }
+
+    def swapped(self, count: int) -> BlockSwap | None:
+        """What brings `count` blocks of the backbone to the device for each pass."""
+        if count and self.processes.count > 1 and self.config.run.distribution == "fsdp":
+            raise SlotIDError(
+                f"model.swapped_blocks is {count}, and run.distribution 'fsdp' has shared out the frozen weights. "
+                "Set it to 0, or run.distribution to 'ddp'."
+            )
+        return BlockSwap(self.strategy.model, count, self.processes.device) if count else None
 
     def run(self, resume: bool, as_json: bool, changed: Sequence[str] = ()) -> Path | None:
         if not resume and checkpoints(self.folder):

@@ -5,7 +5,7 @@ sample's own grid, and each sample has its own noise level and prompt. A forward
 `transformer_options`, so that hooks know where a sample begins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,10 +48,12 @@ class AnyModel(Protocol):
 
     patch_embedding: torch.nn.Conv3d
 
-    def __call__(self, x, timestep: Tensor, context: Tensor, transformer_options: dict, padding_row: int): ...
+    def __call__(
+        self, x, timestep: Tensor, context: Tensor, transformer_options: dict, padding_row: int
+    ) -> Tensor | list[Tensor]: ...
 
 
-def packing_of(options: dict) -> Packing | None:
+def packing_of(options: Mapping) -> Packing | None:
     """The packing of the pass that these `transformer_options` belong to; None where a batch has one size."""
     return options.get(SHARED_KEY, {}).get(PACKING)
 
@@ -90,7 +92,7 @@ def predict(
         inputs[0] if len(inputs) == 1 else inputs, 1000 * noise_level, context.to(dtype), transformer_options=options,
         padding_row=padding_row,
     )  # fmt: skip
-    return [out] if len(inputs) == 1 else out
+    return [out] if isinstance(out, Tensor) else out
 
 
 def grid_of(latents: Tensor) -> tuple[int, int, int]:

@@ -1,9 +1,11 @@
 """The encoders that slots are compared with: blind to what they must be blind to, and interchangeable with slots."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from typed import present
 
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.slot_id import AdapterConfig, SlotIDAdapter, TemporalEncoderConfig, load_adapter, save_adapter
@@ -11,7 +13,7 @@ from slotid_core.systems.slot_id.baselines import ConvPoolEncoder, FactorEncoder
 from slotid_core.systems.slot_id.inference import FACTORS, INFERENCE
 from slotid_core.toy_world.person import factors_of, sample_person
 
-SHAPE = {"width": 64, "num_heads": 2, "global_width": 32}
+SHAPE: dict[str, Any] = {"width": 64, "num_heads": 2, "global_width": 32}
 
 
 def clip(seed: int = 0) -> torch.Tensor:
@@ -45,7 +47,7 @@ def test_every_architecture_makes_an_adapter_that_saves_and_loads(architecture, 
     loaded = load_adapter(tmp_path / "adapter.safetensors")
     with torch.no_grad():
         before, after = adapter(clip(), clip()[:, :, :1]), loaded(clip(), clip()[:, :, :1])
-        assignment = adapter.encoder(clip()).assignment
+        assignment = present(adapter.encoder)(clip()).assignment
     assert before.video_tokens.shape == (2, 6, 128) and torch.equal(before.video_tokens, after.video_tokens)
     assert torch.allclose(assignment.sum(1), torch.ones(2, 5, 4, 4), atol=1e-4)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from dataset_settings import drawn, models
 from safetensors.torch import load
+from typed import present
 
 from slotid_core.dataset.cached import CachedDataset
 from slotid_core.dataset.config import FolderSource, PrepareConfig
@@ -60,7 +61,7 @@ def test_a_reader_of_tar_files_finds_the_same(folder):
     dataset = CachedDataset(folder)
     for sample in dataset.samples:
         with tarfile.open(folder / sample.shard) as tar:
-            tensors = load(tar.extractfile(f"{sample.key}.safetensors").read())
+            tensors = load(present(tar.extractfile(f"{sample.key}.safetensors")).read())
         assert all(torch.equal(tensors[name].float(), tensor) for name, tensor in dataset.read(sample.index).items())
 
 

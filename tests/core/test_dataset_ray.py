@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from dataset_settings import contents, drawn, models
+from typed import present
 
 from slotid_core.config import config_to_dict
 from slotid_core.dataset.runner import prepare_dataset
@@ -61,7 +62,7 @@ def workers_of(number_of_parent: int) -> list[int]:
 def test_two_workers_give_the_bytes_of_one_process(prepared, tmp_path):
     config, folder = prepared
     process = start(config, tmp_path)
-    events = [json.loads(line) for line in process.stdout]
+    events = [json.loads(line) for line in present(process.stdout)]
     assert process.wait(60) == 0
     assert [event["done"] for event in events[:-1]] == list(range(0, 33, 2))
     assert contents(tmp_path / "output") == contents(folder)
@@ -72,7 +73,7 @@ def test_a_killed_worker_is_replaced(prepared, tmp_path):
     config, folder = prepared
     process = start(config, tmp_path)
     killed = []
-    for line in process.stdout:
+    for line in present(process.stdout):
         if not killed and json.loads(line).get("done", 0) >= 4:
             killed = workers_of(process.pid)[:1]
             assert killed
@@ -105,12 +106,12 @@ def test_d10_an_address_alone_uses_the_workers_of_the_whole_cluster(prepared, tm
 def test_told_to_stop_it_leaves_whole_shards_only_and_goes_on_without_ray(prepared, tmp_path):
     config, folder = prepared
     process = start(config, tmp_path)
-    for line in process.stdout:
+    for line in present(process.stdout):
         if json.loads(line).get("done", 0) >= 4:
             process.send_signal(signal.SIGTERM)
             break
     stopped = time.monotonic()
-    process.stdout.read()
+    present(process.stdout).read()
     assert process.wait(60) == 130 and time.monotonic() - stopped < 30
     output = tmp_path / "output"
     assert not (output / "manifest.json").exists()

@@ -17,6 +17,7 @@ import pytest
 import torch
 from dataset_settings import contents, drawn, models
 from safetensors.torch import load
+from typed import present
 
 from slotid_core.config import config_to_dict
 from slotid_core.dataset.__main__ import main
@@ -44,7 +45,7 @@ def test_a_shard_is_plain_tar_with_nothing_of_this_machine_in_it(prepared):
     _config, folder = prepared
     with tarfile.open(folder / "shard-000001.tar") as tar:
         members = tar.getmembers()
-        files = {member.name: tar.extractfile(member).read() for member in members}
+        files = {member.name: present(tar.extractfile(member)).read() for member in members}
     assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {(0, 0, 0, "", "", 0o644)}
     keys = {name.partition(".")[0] for name in files}
     assert set(files) == {f"{key}{ending}" for key in keys for ending in (".json", ".safetensors")} and len(keys) == 2
@@ -126,7 +127,7 @@ def test_a_killed_command_goes_on_to_the_same_bytes(prepared, tmp_path):
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
-    for line in process.stdout:
+    for line in present(process.stdout):
         if json.loads(line).get("done", 0) >= 3:  # in the middle of the second shard
             process.kill()
             break

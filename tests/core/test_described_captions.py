@@ -7,6 +7,7 @@ import torch
 from dataset_settings import drawn, models
 from test_training_batches import People
 from training_settings import make_world, settings
+from typed import one_size
 
 from slotid_core.config import config_from_dict
 from slotid_core.dataset.cached import CachedDataset
@@ -44,7 +45,7 @@ def one_batch(weight=1.0, **dropout) -> Batch:
     nothing = {"text_dropout": 0.0, "identity_dropout": 0.0, "joint_dropout": 0.0}
     objective = SharedObjective(described_weight=weight, **(nothing | dropout))
     source = Batches(DescribedPeople(6), objective, "other clip", 6, 0, ("reference",), 0, lambda generator: {})
-    return source.rows(0, range(6))
+    return one_size(source.rows(0, range(6)))
 
 
 def test_each_row_has_the_description_of_its_own_clip():

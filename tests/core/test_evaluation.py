@@ -13,6 +13,7 @@ from proof import examples
 from toy_family import ship_random_family
 from training_settings import make_world, write_settings
 from training_settings import settings as training_settings
+from typed import present
 
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation import scales
@@ -52,8 +53,9 @@ def studio(tmp_path_factory):
         lora=LoRAConfig(rank=4, alpha=4.0),
     )  # fmt: skip
     adapter = SlotIDAdapter(config)
-    torch.nn.init.normal_(adapter.film.up.weight, std=0.1)
-    fresh = new_lora(config.lora.layers, config.lora.rank, config.lora.alpha, 128, 2)
+    torch.nn.init.normal_(present(adapter.film).up.weight, std=0.1)
+    lora = present(config.lora)
+    fresh = new_lora(lora.layers, lora.rank, lora.alpha, 128, 2)
     adapter.lora = {name: torch.randn_like(t) if "lora_B" in name else t for name, t in fresh.items()}
     save_adapter(folder / "full" / "adapter.safetensors", adapter)
     torch.set_num_threads(1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dataset_settings import drawn, models
+from typed import instance
 
 from slotid_core.dataset.clip import Clip
 from slotid_core.dataset.config import read_config
@@ -88,7 +89,7 @@ def test_the_shipped_file_is_read_as_facexlibs_and_knows_people_whom_it_never_sa
     file = model_file("toy_world", "face_recogniser")
     assert file.stat().st_size <= LARGEST
     encoder = load_face_encoder(file)
-    assert encoder.output_layer[3].weight.shape[0] == 512
+    assert instance(encoder.output_layer[3], torch.nn.Linear).weight.shape[0] == 512
     figures = evaluate_faces(encoder, None, seed=3, num_people=24)
     assert figures["face_recogniser_auc"] > 0.95 and figures["face_recogniser_rank1"] > 0.6, figures
 

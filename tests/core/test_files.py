@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import TINY_WIDTH, random_identity
 from safetensors.torch import load_file, save_file
+from typed import present
 
 from slotid_core.config import config_from_dict, config_to_dict
 from slotid_core.errors import SlotIDError
@@ -28,7 +30,7 @@ from slotid_core.weights import read_header
 
 
 def small_config(**settings) -> AdapterConfig:
-    width = {"width": 32, "num_heads": 2, "global_width": 16}
+    width: dict[str, Any] = {"width": 32, "num_heads": 2, "global_width": 16}
     reader = SlotReaderConfig(num_slots=3, routing="softmax")
     return AdapterConfig.for_model(
         TINY_WIDTH,
@@ -44,26 +46,29 @@ def small_config(**settings) -> AdapterConfig:
 def small_adapter(seed: int = 0, **settings) -> SlotIDAdapter:
     torch.manual_seed(seed)
     adapter = SlotIDAdapter(small_config(**settings))
-    torch.nn.init.normal_(adapter.film.up.weight)
-    adapter.encoder.temperature = 0.35
-    adapter.lora = new_lora(
-        adapter.config.lora.layers, adapter.config.lora.rank, adapter.config.lora.alpha, TINY_WIDTH, 4
-    )
+    torch.nn.init.normal_(present(adapter.film).up.weight)
+    present(adapter.encoder).temperature = 0.35
+    adapter.lora = fresh_lora(adapter)
     return adapter.eval().requires_grad_(False)
+
+
+def fresh_lora(adapter: SlotIDAdapter) -> dict[str, torch.Tensor]:
+    config = present(adapter.config.lora)
+    return new_lora(config.layers, config.rank, config.alpha, TINY_WIDTH, 4)
 
 
 def encode(adapter: SlotIDAdapter) -> Identity:
     generator = torch.Generator().manual_seed(1)
     clip = torch.randn(1, 16, 5, 8, 8, generator=generator)
     portrait = torch.randn(1, 16, 1, 8, 8, generator=generator)
-    return adapter.identity(adapter.encoder(clip), adapter.anchor(portrait), source={"frames": 17})
+    return adapter.identity(present(adapter.encoder)(clip), present(adapter.anchor)(portrait), source={"frames": 17})
 
 
 def test_adapter_round_trip_gives_the_same_identity(tmp_path):
     adapter, path = small_adapter(), tmp_path / "adapter.safetensors"
     save_adapter(path, adapter, training={"steps": 7})
     loaded = load_adapter(path)
-    assert loaded.config == adapter.config and loaded.encoder.temperature == 0.35
+    assert loaded.config == adapter.config and present(loaded.encoder).temperature == 0.35
     assert set(loaded.lora) == set(adapter.lora)
     before, after = encode(adapter), encode(loaded)
     for name, tensor in adapter.state_dict().items():
@@ -121,7 +126,7 @@ def test_identity_round_trip_is_exact_and_small_at_14b(tmp_path):
 def test_single_stream_identity_needs_no_other():
     adapter = small_adapter()
     clip = torch.randn(1, 16, 5, 8, 8)
-    identity = adapter.identity(adapter.encoder(clip), None)
+    identity = adapter.identity(present(adapter.encoder)(clip), None)
     assert identity.num_tokens == 3
     condition = identity.condition(torch.tensor([0.9]), torch.ones(1))
     assert torch.allclose(condition.rows.tokens, identity.video_tokens)
@@ -130,15 +135,15 @@ def test_single_stream_identity_needs_no_other():
 
 
 def test_film_is_linear_so_blending_vectors_is_blending_streams():
-    film = small_adapter().film
+    film = present(small_adapter().film)
     a, b = torch.randn(2, 1, 16)
     assert torch.allclose(film(0.3 * a + 0.7 * b), 0.3 * film(a) + 0.7 * film(b), atol=1e-5)
 
 
 def test_new_film_and_lora_change_nothing():
     adapter = SlotIDAdapter(small_config())
-    assert adapter.film(torch.randn(1, 16)).abs().max() == 0
-    lora = new_lora(adapter.config.lora.layers, adapter.config.lora.rank, adapter.config.lora.alpha, TINY_WIDTH, 4)
+    assert present(adapter.film)(torch.randn(1, 16)).abs().max() == 0
+    lora = fresh_lora(adapter)
     assert len(lora) == 4 * 3 * 3
     assert all(tensor.abs().max() == 0 for name, tensor in lora.items() if "lora_B" in name)
     assert all(tensor.item() == 16.0 for name, tensor in lora.items() if name.endswith("alpha"))

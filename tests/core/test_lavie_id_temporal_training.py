@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from training_settings import losses, make_world, settings, write_settings
+from typed import one_size
 
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.lavie_id.temporal import TemporalConfig, TemporalModule, load_temporal
@@ -90,7 +91,7 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_the_same_file(world, traine
 def test_only_the_module_learns_and_the_loss_falls(world, tmp_path):
     trainer = trainer_of(world, tmp_path, optimizer={"learning_rate": 1e-2, "warmup_steps": 1}, run={"steps": 100})
     before = {name: value.clone() for name, value in strategy_of(trainer).model.state_dict().items()}
-    batch = trainer.batches.rows(0, range(4))
+    batch = one_size(trainer.batches.rows(0, range(4)))
     first, *_, last = [trainer.step(step, batch, stopping=False)[0]["loss"] for step in range(25)]
     assert last < 0.9 * first
     assert all(torch.equal(before[name], value) for name, value in strategy_of(trainer).model.state_dict().items())
@@ -107,7 +108,7 @@ def test_the_estimate_is_the_models_at_noise_between_the_bounds(world, tmp_path,
         levels.append(timestep / 1000)
         return torch.zeros_like(x)
 
-    batch = trainer_of(world, tmp_path).batches.rows(0, range(4))
+    batch = one_size(trainer_of(world, tmp_path).batches.rows(0, range(4)))
     monkeypatch.setattr(strategy.model, "forward", velocity)
     estimate = strategy.estimate(batch)
     expected = 0.2 + 0.2 * batch.noise_level
@@ -125,7 +126,7 @@ def test_taught_rows_read_the_true_chunk_before(world, tmp_path):
     """With m = 1 and two frames there is no chunk before; so longer clips are made of the batch's."""
     strategy = strategy_of(trainer_of(world, tmp_path, objective={"own": {"taught": 0.5}}))
     torch.nn.init.normal_(strategy.temporal.project_out.weight)
-    batch = trainer_of(world, tmp_path).batches.rows(0, range(2))
+    batch = one_size(trainer_of(world, tmp_path).batches.rows(0, range(2)))
     batch = replace(batch, video=batch.video.repeat(1, 1, 3, 1, 1), noise=batch.noise.repeat(1, 1, 3, 1, 1))
 
     def loss(choices):

@@ -11,6 +11,7 @@ from dataset_settings import drawn, models
 from toy_family import ship_random_family
 from training_settings import command, make_world, run, settings, write_settings
 from training_settings import losses as losses_of
+from typed import one_size
 
 from slotid_core.dataset.cached import CachedDataset
 from slotid_core.dataset.component_shares import component_shares, latent_frames, pooled
@@ -250,7 +251,7 @@ def test_the_total_is_equation_6(world, data, tmp_path):
         torch.manual_seed(0)
         for parameter in strategy.adapter.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
-        batch = trainer.batches.rows(0, range(4))
+        batch = one_size(trainer.batches.rows(0, range(4)))
         losses.append(strategy.train()(batch).detach())
     flow, route, total = losses
     assert torch.allclose(total, 2 * flow + 0.5 * route, atol=1e-5)
@@ -272,7 +273,7 @@ def test_it_trains_and_its_file_predicts_what_was_trained(world, data, tmp_path,
     )  # fmt: skip
     strategy: Any = trainer.strategy  # of LaVieID
     base = {name: p.clone() for name, p in strategy.model.named_parameters()}
-    batch = trainer.batches.rows(1, range(4))
+    batch = one_size(trainer.batches.rows(1, range(4)))
     assert 0 < batch.has_identity.sum() < 4
     # At its start it changes nothing.
     inputs = (batch.noise, batch.noise_level, batch.context)
@@ -322,7 +323,7 @@ def test_two_processes_do_as_one_where_only_one_of_them_shows_somebody(world, da
 def test_the_router_learns_where_components_are(world, data, tmp_path):
     trainer = trainer_of(world, data, tmp_path, optimizer={"learning_rate": 1e-3, "warmup_steps": 2})
     strategy: Any = trainer.strategy  # of LaVieID
-    batch = trainer.batches.rows(0, range(4))
+    batch = one_size(trainer.batches.rows(0, range(4)))
 
     def measured() -> Confusion:
         inputs = (batch.video, batch.noise, 0.2, batch.context, batch.conditions["component_shares"])

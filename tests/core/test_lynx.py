@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from typed import instance, present
 
 from slotid_core.errors import SlotIDError
 from slotid_core.reference.faces.alignment import (
@@ -81,15 +82,15 @@ def test_gradients_reach_every_layer_also_with_checkpointing():
         model.activation_checkpointing = checkpointing
         adapter.zero_grad()
         run(model, condition(adapter, [1, 0])).square().mean().backward()
-        gradients.append({name: p.grad.clone() for name, p in adapter.named_parameters()})
+        gradients.append({name: present(p.grad).clone() for name, p in adapter.named_parameters()})
     for name, gradient in gradients[0].items():
         assert gradient.abs().max() > 0, name
         assert torch.allclose(gradient, gradients[1][name], atol=1e-5), name
 
 
 # Shapes of the published files, from the official code: name -> shape, for one block.
-FULL_ID = {f"to_{x}_ip.weight": (5120, 5120) for x in "kv"} | {f"to_{x}_ip.bias": (5120,) for x in "kv"}
-FULL_ID["registers"] = (1, 16, 5120)
+FULL_ID: dict[str, tuple[int, ...]] = {"registers": (1, 16, 5120)}
+FULL_ID |= {f"to_{x}_ip.weight": (5120, 5120) for x in "kv"} | {f"to_{x}_ip.bias": (5120,) for x in "kv"}
 LITE_ID = {f"to_{x}_ip.weight": (5120, 2048) for x in "kv"}
 REF = {f"to_{x}_ref.weight": (5120, 5120) for x in "kv"} | {f"to_{x}_ref.bias": (5120,) for x in "kv"}
 
@@ -283,8 +284,8 @@ def test_face_encoder_reads_both_file_kinds_and_sees_colours_the_other_way_round
     encoder = FaceEncoder(width=8).eval()
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+            present(module.running_mean).normal_(0, 0.1)
+            present(module.running_var).uniform_(0.5, 1.5)
     torch.save(encoder.state_dict(), tmp_path / "recognition_arcface_ir_se50.pth")
     from safetensors.torch import save_file
 
@@ -295,8 +296,9 @@ def test_face_encoder_reads_both_file_kinds_and_sees_colours_the_other_way_round
         for name in ("recognition_arcface_ir_se50.pth", "arcface.safetensors"):
             assert torch.allclose(load_face_encoder(tmp_path / name)(crops), expected, atol=1e-6)
         assert not torch.allclose(encoder(crops.flip(1)), expected, atol=1e-3)
-        first = encoder.input_layer[0](crops.flip(1))
-        assert torch.allclose(first, torch.conv2d(crops, encoder.input_layer[0].weight.flip(1), padding=1), atol=1e-5)
+        convolution = instance(encoder.input_layer[0], torch.nn.Conv2d)
+        turned = torch.conv2d(crops, convolution.weight.flip(1), padding=1)
+        assert torch.allclose(convolution(crops.flip(1)), turned, atol=1e-5)
     assert torch.allclose(expected.norm(dim=1), torch.ones(2))
 
 

@@ -7,8 +7,11 @@ import lynx_waves as waves
 import pytest
 import torch
 import torch.nn.functional as F
+from typed import instance
 
 from slotid_core.systems.lynx import LynxCondition, build_adapter, install_lynx, read_features
+from slotid_core.systems.lynx.adapter import KeyValueLayer
+from slotid_core.wan.model import Block
 from slotid_core.wan.rope import apply_rotary, rotary_matrices, undo_rotary
 
 RECORDED = json.loads(Path(__file__).with_name("lynx_recorded.json").read_text())["values"]
@@ -103,7 +106,8 @@ def test_official_and_repacked_files_give_the_same():
 def test_one_block_by_the_formulas_written_out():
     """text(q) + s_id softmax(q k_id / sqrt d) v_id before the output layer, and so for the reference, q unturned."""
     model, lynx = waves.wave_wan(), adapter("full", with_reference=True)
-    block, id_layer, ref_layer = model.blocks[2], lynx.id_layers["2"], lynx.ref_layers["2"]
+    block = instance(model.blocks[2], Block)
+    id_layer, ref_layer = (instance(layers["2"], KeyValueLayer) for layers in (lynx.id_layers, lynx.ref_layers))
     tokens = torch.cat([waves.wave_resampler(waves.WIDTH)(waves.face_embedding()[:, None]), id_layer.registers], dim=1)
     reference = features(model)[1:, 2]
     hidden, text = waves.wave(1, 24, waves.WIDTH, phase=2.0), waves.wave(1, 7, waves.WIDTH, phase=2.1)

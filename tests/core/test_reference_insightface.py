@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typed import present
 
 from slotid_core.errors import SlotIDError
 from slotid_core.reference.faces import detector as detectors
@@ -180,7 +181,7 @@ def test_insightface_finds_follows_and_names_itself(pack):
     found = make_face_clip(clip, detector, size=64, every=2)
     assert found.report["people"] == 2 and found.report["detection_rate"] == 1.0
     assert found.report["detector"] == detector.name
-    box = found.boxes[8]
+    box = present(found.boxes)[8]
     assert np.abs((box[:2] + box[2:]) / 2 - (20 + 32 + 32, 72)).max() < 20  # cells are 16 pixels apart
     center = found.clip[4, 24:40, 24:40].mean(dim=(0, 1))
     assert center[0] > 0.8 and center[1] < 0.2
@@ -239,14 +240,14 @@ def test_yunet_finds_both_people_and_their_landmarks(tmp_path):
     assert detector.name.startswith("YuNet face_detection_yunet_test")
     found = make_face_clip(people(), detector, size=64, every=2)
     assert found.report["people"] == 2 and found.report["detection_rate"] == 1.0
-    box = found.boxes[8]
+    box = present(found.boxes)[8]
     assert np.abs((box[:2] + box[2:]) / 2 - (20 + 32 + 32, 72)).max() < 20  # cells are 8 pixels apart
     larger = torch.nn.functional.interpolate(people()[:1].permute(0, 3, 1, 2), size=(320, 320 * WIDTH // HEIGHT))
     faces = detector.detect((larger[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8), 16)
     assert len(faces) == 2
     for face in faces:
         centre = (np.array(face.box[:2]) + face.box[2:]) / 2
-        assert np.abs(face.landmarks - centre - LANDMARKS * 320 / HEIGHT).max() < 1
+        assert np.abs(present(face.landmarks) - centre - LANDMARKS * 320 / HEIGHT).max() < 1
 
 
 def test_a_broken_yunet_file_is_named(tmp_path):

@@ -3,6 +3,7 @@
 import io
 import tracemalloc
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from reference_clips import number_of, numbered_frame, write_video
+from typed import present
 
 from slotid_core.errors import SlotIDError
 from slotid_core.reference.decode.audio import cut_audio
@@ -54,7 +56,7 @@ def srgb(light: float) -> float:
 
 def grey_clip(path, code: float, transfer: int):
     image = np.full((64, 96, 3), round(code * 65535), np.uint16)
-    colors = {"colorspace": 9, "color_primaries": 9, "color_trc": transfer, "color_range": 1}
+    colors: dict[str, Any] = {"colorspace": 9, "color_primaries": 9, "color_trc": transfer, "color_range": 1}
     return read_clip(write_raw(path, [image] * 5, **colors), 5).frames
 
 
@@ -77,7 +79,7 @@ def test_hdr_keeps_the_hue(tmp_path):
     """BT.709's red, written in BT.2020 (BT.2087's matrix) as PQ, comes back as red."""
     red = [pq_code(203 * 0.5 * share) for share in (0.6274, 0.0691, 0.0164)]
     image = np.broadcast_to(np.array(red) * 65535, (64, 96, 3)).round().astype(np.uint16)
-    colors = {"colorspace": 9, "color_primaries": 9, "color_trc": PQ, "color_range": 1}
+    colors: dict[str, Any] = {"colorspace": 9, "color_primaries": 9, "color_trc": PQ, "color_range": 1}
     clip = read_clip(write_raw(tmp_path / "red.mkv", [np.ascontiguousarray(image)] * 5, **colors), 5)
     found = clip.frames[2, 30, 40]
     assert found[0] == pytest.approx(srgb(0.5), abs=0.03) and found[1:].max() < 0.12
@@ -143,7 +145,7 @@ def test_bytes_given_frames_and_a_trimmed_file_are_clips_too(tmp_path):
     whole = read_clip(path, 9)
     from_bytes = read_clip(io.BytesIO(path.read_bytes()), 9)
     assert torch.equal(whole.frames, from_bytes.frames)
-    assert torch.equal(whole.audio["waveform"], from_bytes.audio["waveform"])
+    assert torch.equal(present(whole.audio)["waveform"], present(from_bytes.audio)["waveform"])
     given = read_clip(GivenFrames(whole.frames, 25.0), 5, start_seconds=4 / 25)
     assert (given.frames - whole.frames[4:9]).abs().max() < 0.51 / 255
     source = open_source(path)
@@ -155,7 +157,7 @@ def test_bytes_given_frames_and_a_trimmed_file_are_clips_too(tmp_path):
 
 def test_given_sound_is_cut_to_the_window():
     sound = {"waveform": torch.arange(100.0)[None, None], "sample_rate": 10}
-    assert torch.equal(cut_audio(sound, 2.0, 0.5)["waveform"], torch.arange(20.0, 25)[None, None])
+    assert torch.equal(present(cut_audio(sound, 2.0, 0.5))["waveform"], torch.arange(20.0, 25)[None, None])
     assert cut_audio(sound, 20.0, 1.0) is None
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from lynx_waves import fill, wave
 from torch import Tensor
+from typed import present
 
 from slotid_core.config import config_from_dict, config_to_dict
 from slotid_core.dataset.cached import CachedDataset
@@ -152,7 +153,7 @@ def trained(folder: Path, resume: bool) -> tuple[dict[str, Tensor], Path]:
     for line in lines:
         for name in ("loss", "gradient_norm", "learning_rate"):
             outputs[f"step {line['step']}.{name}"] = torch.tensor(line[name], dtype=torch.float64)
-    return outputs, adapter
+    return outputs, present(adapter)
 
 
 # The tests.
@@ -306,7 +307,7 @@ def test_training_checkpoint_is_gone_on_from(in_world, expected, facts):
     run = in_world / "run"
     run.mkdir()
     shutil.copy(FIXTURES / "step_00000002.safetensors", run)
-    tensors, header = latest_checkpoint(run)
+    tensors, header = present(latest_checkpoint(run))
     assert header["step"] == 2 and set(tensors) == set(facts["checkpoint"]["tensors"])
     outputs, adapter = trained(run, resume=True)
     assert "step 1.loss" not in outputs  # steps 0 and 1 are not done again

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from typed import present
 
 from slotid_core.evaluation.paired import Difference
 from slotid_core.evaluation.studio import Studio
@@ -61,7 +62,7 @@ def test_every_adapter_of_the_plan_can_be_built():
 
 def test_an_adapter_trained_on_shuffled_frames_is_tested_with_shuffled_frames():
     for row in ABLATION_ROWS:
-        assert row.usage.reference.shuffled == (ADAPTERS[row.adapter].reference == "shuffled")
+        assert row.usage.reference.shuffled == (ADAPTERS[present(row.adapter)].reference == "shuffled")
 
 
 def test_rows_and_claims_name_what_exists():

@@ -9,6 +9,7 @@ import torch
 from dataset_settings import drawn, models
 from toy_family import ship_random_family
 from training_settings import command, losses, make_world, run, settings, write_settings
+from typed import one_size
 
 from slotid_core.dataset.augmentation import AugmentationSettings
 from slotid_core.dataset.cached import CachedDataset
@@ -246,7 +247,7 @@ def test_lynx_trains_and_its_file_is_read_by_what_reads_published_ones(world, ly
     values["optimizer"] = {"learning_rate": 3e-3, "warmup_steps": 2}
     trainer = Trainer(config_from_settings(values), tmp_path, start_processes())
     base = {name: p.clone() for name, p in trainer.strategy.model.named_parameters()}
-    batch = trainer.batches.rows(0, range(4))
+    batch = one_size(trainer.batches.rows(0, range(4)))
     before = trainer.strategy(batch).mean().item()
     for step in range(40):
         trainer.step(step, batch, stopping=False)
@@ -266,7 +267,7 @@ def test_lynx_trains_and_its_file_is_read_by_what_reads_published_ones(world, ly
 
 def test_lynx_at_its_start_is_the_base_and_people_differ_after_a_step(world, lynx_data, tmp_path):
     trainer = Trainer(config_from_settings(lynx_settings(world, lynx_data)), tmp_path, start_processes())
-    batch = trainer.batches.rows(0, range(4))
+    batch = one_size(trainer.batches.rows(0, range(4)))
     predict = trainer.strategy.predictor(batch)
     inputs = (batch.noise, batch.noise_level, batch.context)
     nobody, people = predict(*inputs, None), predict(*inputs, torch.ones(4))
@@ -351,7 +352,7 @@ def test_st_drc_trains_and_its_file_predicts_what_was_trained(world, st_drc_data
     values["optimizer"] = {"learning_rate": 3e-3, "warmup_steps": 2}
     trainer = Trainer(config_from_settings(values), tmp_path, start_processes())
     base = {name: p.clone() for name, p in trainer.strategy.model.named_parameters() if ".lora_" not in name}
-    batch = trainer.batches.rows(0, range(4))
+    batch = one_size(trainer.batches.rows(0, range(4)))
     before = trainer.strategy(batch).mean().item()
     for step in range(30):
         trainer.step(step, batch, stopping=False)
@@ -375,7 +376,7 @@ def test_st_drc_trains_and_its_file_predicts_what_was_trained(world, st_drc_data
 
 def test_st_drc_at_its_start_is_the_base_where_there_is_no_reference(world, st_drc_data, tmp_path):
     trainer = Trainer(config_from_settings(st_drc_settings(world, st_drc_data)), tmp_path, start_processes())
-    batch = trainer.batches.rows(0, range(4))
+    batch = one_size(trainer.batches.rows(0, range(4)))
     predict, inputs = trainer.strategy.predictor(batch), (batch.noise, batch.noise_level, batch.context)
     bare = load_backbone(trainer.config.model)
     with torch.no_grad():
@@ -390,7 +391,7 @@ def test_st_drc_at_its_start_is_the_base_where_there_is_no_reference(world, st_d
 def test_st_drc_draws_its_reference_among_the_augmented_ones(world, st_drc_data, tmp_path, share):
     values = st_drc_settings(world, st_drc_data, objective={"own": {"augmented": share}})
     trainer = Trainer(config_from_settings(values), tmp_path, start_processes())
-    batch = trainer.batches.rows(0, range(8))
+    batch = one_size(trainer.batches.rows(0, range(8)))
     strategy: Any = trainer.strategy  # of ST-DRC
     shown = strategy.pictures(batch.conditions)
     for row, picture in enumerate(shown):

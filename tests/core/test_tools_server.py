@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from typed import present
 
 from slotid_core.comfy_runtime import PACK, find_comfyui
 from slotid_core.comfy_server import ComfyServer
@@ -93,7 +94,7 @@ def test_a_signal_to_the_starter_stops_the_server_and_its_child(install, sign):
         env=os.environ | {"PYTHONPATH": str(PACK)},
     )  # fmt: skip
     try:
-        assert holder.stdout.readline() == b"ready\n"
+        assert present(holder.stdout).readline() == b"ready\n"
         assert all(map(running, pids(base)))
         holder.send_signal(sign)
         assert holder.wait(30) != 0
@@ -101,7 +102,7 @@ def test_a_signal_to_the_starter_stops_the_server_and_its_child(install, sign):
     finally:
         holder.kill()
         holder.wait()
-        holder.stdout.close()
+        present(holder.stdout).close()
         for pid in pids(base):  # none, unless the test has failed
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -8,11 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import examples
+from typed import one_size
 
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.contract import CORE_FIELDS, SharedObjective
 from slotid_core.systems.slot_id.strategy import ObjectiveSettings
 from slotid_core.training.batches import Batches
+from slotid_core.training.config import Pairing
 from slotid_core.wan.text_encoder import pad_text
 
 
@@ -36,7 +38,7 @@ class People:
         return index if same_clip else (index + 1) % len(self.samples)
 
 
-def batches(count=10, batch=4, seed=0, pairing="other clip", **objective) -> Batches:
+def batches(count=10, batch=4, seed=0, pairing: Pairing = "other clip", **objective) -> Batches:
     return Batches(
         People(count), SharedObjective(**objective), pairing, batch, seed, required_tensors=("reference", "portrait"),
         text_rows=8, draw=lambda generator: {"drawn": torch.rand(8, generator=generator)},
@@ -65,12 +67,12 @@ def test_rows_do_not_depend_on_who_asks(step, processes, seed):
 def test_an_epoch_visits_every_sample_once():
     source = batches(count=12, batch=4)
     for epoch in range(3):
-        seen = torch.cat([source.rows(3 * epoch + step, range(4)).video[:, 0, 0, 0, 0] for step in range(3)])
+        seen = torch.cat([one_size(source.rows(3 * epoch + step, range(4))).video[:, 0, 0, 0, 0] for step in range(3)])
         assert sorted(seen.tolist()) == list(range(12))
 
 
 def test_reference_and_portrait_come_from_the_partner():
-    apart, together = batches(pairing="other clip").rows(0, range(4)), batches(pairing="same clip").rows(0, range(4))
+    apart, together = (one_size(batches(pairing=how).rows(0, range(4))) for how in ("other clip", "same clip"))
     reference, portrait = (apart.conditions[name][:, 0, 0, 0, 0] for name in ("reference", "portrait"))
     assert torch.equal(reference, (apart.video[:, 0, 0, 0, 0] + 1) % 10)
     assert torch.equal(reference, portrait)

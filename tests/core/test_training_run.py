@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from training_settings import STREAM, command, losses, make_world, run, settings, write_settings
+from typed import instance, present
 
 from slotid_core.dataset.cached import CachedDataset
 from slotid_core.errors import SlotIDError
@@ -42,6 +43,10 @@ def unbroken(world, tmp_path_factory):
     return output
 
 
+def strategy_of(trainer: Trainer) -> Strategy:
+    return instance(trainer.strategy, Strategy)
+
+
 def config_of(values: dict) -> TrainingConfig:
     return config_from_settings(values)
 
@@ -49,10 +54,10 @@ def config_of(values: dict) -> TrainingConfig:
 def test_a_run_leaves_an_adapter_that_inference_loads(world, unbroken):
     adapter = load_adapter(unbroken / "adapter.safetensors")
     objective = config_of(settings(world)).own_objective()
-    assert adapter.encoder.temperature == pytest.approx(objective.temperature_end)
+    assert present(adapter.encoder).temperature == pytest.approx(objective.temperature_end)
     assert len(adapter.lora) == 2 * 2 * 3  # blocks x (k, v) x (A, B, alpha)
     assert any(tensor.abs().max() > 0 for name, tensor in adapter.lora.items() if "lora_B" in name)
-    assert adapter.film.up.weight.abs().max() > 0  # it starts at zero
+    assert present(adapter.film).up.weight.abs().max() > 0  # it starts at zero
     assert (unbroken / "loss.png").stat().st_size > 5000
     assert any((unbroken / "tensorboard").iterdir())
 
@@ -70,7 +75,6 @@ def test_the_adapter_says_what_it_was_trained_on(world, unbroken):
 def test_only_adapter_and_lora_train(world, tmp_path):
     trainer = Trainer(config_of(settings(world)), tmp_path, start_processes())
     before = {name: p.detach().clone() for name, p in trainer.strategy.named_parameters()}
-    trainer.events = None
     for step in range(2):
         trainer.step(step, trainer.batches.rows(step, range(4)), stopping=False)
     changed = {name for name, p in trainer.strategy.named_parameters() if not torch.equal(before[name], p)}
@@ -119,7 +123,7 @@ def test_the_adapter_says_at_which_sizes_its_data_was_prepared(world, unbroken, 
     sizes = ("reference_size", "reference_frames", "portrait_size")
     silent = {name: value for name, value in settings(world)["adapter"].items() if name not in sizes}
     trainer = Trainer(config_of({**settings(world), "adapter": silent}), tmp_path, start_processes())
-    ours, stored = trainer.strategy.adapter.config, load_adapter(unbroken / "adapter.safetensors").config
+    ours, stored = strategy_of(trainer).adapter.config, load_adapter(unbroken / "adapter.safetensors").config
     assert [getattr(ours, name) for name in sizes] == [getattr(stored, name) for name in sizes]
     with pytest.raises(SlotIDError, match="reference_size is 256.*prepared with 32"):
         Trainer(config_of(settings(world, adapter={"reference_size": 256})), tmp_path, start_processes())
@@ -158,16 +162,16 @@ def test_reading_the_portrait_is_learnt_and_is_no_part_of_validation_or_file(wor
         Trainer(config_of(settings(world, objective={"own": {"portrait_weight": weight}})), tmp_path, start_processes())
         for weight in (0.0, 1.0)
     )
-    for trainer in (plain, reading):
-        trainer.validation = validate(trainer.model, trainer.validation_data(), trainer.processes)
-    assert plain.validation == reading.validation
+    validations = [validate(t.model, t.validation_data(), t.processes) for t in (plain, reading)]
+    assert validations[0] == validations[1]
     batch = reading.batches.rows(0, range(4))
     before = (reading.strategy(batch) - plain.strategy(batch)).mean().item()
     for step in range(8):
         reading.step(step, batch, stopping=False)
     portrait = batch.conditions["portrait"]
-    streams = reading.strategy.adapter.streams(batch.conditions["reference"], portrait)
-    assert reading.strategy.portrait_loss(streams, portrait).mean().item() < 0.9 * before
+    strategy = strategy_of(reading)
+    streams = strategy.adapter.streams(batch.conditions["reference"], portrait)
+    assert strategy.portrait_loss(streams, portrait).mean().item() < 0.9 * before
     assert not any("portrait" in name for name in load_file(reading.export(8)))
 
 
@@ -182,8 +186,9 @@ def test_reading_movement_is_learnt_and_is_no_part_of_validation_or_file(world, 
     before = (reading.strategy(batch) - plain.strategy(batch)).mean().item()
     for step in range(8):
         reading.step(step, batch, stopping=False)
-    stream, _ = reading.strategy.adapter.streams(batch.conditions["reference"], batch.conditions["portrait"])
-    assert reading.strategy.movement_loss(stream, batch).mean().item() < 0.9 * before
+    strategy = strategy_of(reading)
+    stream, _ = strategy.adapter.streams(batch.conditions["reference"], batch.conditions["portrait"])
+    assert strategy.movement_loss(stream, batch).mean().item() < 0.9 * before
     assert not any("movement" in name for name in load_file(reading.export(8)))
     portrait_only = Trainer(
         config_of(settings(world, objective={"own": {"movement_weight": 1.0}}, adapter={"encoder": None})),
@@ -243,7 +248,7 @@ def test_kill_and_resume_gives_the_losses_of_an_unbroken_run(world, unbroken, tm
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert checkpoints(output), "the run was killed before its first checkpoint"
-    restored_at = latest_checkpoint(output)[1]["step"]
+    restored_at = present(latest_checkpoint(output))[1]["step"]
     finished = run(command(config, output, "--resume"))
     assert finished.returncode == 0, finished.stderr
     expected = losses(unbroken)
@@ -270,22 +275,25 @@ def test_a_signal_saves_and_stops(world, tmp_path):
         command(config, tmp_path / "run", "--progress", "json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    for line in process.stdout:
+    for line in present(process.stdout):
         if json.loads(line)["event"] == "step":
             process.send_signal(signal.SIGTERM)
             break
-    events = [json.loads(line) for line in process.stdout]
+    events = [json.loads(line) for line in present(process.stdout)]
     assert process.wait(60) == 130
     stopped = events[-1]["step"]
-    assert events[-1]["event"] == "stopped" and latest_checkpoint(tmp_path / "run")[1]["step"] == stopped
+    assert events[-1]["event"] == "stopped" and present(latest_checkpoint(tmp_path / "run"))[1]["step"] == stopped
 
 
 def test_a_finished_run_that_is_resumed_gives_the_same_adapter(world, unbroken, tmp_path):
     shutil.copytree(unbroken, tmp_path / "run")
     (tmp_path / "run/adapter.safetensors").unlink()
-    again = load_adapter(train(config_of(settings(world)), tmp_path / "run", resume=True))
+    again = load_adapter(present(train(config_of(settings(world)), tmp_path / "run", resume=True)))
     first = load_adapter(unbroken / "adapter.safetensors")
-    assert again.fingerprint == first.fingerprint and again.encoder.temperature == first.encoder.temperature
+    assert (
+        again.fingerprint == first.fingerprint
+        and present(again.encoder).temperature == present(first.encoder).temperature
+    )
 
 
 def test_a_run_starts_from_an_adapter_and_goes_on_from_what_it_knows(world, unbroken, tmp_path):
@@ -295,8 +303,8 @@ def test_a_run_starts_from_an_adapter_and_goes_on_from_what_it_knows(world, unbr
     trainer = Trainer(config_of(settings(world, run=again, objective=more)), tmp_path, start_processes())
     first = load_adapter(unbroken / "adapter.safetensors")
     for name, value in first.state_dict().items():
-        assert torch.equal(trainer.strategy.adapter.state_dict()[name], value)
-    weights = dict(trainer.strategy.model.named_parameters())
+        assert torch.equal(strategy_of(trainer).adapter.state_dict()[name], value)
+    weights = dict(strategy_of(trainer).model.named_parameters())
     for block in range(2):
         for target in "kv":
             here, there = (
@@ -325,7 +333,7 @@ def test_a_truncated_checkpoint_is_passed_over(world, tmp_path, caplog):
     train(config_of(settings(world, run={"steps": 10})), tmp_path)
     newest, older = checkpoints(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1000])
-    assert latest_checkpoint(tmp_path)[1]["step"] == 5
+    assert present(latest_checkpoint(tmp_path))[1]["step"] == 5
     assert newest.name in caplog.text
     trainer = Trainer(config_of(settings(world, run={"steps": 10})), tmp_path, start_processes())
     assert trainer.restore() == 5 and older.exists()
@@ -364,8 +372,8 @@ def test_eight_bit_weights_are_kept_for_the_backward_pass_as_they_are():
     x = torch.randn(5, 64, dtype=torch.bfloat16, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
         small(x).sum().backward()
-    wide = small.weight.to(x.dtype) * small.scale.to(x.dtype)
-    assert torch.allclose(x.grad, torch.ones(5, 48, dtype=x.dtype) @ wide)
+    wide = small.weight.to(x.dtype) * instance(small.scale, torch.Tensor).to(x.dtype)
+    assert torch.allclose(present(x.grad), torch.ones(5, 48, dtype=x.dtype) @ wide)
     assert [tensor.dtype for tensor in kept if tensor.shape == wide.shape] == [torch.float8_e4m3fn]
 
 
@@ -390,7 +398,7 @@ def test_a_sheet_that_fails_does_not_end_the_run(world, tmp_path, monkeypatch, c
     monkeypatch.setattr("slotid_core.training.loop.load_vae", no_room)
     run = {"steps": 2, "sample_every": 1, "save_every": 1}
     adapter = train(config_of(settings(world, run=run)), tmp_path, as_json=True)
-    assert adapter.is_file() and capsys.readouterr().out.count("no room for a VAE") == 2
+    assert present(adapter).is_file() and capsys.readouterr().out.count("no room for a VAE") == 2
 
 
 def test_a_sheet_decodes_the_first_frames_only(tmp_path):
