@@ -240,6 +240,28 @@ def test_set_by_keyboard(page, opened, errors):
     assert errors == []
 
 
+def test_a_person_is_placed_as_a_box(page, opened, errors):
+    page.evaluate(
+        """async () => {
+          const node = window.LiteGraph.createNode("SlotIDRegion");
+          node.pos = [960, 520];
+          window.app.graph.add(node);
+          await new Promise((done) => setTimeout(done, 1000));
+        }"""
+    )
+    box = lambda: [value(page, "SlotIDRegion", name) for name in ("where", "x", "y", "width", "height")]  # noqa: E731
+    assert box()[0] == "left half"
+    drag(page, ".slotid-box", 60)
+    drag(page, ".slotid-corner", -20, -30)
+    where, x, y, width, height = box()
+    assert where == "box" and 0 < x <= 0.5 and y == 0 and 0 < width < 0.5 and 0 < height < 1
+    page.locator(".slotid-box").focus()
+    page.keyboard.press("Shift+ArrowDown")
+    assert box()[2] == min(0.1, round(1 - height, 2))
+    keep_picture(page, f"region {opened}")
+    assert errors == []
+
+
 def test_the_drawing_follows_what_is_typed_and_says_what_the_server_would_refuse(page, opened):
     page.evaluate(
         """(text) => {
