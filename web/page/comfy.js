@@ -58,6 +58,9 @@ export function comfyPage(app, api) {
       if (known?.size) known.size = [node.size[0], node.size[1]];
     },
 
+    /** Whether it is of the graph on the screen, and not of another subgraph. */
+    isShown: (node) => node.graph === app.canvas?.graph,
+
     redraw: () => app.canvas?.setDirty(true, true),
 
     fileUrl: (file) => api.apiURL(`/view?${new URLSearchParams(file)}`),

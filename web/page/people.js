@@ -3,6 +3,8 @@
 import { factsOf, initials, matching, shortName } from "../logic/library.js";
 import { element } from "./dom.js";
 
+const open = new Set(); // undo makes the node anew, and what was open stays open
+
 export function people({ node, comfy }) {
   const { name: widget, category } = comfy.peopleInput(node);
   const address = `/slotid/people/${category}`;
@@ -20,10 +22,19 @@ export function people({ node, comfy }) {
 
   const chosen = () => known.find((person) => person.name === comfy.value(node, widget));
 
+  const key = () => `${node.graph?.id} ${node.id}`;
+
   async function toggle() {
     body.hidden = !body.hidden;
+    if (body.hidden) open.delete(key());
+    else open.add(key());
     button.setAttribute("aria-expanded", String(!body.hidden));
     if (!body.hidden) await load();
+  }
+
+  function refresh() {
+    if (body.hidden && open.has(key())) toggle();
+    else if (!body.hidden) draw();
   }
 
   async function ask(path, options) {
@@ -152,5 +163,5 @@ export function people({ node, comfy }) {
   }
   comfy.watch(node, [widget], () => body.hidden || draw());
 
-  return { element: root, refresh: () => body.hidden || draw(), update() {} };
+  return { element: root, refresh, update() {} };
 }
