@@ -260,6 +260,8 @@ class Strategy(Protocol):
     # `face_tensors: tuple[str, ...]`, which are prepared where there is a face encoder. Without them there are none.
     # A system that runs other networks in a training step estimates what they hold in bytes, beside the video model:
     # `held_bytes(height, width, samples, size)` of latents, and of a number. Without it there is nothing.
+    # How often a sample goes through the video model in a step, forward and backward, where that is not once each:
+    # `backbone_passes: tuple[float, float]`.
     # `figures: dict[str, Tensor]`, each (B,): what the last `forward` in evaluation mode measured beside the loss;
     # validation reports their means. Without it there are none.
     # A strategy whose `forward` takes a `PackedBatch` as well, and pictures (T = 1), says so by `packs = True`. The

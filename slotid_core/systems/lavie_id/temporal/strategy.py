@@ -135,6 +135,11 @@ class Strategy(nn.Module):
     def at_step(self, step: int) -> None:
         """Nothing is annealed."""
 
+    @property
+    def backbone_passes(self) -> tuple[float, float]:
+        """The frozen model estimates, and no gradient goes through it."""
+        return float(self.objective.estimate_steps), 0.0
+
     def shards(self) -> Sequence[nn.Module]:
         return [*self.model.blocks, self.model]
 
