@@ -111,6 +111,7 @@ class PrepareConfig:
     systems: names of `systems.registry`; samples get what these read.
     face_encoder: an IR-SE50 file, or "toy_world", for systems that read face embeddings. For those whose objective
     may look at faces, samples also get what it reads.
+    start_image: also prepare what image-to-video models are given of the first frame.
     augmentation: of the reference picture, for systems that read `augmented_pictures`.
     """
 
@@ -138,6 +139,7 @@ class PrepareConfig:
     device: str = "auto"
     systems: tuple[str, ...] = (DEFAULT,)
     face_encoder: str = ""
+    start_image: bool = False
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
 
     def __post_init__(self):

@@ -43,6 +43,7 @@ class Preparer:
         self.names = (
             *tensors_of(config.systems, bool(config.face_encoder)),
             *(("factors",) if config.toy_world else ()),
+            *(("start_image",) if config.start_image else ()),
         )
         self.maker = TensorMaker(config, self.encoders, self.source.detector, self.source.shares_faces)
         self.empty_text = self.encoders.text_rows("")

@@ -96,19 +96,24 @@ def activation_bytes(shape: WanConfig, tokens: int, size: int, recomputes: bool)
 
 
 def seconds_of_a_step(
-    gpu: GPU, operations: float, block_bytes: Sequence[float], passes: int, utilization: float = UTILIZATION
+    gpu: GPU,
+    operations: float,
+    block_bytes: Sequence[float],
+    passes: int,
+    utilization: float = UTILIZATION,
+    exchanged: float = 0.0,
 ) -> dict[str, float]:
     """Seconds that a GPU computes and copies in a step; both at once, so the longer is the step's.
+
+    Experts are exchanged before it.
 
     Args:
         operations: of all that the GPU does in a step.
         block_bytes: of each swapped block.
         passes: forward and backward passes that it takes, one for each of its micro-batches.
+        exchanged: bytes of experts' weights.
     """
     computing = operations / (gpu.teraflops * 1e12 * utilization)
     copying = bytes_of_a_step(block_bytes, passes) / (gpu.link * 1e9)
-    return {
-        "seconds_computing": computing,
-        "seconds_copying": copying,
-        "seconds_by_arithmetic": max(computing, copying),
-    }
+    seconds = exchanged / (gpu.link * 1e9) + max(computing, copying)
+    return {"seconds_computing": computing, "seconds_copying": copying, "seconds_by_arithmetic": seconds}

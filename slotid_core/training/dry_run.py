@@ -17,7 +17,7 @@ from .backbone import meta_backbone
 from .block_swap import BUFFERS, check_count, spread
 from .config import TrainingConfig
 from .cost import GPU, TEXT_ROWS, UTILIZATION, Work, activation_bytes, gpu_named, operations, seconds_of_a_step
-from .loop import Trainer
+from .loop import Trainer, noise_levels
 from .optimizer import trainable
 from .processes import start_processes
 
@@ -59,7 +59,7 @@ def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: floa
     }
     figures["memory_gib_a_gpu"] = sum(value for name, value in figures.items() if name.endswith("gib_a_gpu"))
     figures |= {
-        "host_gib_a_gpu": sum(swapped) / GIB,
+        "host_gib_a_gpu": host_bytes(config, sum(swapped), frozen_bytes) / GIB,
         "video_tokens_a_gpu": tokens,
         "steps": config.run.steps,
         "samples_seen": config.run.steps * config.run.batch,
@@ -68,6 +68,19 @@ def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: floa
     if gpu:
         figures |= seconds_and_days(config, strategy, one, swapped, gpus, gpu_named(gpu), utilization)
     return figures | size_of_data(config)
+
+
+def host_bytes(config: TrainingConfig, swapped: float, frozen: float) -> float:
+    """Frozen weights in the host's memory: swapped blocks, and with two experts all of both."""
+    return 2 * frozen if config.model.low_noise_path else swapped
+
+
+def exchanged_bytes(config: TrainingConfig, resident: float) -> float:
+    """Of weights that are exchanged between experts, in a step on average."""
+    if not config.model.low_noise_path:
+        return 0.0
+    high = noise_levels(config).share_of_high
+    return 2 * high * (1 - high) / config.model.expert_steps * resident
 
 
 def swapped_blocks(model: WanModel, config: TrainingConfig) -> list[float]:
@@ -95,7 +108,9 @@ def seconds_and_days(
     samples = config.run.batch / gpus
     held_at_once = max(1.0, config.run.pack_tokens / tokens) if config.run.pack_tokens else config.run.micro_batch
     total = samples * operations(model.config, work)
-    figures = seconds_of_a_step(gpu, total, swapped, math.ceil(samples / held_at_once), utilization)
+    share = gpus if config.run.distribution == "fsdp" else 1
+    exchanged = exchanged_bytes(config, (bytes_of(model, frozen=True) - sum(swapped)) / share)
+    figures = seconds_of_a_step(gpu, total, swapped, math.ceil(samples / held_at_once), utilization, exchanged)
     return {
         "teraflops_a_step_and_gpu": total / 1e12,
         **figures,

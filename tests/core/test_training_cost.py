@@ -1,5 +1,7 @@
 """The arithmetic of a dry run against real steps of small models: operations, bytes that are alive, bytes that move."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from every_system import BLOCKS, make_people, settings_of
@@ -82,6 +84,25 @@ def test_a_dry_run_knows_what_swapping_takes(tmp_path):
     assert figures["frozen_gib_a_gpu"] * 2**30 == pytest.approx(on_device, rel=0.01)
     moved = figures["seconds_copying"] * GPUS["rtx_4090"].link * 1e9
     assert moved == pytest.approx(swap.bytes_moved - before, rel=0.01)
+
+
+def test_a_dry_run_knows_what_two_experts_take(tmp_path):
+    """Host memory and bytes a step, against the exchanges of a long run."""
+    people = make_people(tmp_path)
+    two = {"low_noise_path": str(people / "backbone.safetensors"), "boundary": 0.5, "expert_steps": 2}
+    config = config_from_settings(settings_of("slot_id", people, model=two))
+    experts = present(Trainer(config, tmp_path / "run", start_processes()).experts)
+    steps = 4000
+    for step in range(steps):
+        expert = experts.levels.expert(step)
+        experts.bytes_moved += (expert != experts.active) * sum(map(len, map(torch.flatten, experts.weights[0]))) * 4
+        experts.active = expert
+    one = estimate(replace(config, model=replace(config.model, low_noise_path="")), 1, "rtx_4090")
+    figures = estimate(config, 1, "rtx_4090")
+    told = (figures["seconds_by_arithmetic"] - one["seconds_by_arithmetic"]) * GPUS["rtx_4090"].link * 1e9
+    assert told == pytest.approx(experts.bytes_moved / steps, rel=0.1)
+    kept = sum(tensor.numel() * tensor.element_size() for tensors in experts.weights for tensor in tensors)
+    assert figures["host_gib_a_gpu"] * 2**30 == pytest.approx(kept, rel=0.01)
 
 
 def test_a_step_takes_the_longer_of_computing_and_copying():
