@@ -160,7 +160,7 @@ class TensorMaker:
             raise SlotIDError("There is one picture of this person, and a clip was asked for. Prepare from clips.")
         frames = pixels.face_frames()
         ranked = ranked_moments(frames, self.detector or find_drawn_faces(), CLIP_MOMENTS)
-        return [frames[score.frame : score.frame + 1] for score in ranked]
+        return [frames[moment.frame : moment.frame + 1] for moment in ranked]
 
     def likeness(self, pixels: Pixels) -> Tensor:
         """(D,) of the face picture, by the recogniser of the settings; see `strangers`."""
