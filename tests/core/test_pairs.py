@@ -9,14 +9,18 @@ import torch
 from slotid_core.evaluation.__main__ import main
 from slotid_core.evaluation.pairs import halves_apart, pair_figures, until_then
 from slotid_core.toy_world.family import has_part
+from slotid_core.wan.guidance import Predict
 
 
-def wide(value):
-    return lambda noisy, level, context, strength: torch.full_like(noisy, value)
+def wide(value: float) -> Predict:
+    def predict(noisy, noise_level, context, strength):
+        return torch.full_like(noisy, value)
+
+    return predict
 
 
 def test_halves_are_frames_of_their_own_until_the_frame_is_one():
-    def each(noisy, level, context, strength):
+    def each(noisy, noise_level, context, strength):
         assert noisy.shape[4] == 8 and strength is None
         return noisy.mean(4, keepdim=True).expand_as(noisy)
 
