@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads")
     parser.add_argument("--output", type=Path, default=ROOT / "output/four_systems", help="gets data and adapters")
+    parser.add_argument("--data", type=Path, help="the people to train on, prepared or to be; default: in --output")
     parser.add_argument("--page", type=Path, default=ROOT / "docs/four_systems", help="gets the page and the results")
     parser.add_argument(
         "--readme", type=Path, default=ROOT / "README.md", help="gets the short form, once there is one"
@@ -51,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     study = Study(settings)
     jobs = chosen(study, options)
     if options.plan:
-        print("\n".join(f"{part} of {row.name}, training seed {seed}" for part, row, seed in jobs))
+        adapters = dict.fromkeys(study.adapter_path(row, seed) for _, row, seed in jobs if row.system)
+        print("\n".join(f"train {path.parent}" for path in adapters if not path.is_file()))
+        print("\n".join(f"measure {part} of {row.name}, training seed {seed}" for part, row, seed in jobs))
         print(f"{len(jobs)} measurements")
         return 0
     try:

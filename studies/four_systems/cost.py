@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,8 +46,8 @@ def cost_of(settings: TrainingConfig | None, path: Path | None, data: Path) -> d
     prepared = CachedDataset(data)
     adapter = system.settings_for_data(settings.adapter, prepared.manifest["config"], prepared.folder)
     settings = replace(settings, adapter=adapter)
-    strategy = system(settings.strategy_settings(prepared.manifest["config"]), load_backbone(settings.model))
-    assert isinstance(strategy, torch.nn.Module)
+    # An `nn.Module`, as `contract.Strategy` says, which a Protocol cannot express.
+    strategy: Any = system(settings.strategy_settings(prepared.manifest["config"]), load_backbone(settings.model))
     batches = Batches(
         prepared, settings.objective, settings.data.pairing, SAMPLES, 0, strategy.required_tensors, strategy.text_rows,
         strategy.draw, getattr(strategy, "target_tensors", ()), mix_of(settings, strategy),

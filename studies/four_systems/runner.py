@@ -58,6 +58,7 @@ class Settings:
     long_frames: int = LONG_FRAMES
     sampling_steps: int = Usage().steps
     drawn_people: int = 0  # to train on; 0 for those of the data's settings
+    data: Path | None = None  # folder of the people to train on, prepared or to be; None for one in `output`
     weights: Path = WEIGHTS
 
 
@@ -74,7 +75,7 @@ class Study:
         return replace(settings, toy_world=replace(source, people=self.settings.drawn_people))
 
     def data(self) -> Path:
-        folder = self.settings.output / "data"
+        folder = self.settings.data or self.settings.output / "data"
         self.say(f"people to train on: {folder}")
         prepare_dataset(self.data_settings, folder)
         return folder

@@ -96,6 +96,8 @@ def measure(
             seconds[way].append(both[1][0][way])
         moments += sum(counts["moments"] for _, counts in both)
         left_out += sum(counts["left_out"] for _, counts in both)
+    if not firsts[WAYS[0]]:
+        raise SlotIDError(f"{recogniser.name} finds nobody in any of the clips. Give larger, frontal faces.")
     cosines = {way: np.stack(firsts[way]) @ np.stack(seconds[way]).T for way in WAYS}
     figures: dict[str, float] = {
         f"{name}.people": len(firsts[WAYS[0]]), f"{name}.unseen": unseen, f"{name}.moments": moments,

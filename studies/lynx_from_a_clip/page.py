@@ -11,7 +11,8 @@ best moments, and leaves out those that resemble the others too little. How much
 `{command}` measures it and writes this page from [figures.json](lynx_from_a_clip/figures.json). A person is known by
 the frame in the middle of a clip, by its best frame, or by the clip (up to {frames} frames of it). Cosines are between
 two clips of one person, and between clips of two people. *Apart* is the distance of their means in pooled standard
-deviations (d'). Intervals are 95% bootstrap intervals over people.
+deviations (d'). *Margin* is the least cosine of one person minus the greatest of two people: above 0, one threshold
+tells all of them apart. Intervals are 95% bootstrap intervals over people.
 
 The face network that Lynx reads, facexlib's IR-SE50, comes in no package. So real people are measured with another real
 recogniser; that Lynx's own network gains as much is likely, and not shown here.
@@ -29,13 +30,16 @@ def page(figures: dict) -> str:
         if f"{part}.people" not in figures:
             lines += [f"Not measured yet: `{COMMAND} --parts {part}`.", ""]
             continue
-        lines += ["| known by | same person, mean (least) | two people, mean (most) | apart |", "|---|---|---|---|"]
+        lines += [
+            "| known by | same person, mean (least) | two people, mean (most) | apart | margin |",
+            "|---|---|---|---|---|",
+        ]
         for way in WAYS:
             key = f"{part}.{way.replace(' ', '_')}"
             f = {name: figures[f"{key}.{name}"] for name in ("same", "same_least", "different", "different_most")}
             lines.append(
                 f"| {way} | {f['same']:.3f} ({f['same_least']:.3f}) | {f['different']:.3f} ({f['different_most']:.3f}) "
-                f"| {figures[f'{key}.separation']:.2f} |"
+                f"| {figures[f'{key}.separation']:.2f} | {f['same_least'] - f['different_most']:+.3f} |"
             )
         lines += ["", *(difference(figures, part, way) for way in WAYS[:2]), tally(figures, part), ""]
     return "\n".join(lines)

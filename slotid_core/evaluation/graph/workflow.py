@@ -91,11 +91,16 @@ class Workflow:
 
     @property
     def frames(self) -> list | None:
-        """The link to the frames of the saved video, if they can be had."""
+        """The link to the frames of the saved video, if they can be had; nodes that pass a video on are passed over."""
         saved = self.nodes[self.save]
-        source = saved["inputs"].get(SAVES[saved["class_type"]])
-        maker = self.nodes.get(source[0], {}) if isinstance(source, list) else {}
-        return maker["inputs"].get(VIDEOS[maker["class_type"]]) if maker.get("class_type") in VIDEOS else None
+        source, passed = saved["inputs"].get(SAVES[saved["class_type"]]), set()
+        while isinstance(source, list) and source[0] in self.nodes and source[0] not in passed:
+            passed.add(source[0])
+            maker = self.nodes[source[0]]
+            if maker["class_type"] in VIDEOS:
+                return maker["inputs"].get(VIDEOS[maker["class_type"]])
+            source = maker["inputs"].get("video")
+        return None
 
     @property
     def classes(self) -> set[str]:
