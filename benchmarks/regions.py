@@ -1,7 +1,7 @@
 """What a region costs in a sampling step of Wan 1.3B: half of the frame against all of it, and two people against one.
 
-Two blocks of full width, 17 frames of 416 x 208 in float32; on a GPU 81 frames of 832 x 480 in bfloat16. Who reaches
-half of the frame has half of the queries that the whole frame has, and two people in a half each have all of them.
+Two blocks of full width, 17 frames of 416 x 208 in float32; on a GPU 81 frames of 832 x 480 in bfloat16. Half of the
+frame has half of the queries that the whole frame has, and two people in a half each have all of them.
 """
 
 from collections.abc import Callable

@@ -12,14 +12,10 @@ LONGEST_NOTE = 4000  # characters
 
 def sha256(path: Path) -> str:
     """Of a file's bytes; the same as `sha256sum`."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _by_parts(file)
-
-
-def _by_parts(file) -> str:
     digest = hashlib.sha256()
-    while part := file.read(2**20):
-        digest.update(part)
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
     return digest.hexdigest()
 
 

@@ -4,6 +4,8 @@
     python -m slotid_core.evaluation toy [--systems a,b] [--adapters DIR] [--identities N] [--rows a,b] [--json FILE]
     python -m slotid_core.evaluation scales [--systems a,b] [--text-scales 1,4] [--identity-scales 1,4] [--map FILE]
     python -m slotid_core.evaluation long [--systems a,b] [--refiner FILE] [--frames N] [--curves FILE]
+    python -m slotid_core.evaluation pairs [--systems a,b] [--pairs N] [--sheet FILE] [--json FILE]
+    python -m slotid_core.evaluation mixing [--systems a,b] [--identities N] [--json FILE]
     python -m slotid_core.evaluation graph [--workflow NAME] [--identities N] [--folder DIR] [--json FILE]
     python -m slotid_core.evaluation videos --videos DIR --references DIR [--folder DIR] [--json FILE] [--page FILE]
     python -m slotid_core.evaluation benchmark --recipe NAME --workflow NAME --server HOST:PORT --folder DIR ...
@@ -23,6 +25,7 @@ from .likeness.benchmark_command import add_benchmark
 from .likeness.command import add_videos
 from .likeness.study_command import add_study
 from .long_command import add_long
+from .pair_command import add_pairs
 
 SHOWN = 8  # people on a contact sheet
 
@@ -94,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     graph.set_defaults(run=run_graph)
 
     add_long(commands)
+    add_pairs(commands)
     add_videos(commands)
     add_benchmark(commands)
     add_study(commands)

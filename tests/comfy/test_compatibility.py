@@ -257,14 +257,50 @@ def test_dual_cfg_areas_ranges_and_batches(load, put, system):
 def images(model_settings):
     def run(load):
         torch.manual_seed(0)
-        conditionings = image_conditionings(PROMPT, NEGATIVE)
-        return load(**model_settings), lambda model: sample(model, *conditionings)
+        positive, negative = image_conditionings(PROMPT, NEGATIVE)
+        return load(**model_settings), lambda model: sample(model, positive, negative)
 
     return run
 
 
+def of_class(name: str, **settings):
+    """A MODEL of another class of core's, by a file of its own keys."""
+    torch.manual_seed(0)
+    transformer = getattr(comfy.ldm.wan.model, name)(
+        dim=WIDTH, ffn_dim=512, num_heads=2, num_layers=DEPTH, operations=comfy.ops.disable_weight_init, **settings
+    )
+    for tensor in transformer.parameters():
+        torch.nn.init.normal_(tensor, std=0.05)
+    model = comfy.sd.load_diffusion_model_state_dict(transformer.state_dict())
+    assert type(model.model.diffusion_model).__name__ == name
+    return model
+
+
+def first_and_last_frame(load):
+    """CLIP's views of both frames, one behind the other, with positions of their own."""
+    model = of_class("WanModel", model_type="i2v", in_dim=36, flf_pos_embed_token_number=514)
+    torch.manual_seed(0)
+    positive, negative = image_conditionings(PROMPT, NEGATIVE)
+
+    class Both:
+        penultimate_hidden_states = torch.randn(1, 514, 1280)
+
+    for conditioning in (positive, negative):
+        conditioning[0][1]["clip_vision_output"] = Both()
+    return model, lambda model: sample(model, positive, negative)
+
+
+def phantom(load):
+    """References that core appends behind the video's frames."""
+    pictures = torch.randn(1, 16, 2, 8, 8, generator=torch.Generator().manual_seed(2))
+    positive, negative = ([[text_and[0][0], {"time_dim_concat": pictures}]] for text_and in (PROMPT, NEGATIVE))
+    return load(), lambda model: sample(model, positive, negative)
+
+
 FAMILIES = {
     "Wan 2.1 T2V": lambda load: (load(), sample),
+    "first and last frame": first_and_last_frame,
+    "Phantom": phantom,
     "Wan 2.1 I2V": images(dict(in_dim=36, has_image_tokens=True)),
     "Wan 2.2 I2V A14B": images(dict(in_dim=36)),
 }
@@ -275,6 +311,33 @@ FAMILIES = {
 def test_families(load, put, system, family):
     model, run = FAMILIES[family](load)
     check_cell(put, system, model, run)
+
+
+BESIDE_ROWS_AND_BRANCHES = {
+    "VACE": lambda: of_class("VaceWanModel", vace_layers=1, vace_in_dim=96),
+    "camera": lambda: of_class("CameraWanModel", model_type="camera", in_dim=36),
+    "Fun with a reference": lambda: of_class("WanModel", model_type="i2v", in_dim=48, in_dim_ref_conv=16),
+}
+
+
+@pytest.mark.parametrize("system", ["slot_id", "lynx"])
+@pytest.mark.parametrize("family", BESIDE_ROWS_AND_BRANCHES)
+def test_vace_camera_and_fun(put, system, family):
+    model = BESIDE_ROWS_AND_BRANCHES[family]()
+    torch.manual_seed(0)
+    positive, negative = image_conditionings(PROMPT, NEGATIVE)
+    for conditioning in (positive, negative):
+        if family.startswith("Fun"):
+            conditioning[0][1]["reference_latents"] = [torch.randn(1, 16, 1, 8, 8)]
+    run = sample if family == "VACE" else (lambda model: sample(model, positive, negative))
+    check_cell(put, system, model, run)
+
+
+@pytest.mark.parametrize("system", ["st_drc", "stand_in", "lavie_id"])
+@pytest.mark.parametrize("family", BESIDE_ROWS_AND_BRANCHES)
+def test_vace_camera_and_fun_are_refused(put, system, family):
+    with pytest.raises(Exception, match="lay their tokens out in another way"):
+        put(system, BESIDE_ROWS_AND_BRANCHES[family]())
 
 
 # Class of the transformer, and which systems run on it; the others refuse it in a sentence that names it.

@@ -20,8 +20,9 @@ from ...wan.region import Region
 from ...wan.together import Install
 from ..contract import Variant
 from .adapter import SlotIDAdapter, load_adapter
-from .identity import Identity
+from .identity import TENSORS, Identity
 from .injection import install_identity
+from .mixing import mixed
 
 
 def predict_velocity(
@@ -95,6 +96,12 @@ class LoadedAdapter:
 
     def predictor(self, model: WanModel, person: Identity | None) -> Predict:
         return predictor(model, person)
+
+    def mixed(self, first: Identity, second: Identity, weight: float) -> Identity:
+        return mixed(first, second, weight)
+
+    def some(self, person: Identity, part: slice) -> Identity:
+        return replace(person, **{name: getattr(person, name)[part] for name in TENSORS})
 
     def install(self, model: WanModel, person: Identity, region: Region | None = None) -> Install:
         def install(options: dict, noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor) -> dict:
