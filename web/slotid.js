@@ -58,7 +58,5 @@ app.registerExtension({
         if (output) showOutput(node, output);
       }
     });
-    const mountAll = () => comfy.everyNode().forEach((node) => panelOf(node, comfy)?.mount());
-    for (const later of [0, 100, 500]) setTimeout(mountAll, later);
   },
 });

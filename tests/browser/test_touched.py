@@ -240,6 +240,14 @@ def test_set_by_keyboard(page, opened, errors):
     assert errors == []
 
 
+def test_a_prompt_that_is_opened_over_another_is_the_one_that_is_touched(page, opened):
+    page.evaluate("async (api) => window.app.loadApiJson(api, 'another')", API)
+    page.wait_for_timeout(1500)
+    page.evaluate("() => document.querySelectorAll('.slotid-point')[1].focus()")  # wherever it lies on the page
+    page.keyboard.press("ArrowUp")
+    assert value(page, "SlotIDGateSchedule", "points") == "0:0, 0.5:0.31, 1:1"
+
+
 def test_a_person_is_placed_as_a_box(page, opened, errors):
     page.evaluate(
         """async () => {

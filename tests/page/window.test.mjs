@@ -43,5 +43,6 @@ test("labels are few and readable", () => {
   assert.equal(window.tickEvery(10), 2);
   assert.ok(600 / window.tickEvery(600) <= 8);
   assert.equal(window.clock(90), "1:30");
+  assert.equal(window.clock(599.8), "10:00");
   assert.equal(window.clock(4.25), "4.3 s");
 });

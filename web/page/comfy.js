@@ -30,7 +30,7 @@ export function comfyPage(app, api) {
       if (!widget || widget.value === value) return;
       widget.value = value;
       widget.callback?.(value, app.canvas, node);
-      app.canvas?.setDirty(true, true);
+      app.canvas?.setDirty(true, false); // nodes alone: links and grid stay
     },
 
     commit() {

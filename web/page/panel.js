@@ -6,6 +6,7 @@ import { element, keepToItself } from "./dom.js";
 const NAME = "slotid_panel";
 const MARGIN = 10;
 const LEAST_WIDTH = 320;
+const MOUNTED_WITHIN = [0, 100, 500]; // milliseconds; Nodes 2.0 draws a node some time after it was made
 const panels = new WeakMap();
 
 /** The panel of a node; undefined where it has none yet and none is to be made. */
@@ -33,6 +34,7 @@ class Panel {
     });
     widget.serialize = false;
     this.height = 0;
+    for (const later of MOUNTED_WITHIN) setTimeout(() => this.mount(), later);
     const observer = new ResizeObserver(() => this.fit());
     observer.observe(this.inner);
     const { onRemoved } = node;
@@ -42,7 +44,7 @@ class Panel {
     };
   }
 
-  /** Nodes 2.0 keeps the elements of a node that undo made anew: the panel of the node that is gone makes room. */
+  /** Nodes 2.0 keeps the elements of a node whose id another gets, as after undo: the panel of the old one makes room. */
   mount() {
     if (this.comfy.isCanvas() || this.root.isConnected) return;
     const stale = [...document.querySelectorAll("[data-node-id] .slotid-panel")].find(
