@@ -210,7 +210,7 @@ def attend_to_sets(attention: Attention, q: Tensor, k: Tensor, v: Tensor, option
             for one, key, value, is_on in zip(sets, keys, values, pattern, strict=True)
             if is_on
         ]
-        part = video_attention(attention, *(of_rows(t) for t in (video_q, video_k, video_v)), seen)
+        part = video_attention(attention, of_rows(video_q), of_rows(video_k), of_rows(video_v), seen)
         if len(groups) == 1:
             out = part
             break
