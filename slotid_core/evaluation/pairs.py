@@ -1,10 +1,10 @@
 """Two people in one toy-world frame, each in a half of it: is each side more like its own reference than the other's?
 
 The toy base was trained on square frames with one head. A frame of twice the width has columns that it has never seen,
-and it draws no head at all. So the frame is composed: both halves have the columns of a square frame; until `joint_from`
-each half is predicted as a frame of its own with its own person, and from there on the frame is one video. Its
-self-attention joins all tokens then, and the two people act in their halves by regions. As tokens in the same place of
-both halves have the same position, attention confuses them more than in a frame that a model was trained on.
+and it draws no head at all. So the frame is composed: both halves have the columns of a square frame; until
+`joint_from` each half is predicted as a frame of its own with its own person, and from there on the frame is one video.
+Its self-attention joins all tokens then, and the two people act in their halves by regions. As tokens in the same place
+of both halves have the same position, attention confuses them more than in a frame that a model was trained on.
 """
 
 from collections.abc import Callable, Sequence

@@ -57,8 +57,8 @@ class Region:
 
     def weights(self, grid: tuple[int, int, int], frames: Sequence[int] | None = None) -> Tensor:
         """(time, height, width), the share of each token's area that is inside."""
-        time, *sides = grid
-        shares = F.adaptive_avg_pool2d(self.mask[:, None].float().cpu(), sides)[:, 0]  # (F, h, w)
+        time, height, width = grid
+        shares = F.adaptive_avg_pool2d(self.mask[:, None].float().cpu(), (height, width))[:, 0]  # (F, h, w)
         if len(shares) == 1:
             return shares.expand(time, -1, -1)
         return torch.stack([of_latent_frame(shares, frame) for frame in (range(time) if frames is None else frames)])
