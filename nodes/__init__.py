@@ -13,7 +13,7 @@ from .shared.warnings import with_warnings
 # A refinement's nodes lie in the folder of the system that it is part of: ".<system>.<part>" in `<system>`.
 SYSTEM_NAMES = dict.fromkeys([*SYSTEMS, *(package.split(".")[1] for package in REFINEMENTS.values())])
 SYSTEM_FOLDERS = [name for name in SYSTEM_NAMES if find_spec(f".{name}", __package__)]
-NAMES = ("shared", "reference", *SYSTEM_FOLDERS, "people", "sampling", "training", "scoring")
+NAMES = ("shared", "reference", *SYSTEM_FOLDERS, "people", "sampling", "training", "scoring", "library")
 FOLDERS = [import_module(f".{name}", __package__) for name in NAMES]
 
 for folder in FOLDERS:

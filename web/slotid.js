@@ -6,6 +6,7 @@ import { app } from "../../scripts/app.js";
 import { comfyPage } from "./page/comfy.js";
 import { editors } from "./page/editors.js";
 import { panelOf } from "./page/panel.js";
+import { people } from "./page/people.js";
 import { addStyle } from "./page/style.js";
 import { views } from "./page/views.js";
 
@@ -36,7 +37,7 @@ app.registerExtension({
 
   nodeCreated(node) {
     if (!isOurs(node)) return;
-    const editor = editors[node.comfyClass];
+    const editor = editors[node.comfyClass] ?? (comfy.peopleInput(node) && people);
     if (editor) panelOf(node, comfy, { make: true }).edit(editor);
     const { onExecuted, onConfigure } = node;
     node.onExecuted = function (output, ...rest) {
@@ -57,5 +58,7 @@ app.registerExtension({
         if (output) showOutput(node, output);
       }
     });
+    const mountAll = () => comfy.everyNode().forEach((node) => panelOf(node, comfy)?.mount());
+    for (const later of [0, 100, 500]) setTimeout(mountAll, later);
   },
 });

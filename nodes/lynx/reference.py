@@ -11,6 +11,7 @@ from ...slotid_core.systems.lynx.reference import MOST_PICTURES, PROMPT, Referen
 from ..reference.latents import check_sides, encode_frames
 from ..shared.files import FileKind, save_inputs, save_outputs
 from ..shared.models import wan_shape
+from ..shared.sources import source_files
 from .paths import REFERENCES
 from .types import CATEGORY, Reference
 
@@ -99,8 +100,8 @@ class LynxSaveReference(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, reference, name, replace) -> io.NodeOutput:
-        return FILES.save(reference, name, replace)
+    def execute(cls, reference, name, replace, consent="", picture=None) -> io.NodeOutput:
+        return FILES.save(reference, name, replace, consent, picture, source_files(cls, "reference"))
 
     @classmethod
     def validate_inputs(cls, name=None):

@@ -113,6 +113,7 @@ class PrepareConfig:
     systems: names of `systems.registry`; samples get what these read.
     face_encoder: an IR-SE50 file, or "toy_world", for systems that read face embeddings. For those whose objective
     may look at faces, samples also get what it reads.
+    start_image: also prepare what image-to-video models are given of the first frame.
     augmentation: of the reference picture, for systems that read `augmented_pictures`.
     looks: of the person in each clip, for systems that have augmented pairs.
     recogniser: name of a face recogniser (`recognisers.BACKENDS`) that says which clips show a person at all: two that
@@ -145,6 +146,7 @@ class PrepareConfig:
     device: str = "auto"
     systems: tuple[str, ...] = (DEFAULT,)
     face_encoder: str = ""
+    start_image: bool = False
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     looks: LookSettings = field(default_factory=LookSettings)
     recogniser: str = ""

@@ -45,6 +45,7 @@ class Preparer:
             *tensors_of(config.systems, bool(config.face_encoder), bool(config.looks.count)),
             *((LIKENESS,) if config.recogniser else ()),
             *(("factors",) if config.toy_world else ()),
+            *(("start_image",) if config.start_image else ()),
         )
         self.maker = TensorMaker(config, self.encoders, self.source.detector, self.source.shares_faces)
         self.empty_text = self.encoders.text_rows("")

@@ -118,6 +118,11 @@ class TensorMaker:
             raise SlotIDError("True factors are known of drawn people only. Prepare the toy world, or read a clip.")
         return pixels.factors.half()
 
+    def start_image(self, pixels: Pixels) -> Tensor:
+        """(16, T, H, W) latents of the video with every frame after the first grey, as Wan's image-to-video models are
+        given them."""
+        return self.encoders.latents(torch.cat([pixels.video[:1], torch.full_like(pixels.video[1:], 0.5)]))
+
     def grey_picture(self, pixels: Pixels) -> Tensor:
         """(16, 1, h, w) latents of a plain grey picture of the face picture's size."""
         return self.face_latents(torch.full_like(pixels.face_picture, 0.5))
@@ -155,7 +160,7 @@ class TensorMaker:
             raise SlotIDError("There is one picture of this person, and a clip was asked for. Prepare from clips.")
         frames = pixels.face_frames()
         ranked = ranked_moments(frames, self.detector or find_drawn_faces(), CLIP_MOMENTS)
-        return [frames[score.frame : score.frame + 1] for score in ranked]
+        return [frames[moment.frame : moment.frame + 1] for moment in ranked]
 
     def likeness(self, pixels: Pixels) -> Tensor:
         """(D,) of the face picture, by the recogniser of the settings; see `strangers`."""
@@ -229,6 +234,7 @@ MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "reference_picture": TensorMaker.reference_picture,
     "augmented_pictures": TensorMaker.augmented_pictures,
     "factors": TensorMaker.factors,
+    "start_image": TensorMaker.start_image,
     "grey_picture": TensorMaker.grey_picture,
     "face_prompt": TensorMaker.face_prompt,
     "face_embedding": TensorMaker.face_embedding,

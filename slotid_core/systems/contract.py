@@ -36,6 +36,8 @@ class Batch:
         described: (B, M', 4096) text rows of captions that also describe the person, all zero where a sample is not
             taught by them; None if none is. See `SharedObjective.described_weight`.
         conditions: further inputs of the system: prepared tensors by name, and what `Strategy.draw` gives.
+        start: (B, 20, T, H, W), what image-to-video models are given of the first frame: a mask of four channels, and
+            latents of the clip with all later frames grey; None for text-to-video.
     """
 
     video: Tensor
@@ -45,6 +47,7 @@ class Batch:
     has_identity: Tensor
     conditions: dict[str, Tensor] = field(default_factory=dict)
     described: Tensor | None = None
+    start: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.video)
@@ -52,16 +55,22 @@ class Batch:
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """The batch with every tensor changed."""
         core = {name: change(getattr(self, name)) for name in CORE_FIELDS}
-        described = None if self.described is None else change(self.described)
-        return Batch(**core, conditions={name: change(t) for name, t in self.conditions.items()}, described=described)
+        described, start = (None if value is None else change(value) for value in (self.described, self.start))
+        conditions = {name: change(tensor) for name, tensor in self.conditions.items()}
+        return Batch(**core, conditions=conditions, described=described, start=start)
 
     def to(self, device: torch.device) -> "Batch":
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     @property
     def noisy(self) -> Tensor:
-        """(B, 16, T, H, W), what is predicted from."""
+        """(B, 16, T, H, W), the video with noise."""
         return torch.lerp(self.video, self.noise, self.noise_level.view(-1, 1, 1, 1, 1))
+
+    @property
+    def model_input(self) -> Tensor:
+        """(B, 16 or 36, T, H, W), what the video model predicts from."""
+        return self.noisy if self.start is None else torch.cat([self.noisy, self.start.to(self.video)], dim=1)
 
     @property
     def velocity(self) -> Tensor:
@@ -80,7 +89,7 @@ class Batch:
         ]
 
 
-CORE_FIELDS = tuple(entry.name for entry in fields(Batch) if entry.name not in ("conditions", "described"))
+CORE_FIELDS = tuple(entry.name for entry in fields(Batch) if entry.name not in ("conditions", "described", "start"))
 
 
 @dataclass(frozen=True)
@@ -173,6 +182,8 @@ class SharedObjective:
             the person. The target of flow matching is one noisy draw; this one has no noise of its own, so the adapter
             learns sooner to say what words can say. Words are coarse, so the weight falls linearly to 0 ...
         described_steps: ... over this share of the run. Needs data that was prepared with descriptions.
+        stratified: the samples of a step draw their noise levels from equal shares of all, one each, so that the loss
+            of a step says less of which levels it happened to draw.
     """
 
     timestep_shift: float = 1.0
@@ -182,6 +193,7 @@ class SharedObjective:
     change_weight: float = 0.0
     described_weight: float = 0.0
     described_steps: float = 0.5
+    stratified: bool = False
 
     def __post_init__(self):
         shares = (self.text_dropout, self.identity_dropout, self.joint_dropout)
@@ -262,6 +274,8 @@ class Strategy(Protocol):
     # `face_tensors: tuple[str, ...]`, which are prepared where there is a face encoder. Without them there are none.
     # A system that runs other networks in a training step estimates what they hold in bytes, beside the video model:
     # `held_bytes(height, width, samples, size)` of latents, and of a number. Without it there is nothing.
+    # How often a sample goes through the video model in a step, forward and backward, where that is not once each:
+    # `backbone_passes: tuple[float, float]`.
     # `figures: dict[str, Tensor]`, each (B,): what the last `forward` in evaluation mode measured beside the loss;
     # validation reports their means. Without it there are none.
     # A strategy whose `forward` takes a `PackedBatch` as well, and pictures (T = 1), says so by `packs = True`. The

@@ -25,7 +25,7 @@ def described_loss(model: WanModel, batch: AnyBatch, velocities: Sequence[Tensor
     if context is None or not weight:
         return velocities[0].new_zeros(len(batch), dtype=torch.float32)
     with torch.no_grad(), without_lora(model):
-        targets = predict(model, [part.noisy for part in batch.parts], batch.noise_level, context, {})
+        targets = predict(model, [part.model_input for part in batch.parts], batch.noise_level, context, {})
     taught = context.abs().amax((1, 2)) > 0  # (B,)
     far = [
         (velocity.float() - target.float()).square().mean((1, 2, 3, 4))

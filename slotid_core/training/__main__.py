@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    from .cost import GPUS, UTILIZATION
+
     root = argparse.ArgumentParser(
         prog="python -m slotid_core.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,6 +55,11 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--dry-run", action="store_true", help="say what it would take, and train nothing")
     root.add_argument("--gpus", type=int, default=0, help="with --dry-run: how many; default those of this launch")
+    root.add_argument("--gpu", default="", help=f"with --dry-run: one of {', '.join(GPUS)}, to tell seconds and days")
+    root.add_argument(
+        "--utilization", type=float, default=UTILIZATION,
+        help="with --gpu: share of its operations that training reaches; default %(default)s",
+    )  # fmt: skip
     root.add_argument("--json", type=Path, help="with --dry-run: also write the figures to this file")
     root.add_argument("--progress", choices=("bar", "json"), default="bar", help="json: one object a line, to be read")
     root.add_argument("--threads", type=int, default=0, help="CPU threads; bit-exact resuming needs the same number")
@@ -60,15 +67,19 @@ def parser() -> argparse.ArgumentParser:
 
 
 def dry_run(config, options) -> int:
-    from .dry_run import estimate, time_steps
+    from .dry_run import cost_of_options, estimate, time_steps
 
     gpus = options.gpus or int(os.environ.get("WORLD_SIZE", 1))
-    figures = estimate(config, gpus)
+    figures = estimate(config, gpus, options.gpu, options.utilization)
     can_run = Path(config.model.path).is_file() or config.model.path == "toy_world"
     if can_run and "samples" in figures:
         figures |= time_steps(config, options.output)
     for name, value in figures.items():
-        print(f"{name:<24} {value:,.2f}" if isinstance(value, float) else f"{name:<24} {value:,}")
+        print(f"{name:<32} {value:,.2f}" if isinstance(value, float) else f"{name:<32} {value:,}")
+    if options.gpu:
+        print("\nwith one setting changed: GiB a GPU, seconds a step")
+        for name, cost in cost_of_options(config, gpus, options.gpu, options.utilization).items():
+            print(f"{name:<40} {cost['memory_gib_a_gpu']:8.1f} {cost['seconds_by_arithmetic']:10.2f}")
     if "seconds_a_step" not in figures:
         print("No steps were timed: the model file or the data is not on this machine.")
     if options.json:

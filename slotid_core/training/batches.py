@@ -10,13 +10,17 @@ from torch import Tensor
 
 from ..errors import SlotIDError
 from ..systems.contract import CORE_FIELDS, AnyBatch, Batch, PackedBatch, SharedObjective, packed
-from ..wan.sampling import shifted
+from ..wan import WanModel
 from ..wan.text_encoder import pad_text
 from .config import Pairing
 from .mix import Mix
+from .noise import NoiseLevels
 
 TEXT, EMPTY_TEXT, DESCRIBED = "text", "empty_text", "described"
 EMBEDDING = "face_embedding"
+START = "start_image"
+IMAGE_CHANNELS = 36  # of what an image-to-video model reads: video, mask, first frame
+MASK_CHANNELS = 4
 # What a system draws for itself from a generator: `contract.Strategy.draw`.
 Draw = Callable[[torch.Generator], dict[str, Tensor]]
 
@@ -53,12 +57,14 @@ class Batches:
         mix: Mix = Mix(),  # noqa: B008, frozen
         frame_axes: Mapping[str, int] = MappingProxyType({}),
         augmented_tensors: Mapping[str, str] = MappingProxyType({}),
+        levels: NoiseLevels | None = None,
     ):
         self.data, self.objective, self.pairing = data, objective, pairing
         self.batch, self.seed = batch, seed
         self.required_tensors, self.text_rows, self.draw = required_tensors, text_rows, draw
         self.target_tensors, self.mix = target_tensors, mix
         self.frame_axes, self.augmented_tensors = frame_axes, augmented_tensors
+        self.levels = levels or NoiseLevels(objective.timestep_shift, batch, seed, stratified=objective.stratified)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def rows(self, step: int, rows: range) -> AnyBatch:
@@ -87,7 +93,7 @@ class Batches:
             sample |= self._other_looks(index, kinds)
         if step < self.mix.image_steps or kinds.random() < self.mix.image_share:
             sample |= first_frames(sample, self.frame_axes)
-        return draw_row(sample, self.objective, self.draw, rng)
+        return draw_row(sample, self.objective, self.draw, rng, lambda uniform: self.levels.draw(step, row, uniform))
 
     def _kind(self, rng: np.random.Generator) -> str:
         weights = self.mix.pairs
@@ -119,10 +125,18 @@ class Batches:
 
 
 def draw_row(
-    sample: dict[str, Tensor], objective: SharedObjective, draw: Draw, rng: np.random.Generator
+    sample: dict[str, Tensor],
+    objective: SharedObjective,
+    draw: Draw,
+    rng: np.random.Generator,
+    level: Callable[[float], float],
 ) -> dict[str, Tensor]:
-    """One row of a batch: a sample with noise level, noise, text and identity dropout, and the system's draws."""
-    t = shifted(rng.random(), objective.timestep_shift)
+    """One row of a batch: a sample with noise level, noise, text and identity dropout, and the system's draws.
+
+    Args:
+        level: a noise level from a number in [0, 1).
+    """
+    t = level(rng.random())
     both, text, identity = np.cumsum(
         [objective.joint_dropout, objective.text_dropout, objective.identity_dropout]
     )  # ends of three neighbouring intervals
@@ -147,7 +161,7 @@ def draw_row(
 
 def first_frames(sample: Mapping[str, Tensor], frame_axes: Mapping[str, int]) -> dict[str, Tensor]:
     """What is of a sample's clip, cut to its first latent frame."""
-    axes = {"video": 1, **frame_axes}
+    axes = {"video": 1, START: 1, **frame_axes}
     return {name: sample[name].narrow(axis, 0, 1) for name, axis in axes.items() if name in sample}
 
 
@@ -161,7 +175,8 @@ def collate_packed(rows: list[dict[str, Tensor]], text_rows: int) -> PackedBatch
         values = {name: value.unsqueeze(0) for name, value in row.items() if name not in (TEXT, DESCRIBED)}
         core = {name: values.pop(name) for name in CORE_FIELDS if name in values}
         of_row = None if described is None else described[own]
-        parts.append(Batch(context=context[own], **core, conditions=values, described=of_row))
+        start = with_mask(values.pop(START)) if START in values else None
+        parts.append(Batch(context=context[own], **core, conditions=values, described=of_row, start=start))
     return packed(parts)
 
 
@@ -182,4 +197,17 @@ def collate(rows: list[dict[str, Tensor]], text_rows: int) -> Batch:
     described = pad_text(columns.pop(DESCRIBED)) if DESCRIBED in columns else None
     stacked = {name: torch.stack(values) for name, values in columns.items()}
     core = {name: stacked.pop(name) for name in CORE_FIELDS if name in stacked}
-    return Batch(context=context, **core, conditions=stacked, described=described)
+    start = with_mask(stacked.pop(START)) if START in stacked else None
+    return Batch(context=context, **core, conditions=stacked, described=described, start=start)
+
+
+def with_mask(latents: Tensor) -> Tensor:
+    """Latents of a clip whose later frames are grey (B, 16, T, H, W), behind a mask that is 1 at the first frame."""
+    mask = latents.new_zeros(len(latents), MASK_CHANNELS, *latents.shape[2:])
+    mask[:, :, 0] = 1
+    return torch.cat([mask, latents], dim=1)
+
+
+def given_tensors(model: WanModel) -> tuple[str, ...]:
+    """Prepared tensors that the video model itself is given."""
+    return (START,) if model.config.in_dim == IMAGE_CHANNELS else ()

@@ -25,6 +25,7 @@ class Weight:
 
     module: nn.Module
     name: str
+    path: str  # in the block as it was read
     start: int
     shape: torch.Size
     dtype: torch.dtype
@@ -56,10 +57,12 @@ class BlockSwap:
         assert isinstance(blocks, nn.ModuleList)
         check_count(count, len(blocks), bool(getattr(model, "activation_checkpointing", False)))
         self.device, self.bytes_moved = device, 0
+        self._pinned = device.type == "cuda"
         self.weights: dict[int, list[Weight]] = {}
         self.host: dict[int, Tensor] = {}
         for index in spread(count, len(blocks)):
             self._take(index, blocks[index])
+        self.experts = [self.host]
         self.block_bytes = {index: len(memory) for index, memory in self.host.items()}
         largest = max(self.block_bytes.values(), default=0)
         self.buffers = [
@@ -76,8 +79,8 @@ class BlockSwap:
     def _take(self, index: int, block: nn.Module) -> None:
         """Move a block's frozen weights into one piece of host memory, and wrap its forward pass."""
         frozen = [
-            (module, name, parameter)
-            for module in block.modules()
+            (module, name, plain_name(f"{path}.{name}" if path else name), parameter)
+            for path, module in block.named_modules()
             for name, parameter in module.named_parameters(recurse=False)
             if not parameter.requires_grad
         ]
@@ -87,11 +90,11 @@ class BlockSwap:
                 "it to 0."
             )
         weights, end = [], 0
-        for module, name, parameter in frozen:
-            weights.append(Weight(module, name, end, parameter.shape, parameter.dtype))
+        for module, name, path, parameter in frozen:
+            weights.append(Weight(module, name, path, end, parameter.shape, parameter.dtype))
             end += -(-parameter.numel() * parameter.element_size() // ALIGNMENT) * ALIGNMENT
-        memory = torch.empty(end, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        for weight, (_, _, parameter) in zip(weights, frozen, strict=True):
+        memory = torch.empty(end, dtype=torch.uint8, pin_memory=self._pinned)
+        for weight, (*_, parameter) in zip(weights, frozen, strict=True):
             weight.of(memory).copy_(parameter)
             weight.put(self.nothing(weight.dtype))
         self.host[index], self.weights[index] = memory, weights
@@ -100,6 +103,31 @@ class BlockSwap:
     def nothing(self, dtype: torch.dtype) -> nn.Parameter:
         """What stands in place of a swapped weight between passes."""
         return nn.Parameter(torch.empty(0, dtype=dtype, device=self.device), requires_grad=False)
+
+    def add(self, model: nn.Module) -> None:
+        """Another expert's blocks, for `use`; its model has no LoRA.
+
+        Raises:
+            SlotIDError: a model of another size.
+        """
+        given = dict(model.named_parameters())
+        memories = {}
+        for index, weights in self.weights.items():
+            memories[index] = torch.empty(self.block_bytes[index], dtype=torch.uint8, pin_memory=self._pinned)
+            for weight in weights:
+                value = given.get(f"blocks.{index}.{weight.path}")
+                if value is None or value.shape != weight.shape or value.dtype != weight.dtype:
+                    raise SlotIDError(
+                        f"The two experts differ in blocks.{index}.{weight.path}. Give both files of one Wan 2.2 "
+                        "model, the high-noise one as model.path and the other as model.low_noise_path."
+                    )
+                weight.of(memories[index]).copy_(value)
+        self.experts.append(memories)
+
+    def use(self, expert: int) -> None:
+        """Bring this expert's blocks from now on; 0 is the one that the model was made with."""
+        self.host = self.experts[expert]
+        self.held = [None] * len(self.buffers)
 
     def _wrapped(self, index: int, forward: Callable) -> Callable:
         def swapped(*args, **kwargs):
@@ -159,6 +187,11 @@ class BlockSwap:
             return nullcontext()
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
         return torch.cuda.stream(self.stream)
+
+
+def plain_name(name: str) -> str:
+    """A parameter's name without what LoRA layers put into it."""
+    return name.replace("base_layer.", "")
 
 
 def spread(count: int, blocks: int) -> list[int]:

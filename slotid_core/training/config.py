@@ -66,6 +66,11 @@ class BackboneConfig:
         activation_checkpointing: keep only the input of each block, and compute it again in the backward pass.
         swapped_blocks: blocks whose frozen weights stay in the host's memory and come to the GPU for each pass; see
             `block_swap`. Needs activation_checkpointing; the result is the same.
+        low_noise_path: the low-noise expert of Wan 2.2, where `path` is the high-noise one; one adapter learns with
+            both.
+        boundary: noise level from which on the high-noise expert predicts: Wan 2.2's are 0.875 for text-to-video and
+            0.9 for image-to-video.
+        expert_steps: steps for which one expert stays on the GPU before the next is drawn.
     """
 
     path: str
@@ -74,8 +79,17 @@ class BackboneConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
     activation_checkpointing: bool = False
     swapped_blocks: Step = 0
+    low_noise_path: str = ""
+    boundary: Share = 0.875
+    expert_steps: Many = 1
 
-    __post_init__ = check_ranges
+    def __post_init__(self):
+        check_ranges(self)
+        if self.low_noise_path and not 0 < self.boundary < 1:
+            raise SlotIDError(
+                f"model.boundary is {self.boundary}, and each of two experts needs noise levels. Set it to 0.875 for "
+                "text-to-video, or 0.9 for image-to-video."
+            )
 
 
 @dataclass(frozen=True)
@@ -207,7 +221,7 @@ MAY_CHANGE = frozenset({
 })  # fmt: skip
 MAY_GROW = frozenset({"run.steps"})
 # Files, which may move as well: what is in them is compared.
-FILES: dict[str, Part] = {"model.path": "dit", "run.start_from": "adapter"}
+FILES: dict[str, Part] = {"model.path": "dit", "model.low_noise_path": "dit", "run.start_from": "adapter"}
 
 
 def config_from_settings(values: dict, warn: bool = True) -> TrainingConfig:

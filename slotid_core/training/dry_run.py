@@ -1,7 +1,9 @@
 """What a run would take, before it is started: parameters, memory per GPU, the size of the data, time."""
 
+import math
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,23 +14,25 @@ from ..errors import SlotIDError
 from ..systems.registry import strategy_of
 from ..wan import WanModel
 from .backbone import meta_backbone
+from .block_swap import BUFFERS, check_count, spread
 from .config import TrainingConfig
-from .loop import Trainer
+from .cost import GPU, TEXT_ROWS, UTILIZATION, Work, activation_bytes, gpu_named, operations, seconds_of_a_step
+from .loop import Trainer, noise_levels
 from .optimizer import trainable
 from .processes import start_processes
 
 GIB = 2**30
 TIMED_STEPS = 4
-# One block keeps about this many vectors of the model's width a token for its backward pass: inputs of norms, q, k,
-# v, attention and feed-forward, whose hidden layer counts by its own width below.
-VECTORS_OF_A_BLOCK = 14
+TEXT_WIDTH = 4096
 
 
-def estimate(config: TrainingConfig, gpus: int) -> dict[str, float]:
-    """Counts and bytes; exact for parameters and optimiser, estimated for activations.
+def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: float = UTILIZATION) -> dict[str, float]:
+    """Counts and bytes; exact for parameters and optimiser, by `cost`'s arithmetic for activations and time.
 
     Args:
         gpus: processes; "fsdp" divides everything but the activations by it.
+        gpu: name of one in `cost.GPUS`, whose seconds are told; "" for none.
+        utilization: share of its operations that training reaches.
     """
     with torch.device("meta"):
         strategy = strategy_of(config.system)(config.strategy_settings(), meta_backbone(config.model))
@@ -38,42 +42,121 @@ def estimate(config: TrainingConfig, gpus: int) -> dict[str, float]:
     frozen_bytes = sum(p.numel() * p.element_size() for p in frozen)
     copies = 4 + (1 if config.run.ema_decay else 0)  # weight, gradient, two moments, average; all float32
     share = gpus if config.run.distribution == "fsdp" else 1
-    # FSDP gathers one block while it computes with it, and the next one ahead of it.
-    gathered = 2 * bytes_of(strategy.model.blocks[0]) if share > 1 else 0
+    swapped = swapped_blocks(strategy.model, config)
+    # FSDP gathers one block while it computes with it, and the next one ahead of it; swapped blocks have two buffers.
+    held = 2 * bytes_of(strategy.model.blocks[0]) if share > 1 else sum(sorted(swapped)[-BUFFERS:])
     shape = latent_shape(config)
-    tokens = config.run.pack_tokens or (
-        tokens_of_a_sample(shape, getattr(strategy, "appended_frames", 0)) * config.run.micro_batch
-    )
+    one = tokens_of_a_sample(shape, getattr(strategy, "appended_frames", 0))
+    tokens = config.run.pack_tokens or one * config.run.micro_batch
+    size, recomputes = size_of_a_number(config), config.model.activation_checkpointing
     figures = {
         "trainable_parameters": trained,
         "frozen_parameters": sum(p.numel() for p in frozen),
-        "frozen_gib_a_gpu": (frozen_bytes / share + gathered) / GIB,
+        "frozen_gib_a_gpu": ((frozen_bytes - sum(swapped)) / share + held) / GIB,
         "trained_gib_a_gpu": 4 * trained * copies / share / GIB,
-        "activations_gib_a_gpu": activation_bytes(strategy.model, config, tokens) / GIB,
+        "activations_gib_a_gpu": activation_bytes(strategy.model.config, tokens, size, recomputes) / GIB,
         "other_networks_gib_a_gpu": held_by_others(strategy, config, shape) / GIB,
+    }
+    figures["memory_gib_a_gpu"] = sum(value for name, value in figures.items() if name.endswith("gib_a_gpu"))
+    figures |= {
+        "host_gib_a_gpu": host_bytes(config, sum(swapped), frozen_bytes) / GIB,
         "video_tokens_a_gpu": tokens,
         "steps": config.run.steps,
         "samples_seen": config.run.steps * config.run.batch,
+        "latents_gib_a_thousand_samples": 1000 * sample_bytes(shape) / GIB,
     }
-    figures["memory_gib_a_gpu"] = sum(value for name, value in figures.items() if name.endswith("gib_a_gpu"))
+    if gpu:
+        figures |= seconds_and_days(config, strategy, one, swapped, gpus, gpu_named(gpu), utilization)
     return figures | size_of_data(config)
 
 
-def bytes_of(module: nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in module.parameters())
+def host_bytes(config: TrainingConfig, swapped: float, frozen: float) -> float:
+    """Frozen weights in the host's memory: swapped blocks, and with two experts all of both."""
+    return 2 * frozen if config.model.low_noise_path else swapped
 
 
-def activation_bytes(model: WanModel, config: TrainingConfig, tokens: int) -> float:
-    size = size_of_a_number(config)
-    shape = model.config
-    a_block = tokens * size * (VECTORS_OF_A_BLOCK * shape.dim + 2 * shape.ffn_dim)
-    if config.model.activation_checkpointing:
-        return a_block + tokens * size * shape.dim * shape.num_layers
-    return a_block * shape.num_layers
+def exchanged_bytes(config: TrainingConfig, resident: float) -> float:
+    """Of weights that are exchanged between experts, in a step on average."""
+    if not config.model.low_noise_path:
+        return 0.0
+    high = noise_levels(config).share_of_high
+    return 2 * high * (1 - high) / config.model.expert_steps * resident
+
+
+def swapped_blocks(model: WanModel, config: TrainingConfig) -> list[float]:
+    """Bytes of the frozen weights of each swapped block."""
+    count = config.model.swapped_blocks
+    check_count(count, len(model.blocks), config.model.activation_checkpointing)
+    return [bytes_of(model.blocks[index], frozen=True) for index in spread(count, len(model.blocks))]
+
+
+def seconds_and_days(
+    config: TrainingConfig, strategy: nn.Module, tokens: int, swapped: list[float], gpus: int, gpu: GPU,
+    utilization: float,
+) -> dict[str, float]:  # fmt: skip
+    """
+    Args:
+        tokens: of one sample.
+    """
+    model = strategy.get_submodule("model")
+    assert isinstance(model, WanModel)
+    in_blocks = sum(p.numel() for p in model.blocks.parameters() if p.requires_grad)
+    forward, backward = getattr(strategy, "backbone_passes", (1.0, 1.0))
+    if config.objective.described_weight:  # the frozen model says what it makes of a description
+        forward += config.objective.described_steps
+    work = Work(tokens, in_blocks, (forward, backward), config.model.activation_checkpointing)
+    samples = config.run.batch / gpus
+    held_at_once = max(1.0, config.run.pack_tokens / tokens) if config.run.pack_tokens else config.run.micro_batch
+    total = samples * operations(model.config, work)
+    share = gpus if config.run.distribution == "fsdp" else 1
+    exchanged = exchanged_bytes(config, (bytes_of(model, frozen=True) - sum(swapped)) / share)
+    figures = seconds_of_a_step(gpu, total, swapped, math.ceil(samples / held_at_once), utilization, exchanged)
+    return {
+        "teraflops_a_step_and_gpu": total / 1e12,
+        **figures,
+        "days_by_arithmetic": figures["seconds_by_arithmetic"] * config.run.steps / 86400,
+    }
+
+
+def cost_of_options(
+    config: TrainingConfig, gpus: int, gpu: str, utilization: float = UTILIZATION
+) -> dict[str, dict[str, float]]:
+    """Memory and seconds a step with one setting changed at a time, by what is changed."""
+    blocks = len(meta_backbone(config.model).blocks)
+    recomputing = replace(config.model, activation_checkpointing=True)
+    shared_out = gpus > 1 and config.run.distribution == "fsdp"
+    swaps = () if shared_out else (0, blocks // 2, blocks)
+    options = {
+        "as it is": config.model,
+        "model.activation_checkpointing: false": replace(
+            config.model, activation_checkpointing=False, swapped_blocks=0
+        ),
+        "model.dtype: float8_e4m3fn": replace(config.model, dtype="float8_e4m3fn"),
+        **{f"model.swapped_blocks: {count}": replace(recomputing, swapped_blocks=count) for count in swaps},
+    }
+    told = {}
+    for name, model in options.items():
+        try:
+            figures = estimate(replace(config, model=model), gpus, gpu, utilization)
+        except SlotIDError:  # a system refuses recomputation with some of its settings
+            continue
+        told[name] = {key: figures[key] for key in ("memory_gib_a_gpu", "seconds_by_arithmetic")}
+    return told
+
+
+def bytes_of(module: nn.Module, frozen: bool = False) -> int:
+    """Bytes of a module's parameters; of those that do not train alone, if asked."""
+    return sum(p.numel() * p.element_size() for p in module.parameters() if not (frozen and p.requires_grad))
 
 
 def size_of_a_number(config: TrainingConfig) -> int:
     return 4 if config.model.compute_dtype == "float32" else 2
+
+
+def sample_bytes(shape: tuple[int, int, int]) -> float:
+    """Of a sample's video and text on disk, in half precision; references come on top."""
+    frames, height, width = shape
+    return 2 * (16 * frames * height * width + TEXT_ROWS * TEXT_WIDTH)
 
 
 def held_by_others(strategy: nn.Module, config: TrainingConfig, shape: tuple[int, int, int]) -> float:

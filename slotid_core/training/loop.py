@@ -24,14 +24,17 @@ from ..folder_lock import only_run_in
 from ..interrupts import stop_signals
 from ..systems.contract import AnyBatch, Batch
 from ..systems.registry import strategy_of
-from ..wan.guidance import sample_guided
+from ..wan import WanModel
+from ..wan.guidance import Predict, sample_guided
 from .backbone import load_backbone
-from .batches import Batches
+from .batches import Batches, given_tensors
 from .block_swap import BlockSwap
 from .checkpoint import checkpoints, latest_checkpoint, newest_step, save_checkpoint
 from .config import TrainingConfig, config_to_json
 from .events import Events
+from .experts import Experts
 from .mix import cut_into, mix_of
+from .noise import NoiseLevels
 from .optimizer import learning_rate, new_optimizer, trainable
 from .processes import Processes, distribute, gather_full, scatter_into, start_processes, unsharded
 from .resume import check_settings, fingerprints
@@ -81,15 +84,22 @@ class Trainer:
         strategy = system(config.strategy_settings(self.data.manifest["config"]), load_backbone(config.model))
         assert isinstance(strategy, nn.Module)  # as `contract.Strategy` says, which a Protocol cannot express
         self.strategy = strategy
+        self.levels = noise_levels(config)
+        other = self.second_expert()
         self.block_swap = self.swapped(config.model.swapped_blocks)
+        if self.block_swap is not None and other is not None:
+            self.block_swap.add(other)
         self.model = distribute(self.strategy, self.strategy.shards(), run.distribution, processes)
+        self.experts = Experts(self.strategy.model, other, self.levels, self.block_swap) if other is not None else None
         self.trainable = trainable(self.strategy)
         self.optimizer = new_optimizer(self.strategy, self.trainable, config.optimizer)
         self.ema = {name: p.detach().clone() for name, p in self.trainable.items()} if run.ema_decay else {}
         self.batches = Batches(
             self.data, config.objective, config.data.pairing, run.batch, run.seed, self.strategy.required_tensors,
-            self.strategy.text_rows, self.strategy.draw, getattr(strategy, "target_tensors", ()),
+            self.strategy.text_rows, self.strategy.draw,
+            (*getattr(strategy, "target_tensors", ()), *given_tensors(self.strategy.model)),
             mix_of(config, strategy), getattr(strategy, "frame_axes", {}), getattr(strategy, "augmented_tensors", {}),
+            self.levels,
         )  # fmt: skip
         self.facts = {
             "training_config": config_to_dict(config),
@@ -97,6 +107,11 @@ class Trainer:
             "data_manifest": self.data.manifest_hash,
             "files": fingerprints(config),
         }
+
+    def second_expert(self) -> WanModel | None:
+        """The low-noise expert, on the CPU."""
+        path = self.config.model.low_noise_path
+        return load_backbone(replace(self.config.model, path=path)) if path else None
 
     def swapped(self, count: int) -> BlockSwap | None:
         """What brings `count` blocks of the backbone to the device for each pass."""
@@ -159,6 +174,8 @@ class Trainer:
         config = self.config
         torch.manual_seed(hash((config.run.seed, step)) % 2**63)
         self.strategy.at_step(step)
+        if self.experts is not None:
+            self.experts.use(self.levels.expert(step))
         rate = learning_rate(config.optimizer, step, config.run.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
@@ -214,19 +231,35 @@ class Trainer:
         return self.checks(self.held_out, run.validation_samples, run.micro_batch, self.processes)
 
     def checks(self, held_out: CachedDataset, count: int, size: int, processes: Processes | None = None) -> list[Check]:
-        return validation_checks(held_out, count, size, self.strategy, self.config.data.pairing, processes)
+        return validation_checks(held_out, count, size, self.strategy, self.config.data.pairing, processes, self.levels)
 
     def validate(self, step: int, checks: list[Check]) -> None:
         with self.ema_weights(), self.autocast():
-            figures = validate(self.model, checks, self.processes, self.strategy)
+            figures = validate(self.model, checks, self.processes, self.strategy, self.put_expert_of)
         self.events.validation(step, figures)
+
+    def put_expert_of(self, check: Check) -> None:
+        if self.experts is not None:
+            self.experts.use(self.levels.expert_of(float(check.batch.noise_level[0])))
+
+    def predictor(self, batch: Batch) -> Predict:
+        """The prediction for the people of a batch from its video's channels, by the expert of each noise level."""
+        predict = self.strategy.predictor(batch)
+        start = batch.start
+        if start is not None:
+            inner = predict
+
+            def predict(noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor | None) -> Tensor:
+                return inner(torch.cat([noisy, start.to(noisy)], dim=1), noise_level, context, strength)
+
+        return predict if self.experts is None else self.experts.following(predict)
 
     def sample(self, step: int, held_out: CachedDataset) -> None:
         """A sheet of held-out identities, the same at every call: the reference clip, and a generated clip."""
-        batch = self.checks(held_out, SHEET_ROWS, SHEET_ROWS)[0].batch.to(self.processes.device)
+        batch = self.sheet_rows(held_out).to(self.processes.device)
         with torch.no_grad(), self.ema_weights(), self.autocast(), unsharded(self.strategy):
             empty_text = held_out.read(0, ("empty_text",))["empty_text"]
-            latents = sample_guided(self.strategy.predictor(batch), batch.noise, batch.context, empty_text)
+            latents = sample_guided(self.predictor(batch), batch.noise, batch.context, empty_text)
         if self.processes.is_first:
             path = self.folder / f"samples_{step:08d}.png"
             shown = batch.conditions.get(self.strategy.shown_tensor, batch.video)
@@ -237,6 +270,11 @@ class Trainer:
                 self.events.say("no samples", step=step, reason=str(error))
             else:
                 self.events.say("samples", path=str(path), step=step)
+
+    def sheet_rows(self, held_out: CachedDataset) -> Batch:
+        """As many held-out samples as a sheet shows, of any noise level: sampling starts from noise alone."""
+        pairing = self.config.data.pairing
+        return validation_checks(held_out, SHEET_ROWS, SHEET_ROWS, self.strategy, pairing)[0].batch
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"trainable.{name}": gather_full(parameter) for name, parameter in self.trainable.items()}
@@ -332,3 +370,12 @@ class Trainer:
         elif not last and isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync()
         return nullcontext()
+
+
+def noise_levels(config: TrainingConfig) -> NoiseLevels:
+    """How a run draws its noise levels."""
+    model, run, objective = config.model, config.run, config.objective
+    boundary = model.boundary if model.low_noise_path else 0.0
+    return NoiseLevels(
+        objective.timestep_shift, run.batch, run.seed, boundary, model.expert_steps, objective.stratified
+    )

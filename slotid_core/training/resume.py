@@ -74,7 +74,10 @@ def comparable(config: TrainingConfig) -> dict:
 
 def fingerprints(config: TrainingConfig) -> dict[str, str]:
     """Of the files that a run reads weights from, by the name of the setting."""
-    values = {"model.path": config.model.path, "run.start_from": config.run.start_from}
+    values = {
+        "model.path": config.model.path, "model.low_noise_path": config.model.low_noise_path,
+        "run.start_from": config.run.start_from,
+    }  # fmt: skip
     return {name: fingerprint(model_file(path, FILES[name])) for name, path in values.items() if path}
 
 

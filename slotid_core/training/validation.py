@@ -3,6 +3,7 @@
 A reference that is read makes the first smaller than the other two, long before a picture shows it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from ..errors import SlotIDError
 from ..systems.contract import Batch, Strategy
-from .batches import Samples, collate
+from .batches import Samples, collate, given_tensors
 from .config import Pairing
+from .noise import NoiseLevels
 from .processes import Processes
 
 SEED = 1_000_003
@@ -31,10 +33,19 @@ class Check:
 
 
 def validation_checks(
-    data: Samples, count: int, size: int, strategy: Strategy, pairing: Pairing, processes: Processes | None = None
+    data: Samples,
+    count: int,
+    size: int,
+    strategy: Strategy,
+    pairing: Pairing,
+    processes: Processes | None = None,
+    levels: NoiseLevels | None = None,
 ) -> list[Check]:
     """`count` samples in batches of `size`, the same ones with the same noise and reference at every call; this
     process's share if there are several.
+
+    Args:
+        levels: with two experts, none of whose noise levels share a batch.
 
     Raises:
         SlotIDError: the data shows one person, so that nothing can be mismatched.
@@ -43,8 +54,11 @@ def validation_checks(
     count = min(count, len(data.samples)) // processes_count * processes_count
     chosen = [int(i) for i in torch.linspace(0, len(data.samples) - 1, max(2, count)).round().long()][:count]
     rows, mismatched = [], []
+    # Processes that take turns with experts must take the same ones.
+    turns = processes_count if levels is not None and levels.boundary else 1
     for place, index in list(enumerate(chosen))[rank::processes_count]:
-        sample = data.read(index, ("video", "text", *getattr(strategy, "target_tensors", ())))
+        given = given_tensors(strategy.model)
+        sample = data.read(index, ("video", "text", *getattr(strategy, "target_tensors", ()), *given))
         own = data.partner(index, np.random.default_rng(SEED + place), same_clip=pairing == "same clip")
         generator = torch.Generator().manual_seed(SEED + place)
         rows.append(
@@ -52,17 +66,27 @@ def validation_checks(
                 **sample,
                 **data.read(own, strategy.required_tensors),
                 "noise": torch.randn(sample["video"].shape, generator=generator),
-                "noise_level": torch.tensor((place % 8 + 0.5) / 8),  # every level equally often
+                "noise_level": torch.tensor(checked_level(place // turns)),
                 "has_identity": torch.tensor(1.0),
                 **strategy.undisturbed(),
             }
         )
         other = data.read(another_person(data, index), strategy.required_tensors) if strategy.required_tensors else {}
         mismatched.append(rows[-1] | other)
+    alone = [0] * len(rows) if levels is None else [levels.expert_of(float(row["noise_level"])) for row in rows]
+    kinds = [[n for n, expert in enumerate(alone) if expert == kind] for kind in sorted(set(alone))]
     return [
-        Check(*(collate(part[start : start + size], strategy.text_rows) for part in (rows, mismatched)))
-        for start in range(0, len(rows), size)
+        Check(
+            *(collate([part[n] for n in kind[first : first + size]], strategy.text_rows) for part in (rows, mismatched))
+        )
+        for kind in kinds
+        for first in range(0, len(kind), size)
     ]
+
+
+def checked_level(place: int) -> float:
+    """Eight noise levels in turn."""
+    return (place % 8 + 0.5) / 8
 
 
 def another_person(data: Samples, index: int) -> int:
@@ -79,17 +103,23 @@ def another_person(data: Samples, index: int) -> int:
 
 @torch.no_grad()
 def validate(
-    model: nn.Module, checks: list[Check], processes: Processes, strategy: Strategy | None = None
+    model: nn.Module,
+    checks: list[Check],
+    processes: Processes,
+    strategy: Strategy | None = None,
+    before: Callable[[Check], None] = lambda check: None,
 ) -> dict[str, float]:
     """Means over all checks: the three losses, and what the strategy measured beside its own.
 
     Args:
         strategy: which `model` holds; where it reads no reference, only the first loss is taken.
+        before: called before each check, such as to put its expert in place.
     """
     reads_nobody = strategy is not None and not strategy.required_tensors
     sums: dict[str, Tensor] = {}
     model.eval()
     for check in checks:
+        before(check)
         nobody = replace(check.batch, has_identity=torch.zeros_like(check.batch.has_identity))
         variants = {OWN: check.batch, f"{OWN}_without_identity": nobody, f"{OWN}_mismatched": check.mismatched}
         for name, variant in variants.items():

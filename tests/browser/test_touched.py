@@ -208,6 +208,9 @@ def test_set_by_mouse_saved_opened_again_undone_and_queued(page, opened, errors)
     page.keyboard.press("Control+y")
     page.wait_for_timeout(1000)
     assert value(page, "SlotIDGateSchedule", "points") == inputs["4"]["points"]
+    for rank in (0, 2):  # what is touched now is of the node that undo made
+        page.locator(".slotid-candidate").nth(rank).click()
+        assert value(page, "SlotIDSelectPortrait", "rank") == rank
 
     page.evaluate(REOPEN)
     page.wait_for_timeout(1500)
@@ -234,6 +237,28 @@ def test_set_by_keyboard(page, opened, errors):
     assert page.evaluate("() => window.app.graph.nodes.length") == len(API)  # Delete was the point's, not the node's
     undo(page)
     assert value(page, "SlotIDGateSchedule", "points") == "0:0, 0.6:0.31, 1:1"
+    assert errors == []
+
+
+def test_a_person_is_placed_as_a_box(page, opened, errors):
+    page.evaluate(
+        """async () => {
+          const node = window.LiteGraph.createNode("SlotIDRegion");
+          node.pos = [960, 520];
+          window.app.graph.add(node);
+          await new Promise((done) => setTimeout(done, 1000));
+        }"""
+    )
+    box = lambda: [value(page, "SlotIDRegion", name) for name in ("where", "x", "y", "width", "height")]  # noqa: E731
+    assert box()[0] == "left half"
+    drag(page, ".slotid-box", 60)
+    drag(page, ".slotid-corner", -20, -30)
+    where, x, y, width, height = box()
+    assert where == "box" and 0 < x <= 0.5 and y == 0 and 0 < width < 0.5 and 0 < height < 1
+    page.locator(".slotid-box").focus()
+    page.keyboard.press("Shift+ArrowDown")
+    assert box()[2] == min(0.1, round(1 - height, 2))
+    keep_picture(page, f"region {opened}")
     assert errors == []
 
 

@@ -252,8 +252,8 @@ def test_dual_cfg_areas_ranges_and_batches(model, put, system):
 def images(model_settings):
     def run(load):
         torch.manual_seed(0)
-        conditionings = image_conditionings(PROMPT, NEGATIVE)
-        return load(**model_settings), lambda model: sample(model, *conditionings)
+        positive, negative = image_conditionings(PROMPT, NEGATIVE)
+        return load(**model_settings), lambda model: sample(model, positive, negative)
 
     return run
 
@@ -275,21 +275,21 @@ def first_and_last_frame(load):
     """CLIP's views of both frames, one behind the other, with positions of their own."""
     model = of_class("WanModel", model_type="i2v", in_dim=36, flf_pos_embed_token_number=514)
     torch.manual_seed(0)
-    conditionings = image_conditionings(PROMPT, NEGATIVE)
+    positive, negative = image_conditionings(PROMPT, NEGATIVE)
 
     class Both:
         penultimate_hidden_states = torch.randn(1, 514, 1280)
 
-    for conditioning in conditionings:
+    for conditioning in (positive, negative):
         conditioning[0][1]["clip_vision_output"] = Both()
-    return model, lambda model: sample(model, *conditionings)
+    return model, lambda model: sample(model, positive, negative)
 
 
 def phantom(load):
     """References that core appends behind the video's frames."""
     pictures = torch.randn(1, 16, 2, 8, 8, generator=torch.Generator().manual_seed(2))
-    given = [[[text_and[0][0], {"time_dim_concat": pictures}]] for text_and in (PROMPT, NEGATIVE)]
-    return load(), lambda model: sample(model, *given)
+    positive, negative = ([[text_and[0][0], {"time_dim_concat": pictures}]] for text_and in (PROMPT, NEGATIVE))
+    return load(), lambda model: sample(model, positive, negative)
 
 
 FAMILIES = {
@@ -320,11 +320,11 @@ BESIDE_ROWS_AND_BRANCHES = {
 def test_vace_camera_and_fun(put, system, family):
     model = BESIDE_ROWS_AND_BRANCHES[family]()
     torch.manual_seed(0)
-    given = image_conditionings(PROMPT, NEGATIVE)
-    for conditioning in given:
+    positive, negative = image_conditionings(PROMPT, NEGATIVE)
+    for conditioning in (positive, negative):
         if family.startswith("Fun"):
             conditioning[0][1]["reference_latents"] = [torch.randn(1, 16, 1, 8, 8)]
-    run = sample if family == "VACE" else (lambda model: sample(model, *given))
+    run = sample if family == "VACE" else (lambda model: sample(model, positive, negative))
     check_cell(put, system, model, run)
 
 

@@ -37,7 +37,7 @@ def test_what_the_video_model_gets_moves_in_a_straight_line():
 def test_a_merge_counts_all_clips_alike_in_any_order():
     one, other = merged([FIRST, SECOND, THIRD]), merged([THIRD, FIRST, SECOND])
     for name in TENSORS:
-        expected = sum(getattr(clip, name).double() for clip in (FIRST, SECOND, THIRD)) / 3
+        expected = torch.stack([getattr(clip, name).double() for clip in (FIRST, SECOND, THIRD)]).mean(0)
         assert torch.allclose(getattr(one, name).double(), expected, atol=1e-6)
         assert torch.allclose(getattr(one, name), getattr(other, name), atol=1e-6)
     assert same(merged([FIRST, FIRST]), FIRST)

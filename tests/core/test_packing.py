@@ -113,7 +113,7 @@ def rows_of(case: str, strategy, sizes=SIZES) -> list[dict[str, torch.Tensor]]:
     system, generator = CASES[case][0], torch.Generator().manual_seed(5)
     objective = SharedObjective(described_weight=0.5, identity_dropout=0.3, text_dropout=0.2)
     rng = np.random.default_rng(3)
-    rows = [draw_row(sample(system, size, generator), objective, strategy.draw, rng) for size in sizes]
+    rows = [draw_row(sample(system, size, generator), objective, strategy.draw, rng, float) for size in sizes]
     rows[1]["has_identity"] = torch.tensor(0.0)  # whatever was drawn, both are there
     rows[2]["has_identity"] = torch.tensor(1.0)
     return rows

@@ -12,6 +12,16 @@ export function comfyPage(app, api) {
 
     value: (node, name) => widgetOf(node, name)?.value,
 
+    /** {name, category} of the widget that chooses a saved person; undefined where a node has none. */
+    peopleInput(node) {
+      const inputs = Object.entries({ ...node.constructor.nodeData?.input?.required, ...node.constructor.nodeData?.input?.optional });
+      const found = inputs.find(([, spec]) => spec?.[1]?.slotid_people);
+      return found && { name: found[0], category: found[1][1].slotid_people };
+    },
+
+    /** Ask the server again which files there are, as the key R does. */
+    refreshChoices: () => app.refreshComboInNodes?.(),
+
     isLinked: (node, name) => (node.inputs ?? []).some((input) => input.name === name && input.link != null),
 
     /** Change a widget as if it were typed; `commit` then makes one step of undo of all that was changed. */
@@ -47,6 +57,9 @@ export function comfyPage(app, api) {
       const known = tracker()?.activeState?.nodes?.find((other) => String(other.id) === String(node.id));
       if (known?.size) known.size = [node.size[0], node.size[1]];
     },
+
+    /** Whether it is of the graph on the screen, and not of another subgraph. */
+    isShown: (node) => node.graph === app.canvas?.graph,
 
     redraw: () => app.canvas?.setDirty(true, true),
 

@@ -42,6 +42,15 @@ class Panel {
     };
   }
 
+  /** Nodes 2.0 keeps the elements of a node that undo made anew: the panel of the node that is gone makes room. */
+  mount() {
+    if (this.comfy.isCanvas() || this.root.isConnected) return;
+    const stale = [...document.querySelectorAll("[data-node-id] .slotid-panel")].find(
+      (panel) => panel.closest("[data-node-id]").dataset.nodeId === String(this.node.id),
+    );
+    if (stale && this.comfy.isShown(this.node)) stale.replaceWith(this.root);
+  }
+
   /** Make room on the canvas for what the panel holds; never less than the node had before, or than people gave it. */
   fit() {
     if (!this.inner.isConnected) return;

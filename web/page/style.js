@@ -29,6 +29,15 @@ const CSS = `
 .slotid-panel .slotid-candidate { padding: 2px; border-width: 2px; display: block; width: 100%; }
 .slotid-panel .slotid-candidate[aria-checked=true] { border-color: #3cdc5a; }
 .slotid-candidate img { display: block; width: 100%; border-radius: 2px; }
+.slotid-people { display: grid; grid-template-columns: repeat(auto-fill, minmax(72px, 1fr)); gap: 4px; max-height: 240px; overflow-y: auto; margin: 4px 0; align-content: start; }
+.slotid-people .slotid-candidate { content-visibility: auto; contain-intrinsic-size: 72px 90px; }
+.slotid-letters { display: grid; place-items: center; aspect-ratio: 1; border-radius: 2px; color: #fff; font-size: 20px; }
+.slotid-name { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.slotid-panel input[type=search], .slotid-panel input[type=text] { width: 100%; box-sizing: border-box; font: inherit; color: inherit; background: var(--comfy-input-bg, #222); border: 1px solid var(--border-color, #555); border-radius: 4px; padding: 3px 6px; margin-top: 4px; }
+.slotid-frame { position: relative; border-radius: 4px; background: #111; border: 1px solid var(--border-color, #555); box-sizing: border-box; }
+.slotid-box { position: absolute; box-sizing: border-box; border: 2px solid #3cdc5a; background: rgba(60, 220, 90, 0.18); border-radius: 3px; cursor: move; }
+.slotid-other { border-color: #faaa28; background: rgba(250, 170, 40, 0.1); pointer-events: none; }
+.slotid-corner { position: absolute; width: 16px; height: 16px; margin: -12px 0 0 -12px; border-radius: 4px; background: #3cdc5a; cursor: nwse-resize; }
 .slotid-legend { display: flex; flex-wrap: wrap; gap: 2px 10px; margin-top: 4px; }
 .slotid-legend i { display: inline-block; width: 10px; height: 10px; margin-right: 4px; border-radius: 2px; }
 .slotid-strip { position: relative; height: 92px; margin: 6px 8px 0; }

@@ -86,7 +86,8 @@ class Workflow:
         kind = entry["class_type"]
         names = SCALES.get(kind, {}) | ({"steps": STEPS[kind]} if kind in STEPS else {})
         given: dict[str, Any] = {name: entry["inputs"].get(other) for name, other in names.items()}
-        return Usage(**{name: value for name, value in given.items() if isinstance(value, int | float | str)})
+        numbers = {name: value for name, value in given.items() if value is not None and not isinstance(value, list)}
+        return Usage(**numbers)
 
     @property
     def frames(self) -> list | None:

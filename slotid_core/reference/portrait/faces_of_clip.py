@@ -11,11 +11,19 @@ from ..faces.alignment import AlignedFace, align_face
 from ..faces.crop import cut_squares
 from ..faces.detector import Detector
 from ..faces.face_clip import make_face_clip
-from .select import FrameScore, select_portrait
+from .select import select_portrait
 
 SIDE = 256  # pixels of the face clip in which moments are compared
 MARGIN = 0.5  # around the face, as the face tracker's default
 MOST = 16  # moments of a clip
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A frame of a clip, and how good it is as a picture of the face, larger is better."""
+
+    frame: int
+    merit: float
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,8 @@ def best_faces(
     frames = frames[..., :3]
     ranked = ranked_moments(clip.clip, detector, count)
     chosen, faces, notes = [], [], list(clip.report["notes"])
-    for score in ranked:
-        place = score.frame
+    for moment in ranked:
+        place = moment.frame
         # The square alone, so that nobody else in the frame is larger.
         side = max(16, round(float(clip.squares[place, 2])))
         square = cut_squares(frames[place : place + 1], clip.squares[place : place + 1], side)
@@ -78,17 +86,18 @@ def best_faces(
     report = {
         "detector": clip.report["detector"], "detection_rate": clip.report["detection_rate"],
         "people": clip.report["people"], "face_pixels": clip.report["face_pixels"],
-        "moments": [{"frame": score.frame, "merit": round(score.total, 3)} for score in ranked], "notes": notes,
+        "moments": [{"frame": moment.frame, "merit": round(moment.merit, 3)} for moment in ranked], "notes": notes,
     }  # fmt: skip
     return FacesOfClip(tuple(chosen), tuple(faces), report)
 
 
-def ranked_moments(face_clip: Tensor, detector: Detector, count: int) -> list[FrameScore]:
+def ranked_moments(face_clip: Tensor, detector: Detector, count: int) -> list[Moment]:
     """The best moments of a face clip (T, S, S, 3), apart in time; those with shut eyes or a turned head only where
     there is no other.
     """
     side = face_clip.shape[1]
     nothing_to_cut = torch.ones(1, side, face_clip.shape[2])
     found = select_portrait(face_clip, detector, candidates=count, mask=nothing_to_cut)
-    scores = [FrameScore(**{k: v for k, v in one.items() if k != "total"}) for one in found.report["candidates"]]
-    return [score for score in scores if not score.spoilt] or scores[:1]
+    candidates = found.report["candidates"]
+    good = [one for one in candidates if not one["spoilt"]] or candidates[:1]
+    return [Moment(one["frame"], one["total"]) for one in good]

@@ -159,7 +159,7 @@ class Strategy(nn.Module):
         rows = rows_with_somebody(people, batch.has_identity)
         seen: list[tuple[Tensor, Tensor]] = []
         condition = RouterCondition(self.adapter.router, routes, rows, note=lambda *what: seen.append(what))
-        noisy = [part.noisy for part in batch.parts]
+        noisy = [part.model_input for part in batch.parts]
         given = noisy if rows.any() else [noisy[0] + self.idle(routes), *noisy[1:]]
         velocities = predict_velocities(self.model, given, batch.noise_level, batch.context, condition)
         errors = errors_of(batch, velocities)

@@ -149,7 +149,7 @@ class Strategy(nn.Module):
         people = torch.arange(len(batch), device=batch.context.device) + 1
         rows = torch.where(batch.has_identity > 0, people, NOBODY)
         condition = branches_of(self.adapter, self.model, batch.conditions, rows)
-        noisy = [part.noisy for part in batch.parts]
+        noisy = [part.model_input for part in batch.parts]
         velocities = predict_velocities(self.model, noisy, batch.noise_level, batch.context, condition)
         errors, objective = errors_of(batch, velocities), self.settings.objective
         loss = objective.losses(errors)

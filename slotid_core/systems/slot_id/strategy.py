@@ -191,7 +191,7 @@ class Strategy(nn.Module):
         conditions = batch.conditions
         streams = self.adapter.streams(*(conditions[name] for name in self.required_tensors))
         velocities = predict_velocities(
-            self.model, [part.noisy for part in batch.parts], batch.noise_level, batch.context,
+            self.model, [part.model_input for part in batch.parts], batch.noise_level, batch.context,
             self.adapter.identity(*streams), batch.has_identity, conditions[TOKEN_MASK], conditions[GATE],
         )  # fmt: skip
         errors = errors_of(batch, velocities)

@@ -157,23 +157,23 @@ class Strategy(nn.Module):
 
     def forward(self, batch: AnyBatch) -> Tensor:
         """The flow-matching loss of each sample (B,); of its video's tokens alone."""
-        noisy, lora = [part.noisy for part in batch.parts], self.token_lora
+        lora = self.token_lora
         references = [
             ReferenceCondition(self.pictures(part.conditions), self.config.layout, part.has_identity, lora=lora)
             for part in batch.parts
         ]
-        given = noisy
+        given = [part.model_input for part in batch.parts]
         if self.reference_lora is not None and not any(bool(part.has_identity.any()) for part in batch.parts):
             # Other processes wait for this one to take part in gathering parameters and in averaging gradients.
-            given = [noisy[0] + 0.0 * sum(parameter.sum() for parameter in self.reference_lora.values()), *noisy[1:]]
+            given[0] = given[0] + 0.0 * sum(parameter.sum() for parameter in self.reference_lora.values())
         velocities = predict_velocities(self.model, given, batch.noise_level, batch.context, references)
         errors, objective = errors_of(batch, velocities), self.settings.objective
         loss = objective.losses(errors)
         if not self.training:
             return loss
         if self.faces is not None:
-            seen = zip(batch.parts, noisy, velocities, strict=True)
-            loss = loss + torch.cat([self.faces(*part) for part in seen])
+            seen = zip(batch.parts, velocities, strict=True)
+            loss = loss + torch.cat([self.faces(part, part.noisy, velocity) for part, velocity in seen])
         loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
         return loss + objective.auxiliary_losses(errors)
 

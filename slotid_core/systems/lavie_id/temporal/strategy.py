@@ -135,6 +135,11 @@ class Strategy(nn.Module):
     def at_step(self, step: int) -> None:
         """Nothing is annealed."""
 
+    @property
+    def backbone_passes(self) -> tuple[float, float]:
+        """The frozen model estimates, and no gradient goes through it."""
+        return float(self.objective.estimate_steps), 0.0
+
     def shards(self) -> Sequence[nn.Module]:
         return [*self.model.blocks, self.model]
 
@@ -147,7 +152,8 @@ class Strategy(nn.Module):
         x, context = torch.lerp(batch.video, batch.noise, _spread(level)), batch.context.to(dtype)
         for left in range(own.estimate_steps, 0, -1):
             now = level * left / own.estimate_steps
-            velocity = self.model(x.to(dtype), 1000 * now, context, padding_row=padding_row).float()
+            given = x if batch.start is None else torch.cat([x, batch.start.to(x)], dim=1)
+            velocity = self.model(given.to(dtype), 1000 * now, context, padding_row=padding_row).float()
             x = x - _spread(level / own.estimate_steps) * velocity
         return x
 
