@@ -7,6 +7,7 @@ every variant twice, in about an hour of one core.
 """
 
 import sys
+from functools import partial
 
 import torch
 
@@ -66,7 +67,7 @@ def run(video: bool = False) -> list[Ratio]:
         for name, variant in variants.items()
     }
     if video and not on_gpu:
-        steps = {claims[name]: lambda variant=variant: step(variant) for name, variant in variants.items()}
+        steps = {claims[name]: partial(step, variant) for name, variant in variants.items()}
         return compare_rarely(steps, step)
     pairs = 15 if on_gpu else 5
     return [

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
+from typing import Any
 
 from slotid_core.comfy_runtime import PACK
 from slotid_core.comfy_server import ComfyServer
@@ -254,7 +255,7 @@ def difference(first: dict, second: dict) -> str:
     )
 
 
-def without_nulls(value):
+def without_nulls(value: Any) -> Any:
     """The frontend writes every unset property; readers treat a missing one the same."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None or key == "link"}

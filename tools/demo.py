@@ -32,7 +32,7 @@ WORKFLOW = PACK / "workflows" / "api" / "slot_id_text_to_video.json"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="make demo", description=str(__doc__).splitlines()[0])
     parser.add_argument("--reference", type=Path, help="a clip of one person; by default one of the toy world")
     parser.add_argument("--prompt", help="what happens in the new video")
     parser.add_argument("--json", type=Path, help="also write what was measured to this file")

@@ -32,7 +32,7 @@ JUDGED = ("action", "background", "clothes")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.judge_toy_world", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.judge_toy_world", description=str(__doc__).splitlines()[0])
     parser.add_argument("--prompts", type=int, default=128)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--sheet", type=Path, default=PACK / "output" / "toy_world" / "generated.png")

@@ -46,6 +46,7 @@ def cost_of(settings: TrainingConfig | None, path: Path | None, data: Path) -> d
     adapter = system.settings_for_data(settings.adapter, prepared.manifest["config"], prepared.folder)
     settings = replace(settings, adapter=adapter)
     strategy = system(settings.strategy_settings(prepared.manifest["config"]), load_backbone(settings.model))
+    assert isinstance(strategy, torch.nn.Module)
     batches = Batches(
         prepared, settings.objective, settings.data.pairing, SAMPLES, 0, strategy.required_tensors, strategy.text_rows,
         strategy.draw, getattr(strategy, "target_tensors", ()), mix_of(settings, strategy),

@@ -211,10 +211,10 @@ def test_wan_22_5b_with_a_noise_level_per_frame(load, apply):
 
 def test_i2v_with_clip_image_tokens(load, apply):
     model = load(in_dim=36, has_image_tokens=True)
-    conds = image_conditionings(PROMPT, NEGATIVE)
-    base = sample(model, *conds)
-    assert torch.equal(sample(apply(model, strength=0.0), *conds), base)
-    assert (sample(apply(model), *conds) - base).abs().max() > 0.1
+    positive, negative = image_conditionings(PROMPT, NEGATIVE)
+    base = sample(model, positive, negative)
+    assert torch.equal(sample(apply(model, strength=0.0), positive, negative), base)
+    assert (sample(apply(model), positive, negative) - base).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("order", ["text first", "identity first"])

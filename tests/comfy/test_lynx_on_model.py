@@ -234,10 +234,10 @@ def test_fp8_base_works(load, apply):
 
 def test_i2v_with_clip_image_tokens(load, apply):
     model = load(in_dim=36, has_image_tokens=True)
-    conds = image_conditionings(PROMPT, NEGATIVE)
-    base = sample(model, *conds)
-    assert torch.equal(sample(apply(model, id_scale=0.0, ref_scale=0.0), *conds), base)
-    assert (sample(apply(model), *conds) - base).abs().max() > 1e-2
+    positive, negative = image_conditionings(PROMPT, NEGATIVE)
+    base = sample(model, positive, negative)
+    assert torch.equal(sample(apply(model, id_scale=0.0, ref_scale=0.0), positive, negative), base)
+    assert (sample(apply(model), positive, negative) - base).abs().max() > 1e-2
 
 
 def test_a_compiled_block_gives_the_same(model, apply):

@@ -7,9 +7,10 @@ from conftest import TINY_DEPTH, TINY_WIDTH, tiny_wan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import examples
+from typed import instance
 
 from slotid_core.config import config_from_dict
-from slotid_core.systems.contract import Batch, SharedObjective, StrategySettings, packed, token_count
+from slotid_core.systems.contract import Batch, PackedBatch, SharedObjective, StrategySettings, packed, token_count
 from slotid_core.systems.registry import SYSTEMS, objective_settings_of, strategy_of
 from slotid_core.training.batches import collate, collate_packed, draw_row
 from slotid_core.training.mix import cut_into
@@ -71,6 +72,7 @@ def strategy_for(case: str):
     made = strategy_of(system)(
         StrategySettings(adapter, shared, config_from_dict(objective_settings_of(system), own), 10), tiny_wan()
     )
+    assert isinstance(made, torch.nn.Module)
     with torch.no_grad():  # so that no part is silent, as all are before training
         for parameter in made.parameters():
             if parameter.requires_grad:
@@ -189,13 +191,13 @@ def test_the_model_gives_each_sample_its_own_velocity_and_no_padding():
     assert seen == [(1, sum(token_count(part) for part in parts), TINY_WIDTH)] and TINY_DEPTH > 1
 
 
-def batch_of(sizes) -> Batch:
+def batch_of(sizes) -> PackedBatch:
     rows = [
         Batch(torch.full((1, 16, *size), float(n)), torch.zeros(1, 1, 8), zeros, torch.rand(1), torch.ones(1))
         for n, size in enumerate(sizes)
         for zeros in [torch.zeros(1, 16, *size)]
     ]
-    return packed(rows)
+    return instance(packed(rows), PackedBatch)
 
 
 sizes_of_samples = st.lists(st.tuples(st.integers(1, 5), st.integers(2, 9), st.integers(2, 9)), min_size=1, max_size=12)

@@ -10,10 +10,11 @@ from conftest import tiny_wan
 from slotid_core.evaluation.__main__ import main
 from slotid_core.evaluation.pairs import halves_apart, in_same_columns, pair_figures
 from slotid_core.toy_world.family import has_part
+from slotid_core.wan.guidance import Predict
 from slotid_core.wan.together import together
 
 
-def painted(value):
+def painted(value: float) -> Predict:
     def predict(noisy, noise_level, context, strength):
         return torch.full_like(noisy, value)
 
