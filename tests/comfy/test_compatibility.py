@@ -169,8 +169,9 @@ NEIGHBOURS = {
 
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("neighbour", NEIGHBOURS)
-def test_neighbours(model, put, system, neighbour):
-    check_cell(put, system, NEIGHBOURS[neighbour](model))
+def test_neighbours(load, put, system, neighbour):
+    """On a model of its own: a compiled block stays on a loaded one until core takes it off."""
+    check_cell(put, system, NEIGHBOURS[neighbour](load()))
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
