@@ -1,9 +1,12 @@
 """Saved people of every system: the page's browser of their files, and a node that notes in a video who is in it."""
 
-from server import PromptServer
+import sys
 
 from . import note, routes
 
 NODES = note.NODES
-if getattr(PromptServer, "instance", None) is not None:  # tests import nodes without a server
-    routes.register(PromptServer.instance.routes)
+# Not imported here: tests import nodes without a server, behind core's `nodes`, which puts a module `utils` in front of
+# the folder of that name that `server` needs.
+server = sys.modules.get("server")
+if server is not None and getattr(server.PromptServer, "instance", None) is not None:
+    routes.register(server.PromptServer.instance.routes)

@@ -1,9 +1,10 @@
 """Two people in one toy-world frame, each in a half of it: is each side more like its own reference than the other's?
 
-The toy base was trained on square frames with one head. Left to itself a frame of twice the width is one scene in which
-nothing asks for two heads. So the layout is composed: at the highest noise levels each half is predicted as a frame of
-its own, without anybody's identity, and from `joint_from` on the wide frame is one video. Its self-attention joins all
-tokens then, and the two people act in their halves by regions.
+The toy base was trained on square frames with one head. A frame of twice the width has columns that it has never seen,
+and it draws no head at all. So the frame is composed: both halves have the columns of a square frame; until
+`joint_from` each half is predicted as a frame of its own with its own person, and from there on the frame is one video.
+Its self-attention joins all tokens then, and the two people act in their halves by regions. As tokens in the same place
+of both halves have the same position, attention confuses them more than in a frame that a model was trained on.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,19 +23,25 @@ from ..toy_world.render import render_clips
 from ..toy_world.scene import sample_scene
 from ..wan import WanModel
 from ..wan.guidance import Predict, sample_guided
+from ..wan.hooks.blocks import wrap_blocks
+from ..wan.model import HEAD_WIDTH
+from ..wan.packing import grid_of
+from ..wan.packing import predict as predict_packed
 from ..wan.region import Region, box
+from ..wan.rope import rotary_matrices
 from ..wan.sampling import shifted
 from ..wan.text_encoder import pad_text
-from ..wan.together import together
+from ..wan.together import Install, options_of, together
 from ..wan.vae import denormalize_latents
 from .estimators import estimate, mean
 from .intervals import bootstrap
-from .studio import DECODED_AT_ONCE, Studio, bare
+from .studio import DECODED_AT_ONCE, Studio
 from .subjects import SCENE_OFFSET, Subject, subjects_of
 from .variants import FULL
 
 SIDE = 8  # latents of a square frame
 TEXT_ROOM = 32  # rows behind the longest prompt, for two people's tokens
+NO_REGIONS = (None, None)
 HALVES = (box(0, 0, 0.5, 1), box(0.5, 0, 0.5, 1))
 GALLERY_OFFSET = SCENE_OFFSET + 1_000
 
@@ -45,24 +52,38 @@ class PairSettings:
 
     Attributes:
         pairs: of held-out people; all are different.
-        joint_from: part of sampling, 0 to 1, at which the halves become one frame and the people begin.
+        joint_from: part of sampling, 0 to 1, at which the halves become one frame.
     """
 
     pairs: int = 8
     seed: int = 0
-    joint_from: float = 0.2
+    joint_from: float = 0.75
 
 
-def halves_apart(predict: Predict, joint: Predict, until: float) -> Predict:
-    """Above the noise level `until` each half of (B, 16, T, 8, 16) by `predict`; below it, all of it by `joint`."""
+def halves_apart(sides: Sequence[Predict], joint: Predict, until: float) -> Predict:
+    """Above the noise level `until` each half of (B, 16, T, 8, 16) by its own prediction; below it, all by `joint`."""
 
     def composed(noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor | None) -> Tensor:
         if float(noise_level.max()) <= until:
             return joint(noisy, noise_level, context, strength)
-        sides = noisy.split(SIDE, dim=4)
-        return torch.cat([predict(side, noise_level, context, None) for side in sides], dim=4)
+        halves = zip(sides, noisy.split(SIDE, dim=4), strict=True)
+        return torch.cat([predict(half, noise_level, context, strength) for predict, half in halves], dim=4)
 
     return composed
+
+
+def in_same_columns(model: WanModel, people: Sequence[Install]) -> Predict:
+    """The prediction of a wide frame both halves of which have the columns of a square one."""
+
+    def predict(noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor | None) -> Tensor:
+        frames, height, width = grid_of(noisy)
+        half = rotary_matrices((frames, height, width // 2), HEAD_WIDTH).unflatten(1, (frames, height, width // 2))
+        rotary = torch.cat([half, half], dim=3).flatten(1, 3)
+        options = options_of(people, noisy, noise_level, context, strength)
+        blocks = {index: lambda args, run: run({**args, "pe": rotary}) for index in range(len(model.blocks))}
+        return predict_packed(model, [noisy], noise_level, context, wrap_blocks(options, blocks))[0]
+
+    return predict
 
 
 class PairStudio:
@@ -87,24 +108,26 @@ class PairStudio:
     def wide(self, shown: Sequence[int], model: WanModel | None = None) -> Tensor:
         """Drawings (pairs, T, 64, 128, 3) with the people of these sides, 0 and 1, in their halves."""
         model, predicts = model or self.model, []
+        until = float(shifted(1 - self.settings.joint_from, FLOW_SHIFT))
         for pair in self.pairs:
-            regions = [(pair[side], HALVES[side]) for side in shown]
-            joint = self.joint(model, regions) if regions else bare(model)
-            until = float(shifted(1 - self.settings.joint_from, FLOW_SHIFT))
-            predicts.append(halves_apart(bare(model), joint, until))
+            sides = [self.installs(model, pair, [side] if side in shown else []) for side in (0, 1)]
+            joint = in_same_columns(model, self.installs(model, pair, shown, HALVES))
+            predicts.append(halves_apart([together(model, side) for side in sides], joint, until))
         return self.draw(predicts, has_people=bool(shown), width=2 * SIDE)
 
-    def joint(self, model: WanModel, regions: Sequence[tuple[Subject, Region | None]]) -> Predict:
-        with torch.no_grad():
-            installs = [self.adapter.install(model, self.people([subject]), region) for subject, region in regions]
-        return together(model, installs)
+    @torch.no_grad()
+    def installs(
+        self,
+        model: WanModel,
+        pair: Sequence[Subject],
+        shown: Sequence[int],
+        regions: Sequence[Region | None] = NO_REGIONS,
+    ) -> list[Install]:
+        return [self.adapter.install(model, self.people([pair[side]]), regions[side]) for side in shown]
 
     def alone(self, side: int) -> Tensor:
         """Drawings (pairs, T, 64, 64, 3) of one side's people, each alone in a frame of that half's noise."""
-        predicts = []
-        for pair in self.pairs:
-            until = float(shifted(1 - self.settings.joint_from, FLOW_SHIFT))
-            predicts.append(until_then(bare(self.model), self.joint(self.model, [(pair[side], None)]), until))
+        predicts = [together(self.model, self.installs(self.model, pair, [side])) for pair in self.pairs]
         return self.draw(predicts, has_people=True, width=SIDE, first=side * SIDE)
 
     @torch.no_grad()
@@ -121,17 +144,6 @@ class PairStudio:
             parts = denormalize_latents(latents).split(DECODED_AT_ONCE)
             drawn += [to_drawings(self.studio.vae.decode(part)).float() for part in parts]
         return torch.cat(drawn)
-
-
-def until_then(first: Predict, then: Predict, until: float) -> Predict:
-    """`first` above the noise level `until`, without anybody, and `then` below it."""
-
-    def predict(noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor | None) -> Tensor:
-        if float(noise_level.max()) > until:
-            return first(noisy, noise_level, context, None)
-        return then(noisy, noise_level, context, strength)
-
-    return predict
 
 
 class PairJudge:

@@ -13,14 +13,22 @@ from .packing import predict as predict_packed
 Install = Callable[[dict, Tensor, Tensor, Tensor, Tensor], dict]
 
 
+def options_of(
+    people: Sequence[Install], noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor | None
+) -> dict:
+    """What all of these people install in one pass; nothing where the strength is None."""
+    options: dict = {}
+    if strength is not None:
+        for install in people:
+            options = install(options, noisy, noise_level, context, strength)
+    return options
+
+
 def together(model: WanModel, people: Sequence[Install]) -> Predict:
     """The prediction with all of these people; where two reach the same tokens, the later lies on top."""
 
     def predict(noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor | None) -> Tensor:
-        options: dict = {}
-        if strength is not None:
-            for install in people:
-                options = install(options, noisy, noise_level, context, strength)
+        options = options_of(people, noisy, noise_level, context, strength)
         return predict_packed(model, [noisy], noise_level, context, options)[0]
 
     return predict

