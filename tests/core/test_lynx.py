@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import lynx_waves as waves
@@ -45,7 +46,7 @@ def condition(adapter, rows, id_scale=1.0, ref_scale=1.0, features=None):
     )
 
 
-def run(model, lynx_condition, blocks=BLOCKS):
+def run(model, lynx_condition, blocks: Sequence[int] = BLOCKS):
     x, timestep, text = waves.video_inputs()
     count = len(lynx_condition.rows)
     options = install_lynx({}, model, lynx_condition, blocks)
