@@ -9,7 +9,7 @@ PYTHON := $(SLOTID_VENV)/bin/python
 export SLOTID_VENV
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: env demo test test-core test-comfy test-browser prove bench lint types
+.PHONY: env demo test test-core test-page test-comfy test-browser prove bench lint types
 
 env:
 	@$(BOOTSTRAP) tools/bootstrap.py
@@ -18,10 +18,15 @@ demo: env
 	@$(PYTHON) -m tools.demo $(if $(REFERENCE),--reference "$(REFERENCE)") $(if $(PROMPT),--prompt "$(PROMPT)")
 
 test: env
-	@$(MAKE) --no-print-directory lint types test-core test-comfy test-browser
+	@$(MAKE) --no-print-directory lint types test-core test-page test-comfy test-browser
 
 test-core:
 	$(PYTHON) -m pytest tests/core
+
+# The page's logic, which needs no browser.
+test-page:
+	@if command -v node >/dev/null; then node --test tests/page/*.test.mjs; \
+	else echo "No Node.js on this machine: the tests of the page's logic are left out."; fi
 
 # These run in processes of their own: their path starts with ComfyUI, not with this repository.
 test-comfy:

@@ -80,6 +80,23 @@ def has_header(path: str | os.PathLike) -> bool:
         return HEADER_KEY in (file.metadata() or {})
 
 
+def peek_header(path: str | os.PathLike) -> dict:
+    """The JSON header of a file of ours, of whatever kind and version.
+
+    Raises:
+        SlotIDError: the file is missing, is no safetensors, or is not one of ours.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        metadata = file.metadata() or {}
+    if HEADER_KEY not in metadata:
+        raise SlotIDError(f"{path.name} is a safetensors file, but not one of this pack's.")
+    try:
+        return read_json(metadata[HEADER_KEY])
+    except ValueError as error:
+        raise SlotIDError(f"{path.name} has a header that cannot be read: {error}.") from None
+
+
 def read_header(path: str | os.PathLike, kind: str, version: int) -> dict:
     """The JSON header of a file of ours.
 

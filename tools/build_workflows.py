@@ -21,6 +21,8 @@ from tools.browser import open_page
 
 WORKFLOWS = PACK / "workflows"
 PLAYER = "video-preview"
+OPENED_AT = 0.62  # scale; below 0.6 the canvas leaves text out
+SIDE_BAR, MENU, TITLE = 75, 80, 30  # pixels
 
 START_NOTE = """## Slot-ID: {title}
 
@@ -211,10 +213,20 @@ def build(page, name: str) -> None:
     workflow = without_nulls(made["workflow"])
     if models := models_of(api):
         workflow["models"] = models
+    workflow.setdefault("extra", {})["ds"] = view_of(workflow)
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"slotid/{name}"))
     (WORKFLOWS / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n")
     thumbnail(page, WORKFLOWS / f"{name}.jpg")
     print(f"{name}: {len(workflow['nodes'])} nodes, {len(workflow['links'])} links")
+
+
+def view_of(workflow: dict) -> dict:
+    """What is in view at opening: the left and upper part, beside the side bar and below the menu, with its text."""
+    left, top = (min(node["pos"][side] for node in workflow["nodes"]) for side in (0, 1))
+    return {
+        "scale": OPENED_AT,
+        "offset": [SIDE_BAR / OPENED_AT - left, MENU / OPENED_AT + TITLE - top],
+    }
 
 
 def models_of(api: dict) -> list[dict]:

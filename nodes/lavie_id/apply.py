@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..shared.inputs import conditionings_input, range_inputs, strength_input
 from ..shared.patching import CONDITIONINGS
+from ..shared.regions import region_input
 from . import patching
 from .types import CATEGORY, Adapter, Person
 
@@ -30,17 +31,25 @@ class LaVieIDApply(io.ComfyNode):
                 ),
                 *range_inputs("the router", "Lower it if texture looks pasted."),
                 conditionings_input(),
+                region_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="For any sampler, or Slot-ID Guider.")],
         )
 
     @classmethod
     def execute(
-        cls, model, adapter, person, scale, start_percent, end_percent, conditionings
-    ) -> io.NodeOutput:  # fmt: skip
+        cls, model, adapter, person, scale, start_percent, end_percent, conditionings, region=None
+    ) -> io.NodeOutput:
         return io.NodeOutput(
             patching.apply_person(
-                model, adapter, person, scale, start_percent, end_percent, CONDITIONINGS[conditionings]
+                model,
+                adapter,
+                person,
+                scale,
+                start_percent,
+                end_percent,
+                CONDITIONINGS[conditionings],
+                region=region,
             )
         )
 

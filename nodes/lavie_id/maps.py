@@ -12,12 +12,14 @@ from ...slotid_core.systems.lavie_id import Person as PersonFile
 from ...slotid_core.systems.lavie_id.router_maps import legend, over_frames, router_maps
 from ..shared.inputs import fraction_input
 from ..shared.patching import CONDITIONINGS
+from ..shared.seen import clip_file, hex_colour, show, with_ui
 from ..shared.warnings import warn
 from .patching import apply_person
 from .types import CATEGORY, Adapter, Person
 
 PATCH = 2  # latents of a token, along a side
 SEED = 0
+MOST_COMPONENTS = len(legend(null=False))  # weights of one more are those of the null component
 LEGEND = ", ".join(name for name, _ in legend(null=False))
 
 
@@ -58,7 +60,10 @@ class LaVieIDRouterMaps(io.ComfyNode):
         warn(cls, "This adapter routes nothing: every component has the same weight." if uniform else "")
         weights, grid = weights_over(model, adapter, person, positive, samples["samples"], noise_level)
         maps = router_maps(weights, grid)
-        return io.NodeOutput(maps if frames is None else over_frames(maps, frames, opacity))
+        maps = maps if frames is None else over_frames(maps, frames, opacity)
+        colours = [[name, hex_colour(colour)] for name, colour in legend(null=weights.shape[1] > MOST_COMPONENTS)]
+        told = show("clip", title="Which component each part is routed to.", clip=clip_file(maps, 0.0), legend=colours)
+        return with_ui(io.NodeOutput(maps), told)
 
 
 def weights_over(

@@ -16,8 +16,11 @@ from ...slotid_core.errors import SlotIDError
 from ...slotid_core.systems.lavie_id import LaVieIDAdapter, Person, RouterCondition, Routes, install_router
 from ...slotid_core.systems.lavie_id.injection import Note
 from ...slotid_core.wan.hooks.blocks import Transformer
+from ...slotid_core.wan.hooks.regions import TokenRegion
+from ...slotid_core.wan.region import Region
 from ..shared import models
 from ..shared.patching import Call, add_to_calls, install_nothing
+from ..shared.regions import check_region, tokens_of_calls
 
 
 class HeldRouter(nn.Module):
@@ -37,10 +40,12 @@ class HeldRouter(nn.Module):
             self.register_buffer(name, getattr(routes, name).to(dtype))
         self.register_buffer("shown", routes.shown)
 
-    def condition(self, rows: torch.Tensor, scale: float, like: torch.Tensor, note: Note | None) -> RouterCondition:
+    def condition(
+        self, rows: torch.Tensor, scale: float, like: torch.Tensor, note: Note | None, region: TokenRegion | None
+    ) -> RouterCondition:
         self.router.to(like.device)
         routes = Routes(self.keys, self.key, self.value, self.shown).to(self.value.to(like.device))
-        return RouterCondition(self.router, routes, rows, scale, note)
+        return RouterCondition(self.router, routes, rows, scale, note, region)
 
 
 def apply_person(
@@ -52,6 +57,7 @@ def apply_person(
     end_percent: float,
     cond_names: frozenset[str],
     note: Note | None = None,
+    region: Region | None = None,
 ) -> ModelPatcher:
     """A clone of `model` whose first block gets the person's components in the conditionings named `cond_names`.
 
@@ -59,6 +65,7 @@ def apply_person(
         scale: times the adapter's α. 0 leaves the model bit-identical, 1 is as trained.
         start_percent, end_percent: the part of sampling in which the router acts, as core's timestep ranges.
         note: gets the logits of each pass.
+        region: the part of the frame whose tokens are routed; None for all.
 
     Raises:
         SlotIDError: a model of another kind or size than the adapter's, or a person of another adapter.
@@ -66,6 +73,8 @@ def apply_person(
     check_base(model)
     adapter.check_model(*models.wan_shape(model))
     check_person(adapter, person)
+    check_region(model, region)
+    tokens = tokens_of_calls(region)
     if not scale:
         return add_to_calls(model, start_percent, end_percent, cond_names, install_nothing)
     dtype = model.model.manual_cast_dtype or model.model.get_dtype()
@@ -76,7 +85,7 @@ def apply_person(
     )
 
     def put_router(call: Call) -> dict:
-        condition = held.model.condition(call.rows, scale, call.context, note)
+        condition = held.model.condition(call.rows, scale, call.context, note, tokens(call))
         transformer = cast(Transformer, call.transformer)  # as `check_base` has seen
         return install_router(call.transformer_options, transformer, condition, math.prod(call.grid))
 

@@ -10,6 +10,7 @@ from ...slotid_core.systems.lavie_id import Person as PersonFile
 from ..reference.detector import detector_input, face_detector
 from ..reference.faces import as_json
 from ..shared.files import FileKind, save_inputs, save_outputs
+from ..shared.sources import source_files
 from ..shared.warnings import warn
 from . import paths
 from .encode import check_needs, encode, face_embedding
@@ -117,8 +118,8 @@ class LaVieIDSavePerson(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, person, name, replace) -> io.NodeOutput:
-        return FILES.save(person, name, replace)
+    def execute(cls, person, name, replace, consent="", picture=None) -> io.NodeOutput:
+        return FILES.save(person, name, replace, consent, picture, source_files(cls, "person"))
 
     @classmethod
     def validate_inputs(cls, name=None):

@@ -6,6 +6,7 @@ from ...slotid_core.errors import SlotIDError
 from ..shared.inputs import blocks_input, conditionings_input, parse_blocks, range_inputs, strength_input
 from ..shared.models import wan_shape
 from ..shared.patching import CONDITIONINGS, add_to_calls, install_nothing
+from ..shared.regions import region_input
 from ..shared.warnings import warn
 from . import patching
 from .types import CATEGORY, Adapter, Face, Reference
@@ -44,6 +45,7 @@ class LynxApply(io.ComfyNode):
                 *range_inputs("Lynx", "Lower it if the face looks pasted."),
                 blocks_input("have Lynx", "Wan 14B has 40."),
                 conditionings_input(others="; the others get Lynx's 'nobody', as in its training"),
+                region_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="For any sampler, or Slot-ID Guider.")],
         )
@@ -51,7 +53,7 @@ class LynxApply(io.ComfyNode):
     @classmethod
     def execute(
         cls, model, adapter, id_scale, ref_scale, start_percent, end_percent, blocks, conditionings, face=None,
-        reference=None,
+        reference=None, region=None,
     ) -> io.NodeOutput:  # fmt: skip
         width, depth = wan_shape(model)
         adapter.module.check_model(width, depth)
@@ -70,7 +72,7 @@ class LynxApply(io.ComfyNode):
             )
         held = adapter.branches(model, None if embedding is None else embedding.embedding, reference)
         return io.NodeOutput(
-            patching.apply_lynx(model, held, id_scale, ref_scale, start_percent, end_percent, chosen, names)
+            patching.apply_lynx(model, held, id_scale, ref_scale, start_percent, end_percent, chosen, names, region)
         )
 
 

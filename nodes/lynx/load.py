@@ -56,8 +56,7 @@ class LoadedLynx:
 class LynxLoadAdapter(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        names = paths.layer_names()
-        toys = [paths.TOY_FULL, paths.TOY_LITE]
+        names, toys = paths.layer_names(), paths.toy_names()
         return io.Schema(
             node_id="LynxLoadAdapter",
             display_name="Load Lynx Adapter",
@@ -77,7 +76,7 @@ class LynxLoadAdapter(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "ref_layers",
-                    options=[NONE, *names, paths.TOY_FULL],
+                    options=[NONE, *names, *(name for name in toys if name != paths.TOY_LITE)],
                     default=NONE,
                     tooltip="Ref layers, for fine detail of the face; they also go with lite ID layers. 'none' is "
                     "faster and holds less to the reference picture.",

@@ -10,7 +10,10 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 from ...slotid_core.systems.lynx import AttentionBranch, LynxCondition, install_lynx
+from ...slotid_core.wan.hooks.regions import TokenRegion
+from ...slotid_core.wan.region import Region
 from ..shared.patching import Call, add_to_calls
+from ..shared.regions import check_region, tokens_of_calls
 
 
 class HeldBranch(nn.Module):
@@ -32,11 +35,13 @@ class HeldBranches(nn.Module):
         self.face = nn.ModuleDict({str(block): HeldBranch(branch, dtype) for block, branch in face.items()})
         self.reference = nn.ModuleDict({str(block): HeldBranch(branch, dtype) for block, branch in reference.items()})
 
-    def condition(self, rows: torch.Tensor, id_scale: float, ref_scale: float) -> LynxCondition:
+    def condition(
+        self, rows: torch.Tensor, id_scale: float, ref_scale: float, region: TokenRegion | None
+    ) -> LynxCondition:
         face, reference = (
             {int(block): held.branch() for block, held in branches.items()} for branches in (self.face, self.reference)
         )
-        return LynxCondition(rows, face, reference, id_scale, ref_scale)
+        return LynxCondition(rows, face, reference, id_scale, ref_scale, region)
 
 
 def hold(
@@ -60,17 +65,20 @@ def apply_lynx(
     end_percent: float,
     blocks: Iterable[int],
     cond_names: frozenset[str],
+    region: Region | None = None,
 ) -> ModelPatcher:
     """A clone of `model` with Lynx's person in the conditionings named `cond_names` and its "nobody" in the others.
 
     Args:
         held: branches of two rows, nobody and the person; see `hold`.
         id_scale, ref_scale: 0 leaves that branch out; both at 0, the model is bit-identical.
+        region: the part of the frame that shows the person, or nobody; the rest is the model's own. None for all.
     """
-    blocks = tuple(blocks)
+    check_region(model, region)
+    blocks, tokens = tuple(blocks), tokens_of_calls(region)
 
     def draw_person(call: Call) -> dict:
-        condition = held.model.condition(call.rows.long(), id_scale, ref_scale)
+        condition = held.model.condition(call.rows.long(), id_scale, ref_scale, tokens(call))
         return install_lynx(call.transformer_options, call.transformer, condition, blocks)
 
     patched = add_to_calls(model, start_percent, end_percent, cond_names, draw_person)

@@ -7,10 +7,11 @@ from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.reference.faces.alignment import CROP_SIZE
-from ...slotid_core.systems.lynx.reference import PROMPT, ReferenceFeatures, read_features
+from ...slotid_core.systems.lynx.reference import MOST_PICTURES, PROMPT, ReferenceFeatures, read_features, side_by_side
 from ..reference.latents import check_sides, encode_frames
 from ..shared.files import FileKind, save_inputs, save_outputs
 from ..shared.models import wan_shape
+from ..shared.sources import source_files
 from .paths import REFERENCES
 from .types import CATEGORY, Reference
 
@@ -36,7 +37,8 @@ class LynxEncodeReference(io.ComfyNode):
                 io.Clip.Input("clip", tooltip=f"Wan's text encoder; the prompt of this pass is always '{PROMPT}'."),
                 io.Image.Input(
                     "reference_crop",
-                    tooltip=f"The aligned face from Lynx Face Embedding, {CROP_SIZE} x {CROP_SIZE} as in training.",
+                    tooltip=f"The aligned face from Lynx Face Embedding, {CROP_SIZE} x {CROP_SIZE} as in training. "
+                    f"Up to {MOST_PICTURES} pictures, such as moments of a clip, stand side by side.",
                 ),
             ],
             outputs=[Reference.Output(display_name="reference", tooltip="For Apply Lynx and Save Lynx Reference.")],
@@ -45,14 +47,15 @@ class LynxEncodeReference(io.ComfyNode):
     @classmethod
     def execute(cls, model, vae, clip, reference_crop) -> io.NodeOutput:
         check_base(model)
-        face = reference_crop[:1, :, :, :3]
-        check_sides("reference_crop", face)
-        latents = torch.cat([encode_frames(vae, pixels) for pixels in (torch.full_like(face, GREY), face)])
-        context = clip.encode_from_tokens(clip.tokenize(PROMPT)).expand(2, -1, -1)
+        faces = reference_crop[:MOST_PICTURES, :, :, :3]
+        check_sides("reference_crop", faces)
+        pictures = (torch.full_like(faces[:1], GREY), *faces.split(1))
+        latents = torch.cat([encode_frames(vae, pixels) for pixels in pictures])
+        context = clip.encode_from_tokens(clip.tokenize(PROMPT)).expand(len(pictures), -1, -1)
         comfy.model_management.load_models_gpu([model])
         base, device = model.model, model.load_device
         latents = base.process_latent_in(latents).to(device)
-        noise_level = torch.zeros(2, device=device)
+        noise_level = torch.zeros(len(pictures), device=device)
         comfy.model_management.throw_exception_if_processing_interrupted()
         model.pre_run()
         try:
@@ -64,8 +67,9 @@ class LynxEncodeReference(io.ComfyNode):
             model.cleanup()
         if not torch.isfinite(features).all():
             raise SlotIDError("The reference pass gave NaN or infinity. Load the model in bf16 or fp8, not fp16.")
-        height, width = face.shape[1:3]
-        return io.NodeOutput(ReferenceFeatures(features.cpu(), {"crop": f"{width}x{height}"}))
+        height, width = faces.shape[1:3]
+        source = {"crop": f"{width}x{height}", "pictures": len(faces)}
+        return io.NodeOutput(ReferenceFeatures(side_by_side(features.cpu(), len(faces)), source))
 
 
 def check_base(model) -> None:
@@ -96,8 +100,8 @@ class LynxSaveReference(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, reference, name, replace) -> io.NodeOutput:
-        return FILES.save(reference, name, replace)
+    def execute(cls, reference, name, replace, consent="", picture=None) -> io.NodeOutput:
+        return FILES.save(reference, name, replace, consent, picture, source_files(cls, "reference"))
 
     @classmethod
     def validate_inputs(cls, name=None):

@@ -2,13 +2,15 @@
 
 import json
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ...slotid_core.reference.faces.face_clip import ON_MISSING, make_face_clip
 from ...slotid_core.reference.portrait.select import select_portrait
 from ..shared.progress import progress_bar
+from ..shared.seen import with_ui
 from ..shared.warnings import warn
 from .detector import detector_input, face_detector, model_folders
+from .seen import portraits, tracked
 from .video import CATEGORY
 
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "grey": (0.5, 0.5, 0.5), "black": (0.0, 0.0, 0.0)}
@@ -58,7 +60,7 @@ class SlotIDFaceTrack(io.ComfyNode):
                     min=0,
                     max=15,
                     tooltip="Whose face, when there are several: 0 is the largest and longest seen. The overlay shows "
-                    "the numbers, 0 to 15.",
+                    "the numbers, 0 to 15. After a run, click a face in the node instead.",
                 ),
                 io.Combo.Input(
                     "on_missing",
@@ -107,7 +109,8 @@ class SlotIDFaceTrack(io.ComfyNode):
             subject_image=subject_image,
         )
         warn(cls, "\n".join(found.report["notes"]))
-        return io.NodeOutput(found.clip, core_boxes(found.boxes, len(frames)), found.overlay, as_json(found.report))
+        output = io.NodeOutput(found.clip, core_boxes(found.boxes, len(frames)), found.overlay, as_json(found.report))
+        return with_ui(output, tracked(frames, found, subject_image is not None))
 
 
 class SlotIDSelectPortrait(io.ComfyNode):
@@ -134,7 +137,8 @@ class SlotIDSelectPortrait(io.ComfyNode):
                     min=0,
                     max=19,
                     tooltip="Which candidate becomes the portrait, 0 to 19: 0 is the best ranked. Change it if "
-                    "you like another of the ranked candidates better; how well a face is met cannot be measured.",
+                    "you like another of the ranked candidates better, or click it in the node after a run; how well a "
+                    "face is met cannot be measured.",
                 ),
                 io.Combo.Input(
                     "background",
@@ -176,10 +180,8 @@ class SlotIDSelectPortrait(io.ComfyNode):
             matting_models=tuple(model_folders("background_removal")),
         )
         warn(cls, "\n".join(chosen.report["notes"]))
-        return io.NodeOutput(
-            chosen.image, chosen.mask, chosen.candidates, as_json(chosen.report),
-            ui=ui.PreviewImage(chosen.candidates, cls=cls),
-        )  # fmt: skip
+        output = io.NodeOutput(chosen.image, chosen.mask, chosen.candidates, as_json(chosen.report))
+        return with_ui(output, portraits(chosen, rank))
 
 
 def core_boxes(boxes, num_frames: int) -> list[list[dict]]:

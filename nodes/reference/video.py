@@ -18,9 +18,11 @@ from ...slotid_core.reference.report.timeline import draw_timeline
 from ...slotid_core.video_files import ENDINGS
 from ..shared import paths
 from ..shared.progress import progress_bar, stop_if_interrupted
+from ..shared.seen import with_ui
 from ..shared.warnings import warn
 from . import example_clip
 from .detector import face_detector
+from .seen import surveyed
 
 CATEGORY = "Slot-ID/reference"
 WAN_RATE = 16.0  # frames per second
@@ -218,9 +220,11 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
         warn(cls, "\n".join(clip.notes))
         facts = survey.facts() | {"frames_per_second": round(clip.frames_per_second, 3), "read_with": clip.backend}
         facts["notes"] = [*survey.notes, *clip.notes]
-        return io.NodeOutput(
+        output = io.NodeOutput(
             clip.frames, clip.frames_per_second, sound, notes, draw_timeline(survey), json.dumps(facts, indent=2)
         )
+        told = surveyed(survey, file, video is not None, len(clip.frames), clip.frames_per_second)
+        return with_ui(output, told)
 
     @classmethod
     def validate_inputs(cls, file):

@@ -8,8 +8,8 @@ from comfy_api.latest import io, ui
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.evaluation.likeness.in_graph import Looked, best_of, look_at
 from ...slotid_core.evaluation.likeness.pictures import curve_picture, worst_pictures
-from ...slotid_core.evaluation.likeness.recogniser import Recogniser
-from ...slotid_core.evaluation.likeness.recognisers import BACKENDS, find_recogniser, find_recognisers
+from ...slotid_core.recognisers.recogniser import Recogniser
+from ...slotid_core.recognisers.recognisers import BACKENDS, find_recogniser, find_recognisers
 from ..reference.detector import model_folders
 from ..shared.progress import progress_bar
 from ..shared.warnings import warn

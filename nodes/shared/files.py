@@ -1,22 +1,38 @@
 """A kind of file that one node saves and another loads."""
 
+import base64
+import dataclasses
 import filecmp
 import os
 import re
 import shutil
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
 import folder_paths
+import torch
 from comfy_api.latest import io, ui
 
 from ...slotid_core.files import whole_file
+from ...slotid_core.provenance import with_provenance
+from ...slotid_core.reference.decode.clip import shrink
 from . import paths
 
 
 class Savable(Protocol):
+    """A frozen dataclass of somebody, whose `source` holds facts for people to read."""
+
+    @property
+    def source(self) -> dict: ...
+
     def save(self, path: str) -> None: ...
+
+
+PICTURE = "picture"  # of a `source`: a small JPEG as text, for the page's browser of people
+PICTURE_SIDE = 128  # pixels of its shorter side
+KINDS: dict[str, "FileKind"] = {}  # all kinds by category
 
 
 @dataclass(frozen=True)
@@ -31,10 +47,28 @@ class FileKind:
     category: str
     what: str
 
-    def save(self, content: Savable, name: str, replace: bool) -> io.NodeOutput:
-        """Write a new file; the output of a save node."""
+    def __post_init__(self):
+        KINDS[self.category] = self
+
+    def save(
+        self,
+        content: Savable,
+        name: str,
+        replace: bool,
+        consent: str = "",
+        picture: torch.Tensor | None = None,
+        made_of: dict[str, Path] | None = None,
+    ) -> io.NodeOutput:
+        """Write a new file, which says what it was made of and who agreed; the output of a save node.
+
+        Args:
+            picture: (N, H, W, 3) in [0, 1]; a small copy of the first is kept, for people to find the file by.
+        """
         path = paths.new_path(self.category, self.what, name, replace)
-        content.save(path)
+        source = with_provenance(content.source, made_of or {}, consent)
+        if picture is not None:
+            source[PICTURE] = small_picture(picture)
+        dataclasses.replace(content, source=source).save(path)  # pyright: ignore[reportArgumentType, reportType]
         file_name = os.path.basename(path)
         return io.NodeOutput(file_name, ui=ui.PreviewText(f"Saved as {file_name}"))
 
@@ -51,7 +85,9 @@ class FileKind:
 
     def input(self, name: str, tooltip: str) -> io.Combo.Input:
         """The choice of a file, of a load node."""
-        return io.Combo.Input(name, options=paths.file_names(self.category), tooltip=tooltip)
+        choice = io.Combo.Input(name, options=paths.file_names(self.category), tooltip=tooltip)
+        choice.extra_dict = {"slotid_people": self.category}  # by which the page knows where to offer its browser
+        return choice
 
 
 def save_inputs() -> list[io.Input]:
@@ -67,7 +103,37 @@ def save_inputs() -> list[io.Input]:
             default=False,
             tooltip="Off: a file of this name is kept and the new one numbered. On: it is replaced.",
         ),
+        consent_input(),
+        io.Image.Input(
+            "picture",
+            optional=True,
+            tooltip="The portrait, or any picture of the person. A small copy is kept in the file and shown where "
+            "people are chosen.",
+        ),
     ]
+
+
+def small_picture(images: torch.Tensor) -> str:
+    """A JPEG of the first of these pictures, as a data URL."""
+    from PIL import Image
+
+    pixels = shrink(
+        images[0, ..., :3].float().nan_to_num().clamp(0, 1).mul(255).round().byte().cpu().numpy(), PICTURE_SIDE
+    )
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def consent_input() -> io.String.Input:
+    return io.String.Input(
+        "consent",
+        default="",
+        multiline=True,
+        optional=True,
+        tooltip="Who agreed to what, and when, in a sentence. It is kept with the date and the hashes of the clip and "
+        "pictures, and goes into videos by Note Person in Video. Fill it in for every real person.",
+    )
 
 
 def save_outputs() -> list[io.Output]:

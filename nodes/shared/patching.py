@@ -19,6 +19,7 @@ from ...slotid_core.errors import SlotIDError
 from ...slotid_core.wan.hooks.rows import SHARED_KEY
 
 WRAPPER_KEY = "slotid_identity"
+TIME_AXIS = 2  # of latents
 COND_NAMES, RUN, RANGE = "cond_names", "run", "range_"
 NEVER = (-1.0, float("inf"))  # noise levels from and to which nobody is drawn
 NEGATIVE_WITH_IDENTITY = "negative with identity"
@@ -58,6 +59,7 @@ class Call:
         sigma: the noise level, a float32 scalar on the device of the latents.
         rows: (B,) of 0 and 1, on the CPU; 1 where the row shows the person.
         grid: latent tokens of the video by time, height and width; tokens that others append do not count.
+        frames: which latent frames of the whole video these are, in a context window; None for all of them.
         run: the same value in all calls of one sampling run, and another in the next. A call outside of any run has
             a value of its own.
     """
@@ -69,6 +71,7 @@ class Call:
     rows: Tensor
     grid: tuple[int, int, int]
     run: Hashable
+    frames: tuple[int, ...] | None = None
 
 
 # The options of this one pass.
@@ -184,7 +187,16 @@ def describe_call(
         rows_with_identity(options, cond_names, x.shape[0]),
         token_grid(x, transformer.patch_size),
         options.get(SHARED_KEY, {}).get(RUN) or uuid.uuid4().hex,
+        window_frames(options, x),
     )
+
+
+def window_frames(options: dict, x: Tensor) -> tuple[int, ...] | None:
+    """Latent frames of the context window that x (B, C, T, H, W) is; None outside of one."""
+    window = options.get("context_window")
+    if window is None or getattr(window, "dim", None) != TIME_AXIS or len(window.index_list) != x.shape[TIME_AXIS]:
+        return None
+    return tuple(window.index_list)
 
 
 def token_grid(x: Tensor, patch_size: tuple[int, int, int]) -> tuple[int, int, int]:

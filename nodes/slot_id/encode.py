@@ -7,12 +7,13 @@ from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.reference.decode.rate import at_rate
-from ...slotid_core.systems.slot_id.pictures import slot_heat_map
+from ...slotid_core.systems.slot_id.pictures import slot_colours, slot_heat_map, slots_over_frames
 from ...slotid_core.systems.slot_id.stream import IdentityStream
 from ...slotid_core.wan.vae import normalize_latents
 from ..reference.latents import encode_reference, scaled_to
 from ..reference.video import CATEGORY as REFERENCE_CATEGORY
 from ..shared.progress import progress_bar
+from ..shared.seen import Told, clip_file, hex_colour, show, with_ui
 from ..shared.warnings import warn
 from .load import LoadedAdapter
 from .types import CATEGORY, Adapter, Stream
@@ -66,6 +67,9 @@ class SlotIDEncodeReference(io.ComfyNode):
             portrait = scaled_to("portrait", portrait, trained.portrait_size)
         clip_latent, portrait_latent = encode_reference(vae, face_clip, portrait, progress_bar())
         return io.NodeOutput({"samples": clip_latent}, {"samples": portrait_latent})
+
+
+SEEN_SIDE = 256  # pixels of a heat map that lies over nothing
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,12 @@ class SlotIDTemporalEncoder(io.ComfyNode):
                     tooltip="The face clip, encoded with the Wan 2.1 VAE: (1, 16, T, H, W). "
                     "Best at the size and length that the adapter was trained on.",
                 ),
+                io.Image.Input(
+                    "face_clip",
+                    optional=True,
+                    tooltip="The face clip that clip_latent is of, to be shown under the heat map in the node. It "
+                    "changes nothing else.",
+                ),
             ],
             outputs=[
                 Stream.Output(display_name="slots", tooltip="Identity slots, for Blend."),
@@ -146,14 +156,27 @@ class SlotIDTemporalEncoder(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, adapter, clip_latent) -> io.NodeOutput:
+    def execute(cls, adapter, clip_latent, face_clip=None) -> io.NodeOutput:
         module, device = adapter.on_device()
         if module.encoder is None:
             raise SlotIDError(f"Adapter {adapter.name!r} has no temporal encoder. Use the Image Anchor node alone.")
         latents = to_wan_latents(clip_latent["samples"], device)
         warn(cls, unlike_training("clip", latents, module.config.reference_size, module.config.reference_frames))
         stream = module.encoder(latents)
-        return io.NodeOutput(EncodedStream("slots", module.fingerprint, stream), slot_heat_map(stream.assignment))
+        slots = EncodedStream("slots", module.fingerprint, stream)
+        output = io.NodeOutput(slots, slot_heat_map(stream.assignment))
+        return with_ui(output, slots_seen(stream.assignment, face_clip))
+
+
+def slots_seen(assignment: torch.Tensor, frames: torch.Tensor | None) -> Told:
+    """Which slot (1, S, T', H', W') reads which part of the clip; over grey where there are no frames."""
+    count, time = assignment.shape[1:3]
+    title = "Which slot reads which part of the clip, stronger where it reads most."
+    if frames is None or not torch.isfinite(frames).all():
+        frames = torch.full((4 * (time - 1) + 1, SEEN_SIDE, SEEN_SIDE, 3), 0.3)
+        title += " Connect face_clip to see it over the clip."
+    legend = [[f"slot {slot}", hex_colour(colour)] for slot, colour in enumerate(slot_colours(count).tolist())]
+    return show("clip", title=title, clip=clip_file(slots_over_frames(assignment, frames), 0.0), legend=legend)
 
 
 class SlotIDImageAnchor(io.ComfyNode):

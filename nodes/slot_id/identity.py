@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ...slotid_core.systems.slot_id import Identity as IdentityFile
 from ..shared.files import FileKind, save_inputs, save_outputs
+from ..shared.sources import source_files
 from .paths import IDENTITIES
 from .types import CATEGORY, Identity
 
@@ -24,8 +25,8 @@ class SlotIDSaveIdentity(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, identity, name, replace) -> io.NodeOutput:
-        return FILES.save(identity, name, replace)
+    def execute(cls, identity, name, replace, consent="", picture=None) -> io.NodeOutput:
+        return FILES.save(identity, name, replace, consent, picture, source_files(cls, "identity"))
 
     @classmethod
     def validate_inputs(cls, name=None):

@@ -8,6 +8,7 @@ from ..shared.inputs import blocks_input, conditionings_input, parse_blocks, ran
 from ..shared.models import wan_shape
 from ..shared.patching import CONDITIONINGS
 from ..shared.paths import file_names, model_path
+from ..shared.regions import region_input
 from ..shared.warnings import warn
 from . import patching
 from .types import Adapter, Identity
@@ -112,15 +113,18 @@ class SlotIDApplyIdentity(io.ComfyNode):
                 *range_inputs("the identity", "Lower it if texture looks pasted."),
                 blocks_input("see the identity", "Wan 1.3B has 30, 14B has 40."),
                 conditionings_input(dual_guider=", whose second conditioning is the middle one"),
+                region_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="For any sampler, or Slot-ID Guider.")],
         )
 
     @classmethod
-    def execute(cls, model, identity, strength, start_percent, end_percent, blocks, conditionings) -> io.NodeOutput:
+    def execute(
+        cls, model, identity, strength, start_percent, end_percent, blocks, conditionings, region=None
+    ) -> io.NodeOutput:
         _, depth = wan_shape(model)
         chosen, names = parse_blocks(blocks, depth), CONDITIONINGS[conditionings]
-        patched = patching.apply_identity(model, identity, strength, start_percent, end_percent, chosen, names)
+        patched = patching.apply_identity(model, identity, strength, start_percent, end_percent, chosen, names, region)
         warn(cls, patching.lora_warning(model, identity) if strength else "")
         return io.NodeOutput(patched)
 

@@ -1,6 +1,8 @@
 """A Slot-ID adapter's LoRA, and an identity, on a ComfyUI MODEL."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import cast
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -8,9 +10,12 @@ from torch import Tensor
 
 from ...slotid_core.systems.slot_id import Identity, SlotIDAdapter
 from ...slotid_core.systems.slot_id.injection import install_identity
+from ...slotid_core.wan.hooks.blocks import Transformer
 from ...slotid_core.wan.hooks.text_rows import count_padding
+from ...slotid_core.wan.region import Region
 from ..shared import models
 from ..shared.patching import Call, add_to_calls, install_nothing
+from ..shared.regions import check_region, tokens_of_calls
 
 ADAPTER_KEY = "slotid_adapter"
 
@@ -23,6 +28,7 @@ def apply_identity(
     end_percent: float,
     blocks: Iterable[int],
     cond_names: frozenset[str],
+    region: Region | None = None,
 ) -> ModelPatcher:
     """A clone of `model` that draws this identity in the conditionings named `cond_names`.
 
@@ -30,11 +36,13 @@ def apply_identity(
         strength: 0 leaves the model bit-identical, 1 is as trained.
         start_percent, end_percent: the part of sampling in which the identity acts, as core's timestep ranges.
         blocks: indices of the transformer blocks that see it.
+        region: the part of the frame that shows it; None for all.
     """
+    check_region(model, region)
     models.check_size(model, "identity was made", identity.model_width, identity.model_depth)
     if not strength:
         return add_to_calls(model, start_percent, end_percent, cond_names, install_nothing)
-    blocks = tuple(blocks)
+    blocks, tokens = tuple(blocks), tokens_of_calls(region)
     on_device: dict[torch.device, Identity] = {}
 
     def draw_identity(call: Call) -> dict:
@@ -45,13 +53,17 @@ def apply_identity(
         if device not in on_device:
             on_device[device] = identity.to(device, torch.float32)
         condition = on_device[device].condition(call.sigma.expand(len(call.rows)), row_strength)
+        condition = replace(condition, region=tokens(call))
 
         def padding_vector() -> Tensor:
             models.check_rows_apart(call.transformer, identity.num_tokens)
             return call.transformer.text_embedding(call.context.new_zeros(1, 1, call.context.shape[2]))
 
         padding = count_padding(call.context)
-        return install_identity(call.transformer_options, condition, blocks, padding, padding_vector)
+        transformer = cast(Transformer, call.transformer)  # as `check_size` has seen
+        return install_identity(
+            call.transformer_options, condition, blocks, padding, padding_vector, transformer=transformer
+        )
 
     return add_to_calls(model, start_percent, end_percent, cond_names, draw_identity)
 

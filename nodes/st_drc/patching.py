@@ -10,8 +10,10 @@ from ...slotid_core.errors import SlotIDError
 from ...slotid_core.systems.st_drc import Person, ReferenceCondition, STDRCAdapter, install_reference
 from ...slotid_core.systems.st_drc.injection import EmbeddingTransformer, check_input
 from ...slotid_core.wan.hooks.cache import RunCache
+from ...slotid_core.wan.region import Region
 from ..shared import models
 from ..shared.patching import Call, add_to_calls, install_nothing
+from ..shared.regions import check_region, tokens_of_calls
 
 ADAPTER_KEY = "st_drc_adapter"
 SIDE = 8  # pixels of a latent
@@ -34,6 +36,7 @@ def apply_reference(
     start_percent: float,
     end_percent: float,
     cond_names: frozenset[str],
+    region: Region | None = None,
 ) -> ModelPatcher:
     """A clone of `model` with the person's pictures in the context of the conditionings named `cond_names`.
 
@@ -41,6 +44,7 @@ def apply_reference(
         scale: how far the video's self-attention takes them into account. 0 leaves the model bit-identical, 1 is as
             trained; any other value takes a second self-attention.
         start_percent, end_percent: the part of sampling in which they are there, as core's timestep ranges.
+        region: the part of the frame that reads them, and that they read; None for all.
 
     Raises:
         SlotIDError: a model into whose tokens no reference can be put, or of another size than the adapter.
@@ -49,6 +53,8 @@ def apply_reference(
     adapter.check_model(*models.wan_shape(model))
     if not scale:
         return add_to_calls(model, start_percent, end_percent, cond_names, install_nothing)
+    check_region(model, region)
+    tokens = tokens_of_calls(region)
     layout, lora, cache = adapter.config.layout, adapter.token_lora, RunCache()
     if lora:
         found, depth = sum(map(len, lora.values())), models.wan_shape(model)[1]
@@ -60,7 +66,7 @@ def apply_reference(
         transformer = cast(EmbeddingTransformer, call.transformer)  # as `check_base` has seen
         if not layout.picture_side:  # else it was said when the node ran
             say_other_size(call.grid, person, said)
-        condition = ReferenceCondition(person.latents, layout, call.rows, scale, lora)
+        condition = ReferenceCondition(person.latents, layout, call.rows, scale, lora, tokens(call))
         return install_reference(
             call.transformer_options, transformer, condition, call.grid, call.context, cache, "person"
         )

@@ -12,6 +12,7 @@ from ...slotid_core.wan.vae import normalize_latents
 from ..reference.latents import encode_frames
 from ..shared.files import FileKind, save_inputs, save_outputs
 from ..shared.progress import progress_bar
+from ..shared.sources import source_files
 from ..shared.warnings import warn
 from .paths import PEOPLE
 from .types import CATEGORY, Person
@@ -112,8 +113,8 @@ class STDRCSavePerson(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, person, name, replace) -> io.NodeOutput:
-        return FILES.save(person, name, replace)
+    def execute(cls, person, name, replace, consent="", picture=None) -> io.NodeOutput:
+        return FILES.save(person, name, replace, consent, picture, source_files(cls, "person"))
 
     @classmethod
     def validate_inputs(cls, name=None):

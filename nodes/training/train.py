@@ -7,18 +7,19 @@ import os
 import sys
 from pathlib import Path
 
-import comfy.utils
 import numpy as np
 import torch
 import yaml
 from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
-from ...slotid_core.picture_files import open_picture, read_rgb
+from ...slotid_core.picture_files import read_rgb
 from ...slotid_core.systems.registry import DEFAULT, REFINEMENTS
 from ..shared.paths import file_names, name_is_valid, new_name, work_path
+from ..shared.seen import with_ui
 from ..slot_id.types import Adapter
 from .child_process import PACK, run_module
+from .live import Shown
 from .settings import CATEGORY, TOY, model_file, system_input, work_folder
 
 PRESETS = PACK / "slotid_core" / "training" / "configs"
@@ -127,7 +128,8 @@ class SlotIDTrainEncoder(io.ComfyNode):
         shown = Shown(steps)
         run_module("slotid_core.training", arguments, shown)
         loaded = install_trained(system, Path(shown.adapter), name)
-        return io.NodeOutput(loaded, read_picture(shown.curve), read_picture(shown.samples))
+        output = io.NodeOutput(loaded, read_picture(shown.curve), read_picture(shown.samples))
+        return with_ui(output, shown.told())
 
 
 def presets() -> list[str]:
@@ -166,32 +168,6 @@ def check_packages() -> None:
             f"Training needs {' and '.join(missing)}, which ComfyUI does not bring. Install it for ComfyUI's Python: "
             f"{sys.executable} -m pip install {' '.join(missing)}"
         )
-
-
-class Shown:
-    """Shows a training's events in the node: progress, and the curve or samples as they come."""
-
-    def __init__(self, steps: int):
-        self.bar, self.steps = comfy.utils.ProgressBar(steps), steps
-        self.curve = self.samples = self.adapter = None
-
-    def __call__(self, event: dict) -> None:
-        kind = event["event"]
-        if kind == "step":
-            self.bar.update_absolute(event["step"] + 1, self.steps)
-        elif kind == "saved":
-            self.curve = event["picture"]
-            self.show(event["step"], event["picture"])
-        elif kind == "samples":
-            self.samples = event["path"]
-            self.show(event["step"], event["path"])
-        elif kind == "finished":
-            self.adapter = event["adapter"]
-
-    def show(self, step: int, picture: str) -> None:
-        if os.path.isfile(picture):
-            with open_picture(Path(picture)) as opened:
-                self.bar.update_absolute(step, self.steps, ("PNG", opened.convert("RGB"), None))
 
 
 def install_trained(system: str, adapter: Path, name: str):

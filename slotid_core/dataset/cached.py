@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import SlotIDError
 from ..paths import inside
-from .manifest import read_manifest
+from .manifest import AGAIN, read_manifest
 from .shards import PLACE, read_index
 
 
@@ -59,6 +59,7 @@ class CachedDataset:
         if not samples:
             raise SlotIDError(f"{self.folder} holds no sample: every clip failed. Read its .jsonl files for why.")
         self.samples = tuple(samples)
+        self.strangers = strangers_of(self.manifest, self.folder)
         people: dict[str, list[int]] = defaultdict(list)
         for sample in samples:
             people[sample.person].append(sample.index)
@@ -98,12 +99,28 @@ class CachedDataset:
 
         Returns:
             where `same_clip` is false, another sample of the same person: from another clip if they have one, else
-            from another window of the same. Otherwise the index itself.
+            from another window of the same. Otherwise the index itself, as where a recogniser said at preparation
+            that every other one shows somebody else.
         """
         sample = self.samples[index]
         if same_clip:
             return index
-        windows = [i for i in self.by_person[sample.person] if i != index]
-        clips = {self.samples[i].clip for i in self.by_person[sample.person]}
-        others = [i for i in windows if self.samples[i].clip != sample.clip] if len(clips) > 1 else windows
+        windows = [i for i in self.by_person[sample.person] if i != index and not self._apart(index, i)]
+        others = [i for i in windows if self.samples[i].clip != sample.clip] or windows
         return others[int(rng.integers(len(others)))] if others else index
+
+    def _apart(self, one: int, other: int) -> bool:
+        return bool(self.strangers) and frozenset((self.samples[one].key, self.samples[other].key)) in self.strangers
+
+
+def strangers_of(manifest: dict, folder: Path) -> frozenset[frozenset[str]]:
+    """Pairs of keys that are said to show one person and do not; none where no recogniser was asked.
+
+    Raises:
+        SlotIDError: they are something else than pairs.
+    """
+    pairs = manifest.get("strangers", [])
+    for pair in pairs if isinstance(pairs, list) else [pairs]:
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(key, str) for key in pair)):
+            raise SlotIDError(f"The manifest of {folder} names {pair!r:.60} as a pair of samples. {AGAIN}")
+    return frozenset(map(frozenset, pairs))

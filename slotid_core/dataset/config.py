@@ -7,8 +7,10 @@ from pathlib import Path
 from ..config import config_from_dict, read_settings
 from ..errors import SlotIDError
 from ..model_files import TOY_WORLD
+from ..recognisers.recognisers import BACKENDS
 from ..systems.registry import DEFAULT
 from .augmentation import AugmentationSettings
+from .looks import LookSettings
 
 DTYPES = ("float32", "bfloat16", "float16")
 TOY_REFERENCES = ("other clip", "shuffled", "same clip")
@@ -113,6 +115,11 @@ class PrepareConfig:
     may look at faces, samples also get what it reads.
     start_image: also prepare what image-to-video models are given of the first frame.
     augmentation: of the reference picture, for systems that read `augmented_pictures`.
+    looks: of the person in each clip, for systems that have augmented pairs.
+    recogniser: name of a face recogniser (`recognisers.BACKENDS`) that says which clips show a person at all: two that
+    are said to show one person and do not are no pair, and looks that resemble nobody are left out. "" asks none. Its
+    files are looked for in `detector_models`.
+    least_resemblance: cosine of that recogniser below which two faces are of two people; None is its own threshold.
     """
 
     vae: str
@@ -141,6 +148,9 @@ class PrepareConfig:
     face_encoder: str = ""
     start_image: bool = False
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    looks: LookSettings = field(default_factory=LookSettings)
+    recogniser: str = ""
+    least_resemblance: float | None = None
 
     def __post_init__(self):
         given = [name for name in ("folder", "consisid", TOY_WORLD) if getattr(self, name) is not None]
@@ -225,6 +235,11 @@ def _check(config: PrepareConfig) -> None:
     for name in ("vae_dtype", "text_encoder_dtype"):
         if getattr(config, name) not in DTYPES:
             raise SlotIDError(f"{name} is {getattr(config, name)!r}; choose one of {', '.join(DTYPES)}.")
+    if config.recogniser and config.recogniser not in BACKENDS:
+        raise SlotIDError(f"recogniser is {config.recogniser!r}; choose one of {', '.join(BACKENDS)}, or leave it out.")
+    least = config.least_resemblance
+    if least is not None and not (config.recogniser and isinstance(least, int | float) and -1 <= least <= 1):
+        raise SlotIDError(f"least_resemblance is {least!r}; it is a cosine, from -1 to 1, and needs a recogniser.")
     choices = {
         "folder.group_by": ("none", "folder"),
         "consisid.group_by": ("none", "video"),

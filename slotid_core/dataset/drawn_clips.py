@@ -83,8 +83,9 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
         return parts[:, top : top + sizes.height, left : left + sizes.width]
 
     return Pixels(
-        video, faces.reference, faces.portrait, faces.picture, factors, facts, squares, video_parts, faces.parts
-    )
+        video, faces.reference, faces.portrait, faces.picture, factors, facts, squares, video_parts, faces.parts,
+        faces.frames,
+    )  # fmt: skip
 
 
 def _parts(person: Person, scene: Scene, motion: Motion, size: int) -> Tensor:
@@ -96,8 +97,8 @@ def _parts(person: Person, scene: Scene, motion: Motion, size: int) -> Tensor:
 
 @dataclass(frozen=True)
 class _Faces:
-    """reference (T, H, H, 3), portrait and uncut picture (1, H, H, 3); mean side of the reference's crop; the picture's
-    parts as drawn, where they are known."""
+    """reference (T, H, H, 3), portrait and uncut picture (1, P, P, 3); mean side of the reference's crop; the picture's
+    parts as drawn, where they are known; frames of the reference (T, P, P, 3) as uncut pictures."""
 
     reference: Tensor
     portrait: Tensor
@@ -105,6 +106,7 @@ class _Faces:
     square_pixels: float
     detector: str
     parts: Callable[[], Tensor] | None = None
+    frames: Callable[[], Tensor] | None = None
 
 
 @lru_cache(maxsize=8)  # a person's clips share them in turn, and follow each other
@@ -130,7 +132,11 @@ def _face_pictures(person_seed: int, number: int, config: PrepareConfig) -> _Fac
         reference = cut_squares(frames, squares, config.sizes.reference_size)
         portrait, parts = _portrait(person, config, rng)
         side = round(float(squares[:, 2].mean()) / FINER, 3)
-        faces = _Faces(reference, portrait, portrait, side, "the drawing's own head boxes", parts)
+
+        def pictures() -> Tensor:
+            return cut_squares(frames, squares, config.sizes.portrait_size)
+
+        faces = _Faces(reference, portrait, portrait, side, "the drawing's own head boxes", parts, pictures)
     if kind == "shuffled":
         order = np.random.default_rng((seed, 71)).permutation(count)
         faces = replace(faces, reference=faces.reference[order])
@@ -147,6 +153,7 @@ def _found_faces(frames: Tensor, config: PrepareConfig) -> _Faces:
     return _Faces(
         resized(found.clip, sizes.reference_size), resized(chosen.image, sizes.portrait_size),
         resized(picture, sizes.portrait_size), round(float(found.squares[:, 2].mean()) / FINER, 3), detector.name,
+        frames=lambda: resized(found.clip, sizes.portrait_size),
     )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ class JoinedDataset(CachedDataset):
         self.samples: tuple[SampleInfo, ...] = tuple(
             replace(info, index=index) for index, (_, info) in enumerate(places)
         )
+        self.strangers: frozenset[frozenset[str]] = frozenset().union(*(member.strangers for member in self.members))
         people: dict[str, list[int]] = defaultdict(list)
         for info in self.samples:
             people[info.person].append(info.index)

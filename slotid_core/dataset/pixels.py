@@ -15,6 +15,7 @@ class Pixels:
     The face picture is the frame that the portrait was made of, with its background.
     `face_squares` (T, 3) are left, top and side, in pixels of the video, of what a face picture would show of each
     frame; None where nobody looked.
+    `face_frames` gives (T", P, P, 3), face pictures of all moments of the reference; None where there is but one.
     `factors` (F,) are what a drawn person was drawn from, for measurement; None where nobody knows them.
     `video_parts` gives (T, H, W, 7) and `picture_parts` (1, P, P, 7), what each pixel shows of a face, in the order of
     `reference.portrait.parts`; None where a parsing network has to say it.
@@ -30,6 +31,7 @@ class Pixels:
     face_squares: np.ndarray | None = None
     video_parts: Callable[[], Tensor] | None = None
     picture_parts: Callable[[], Tensor] | None = None
+    face_frames: Callable[[], Tensor] | None = None
 
 
 def fill(frames: Tensor, height: int, width: int, keep: tuple[float, float, float, float] | None = None) -> Tensor:

@@ -11,6 +11,7 @@ from .config import PrepareConfig
 from .models import Encoders
 from .pixels import Pixels
 from .sources import open_source
+from .strangers import LIKENESS
 from .tensors import TensorMaker, tensors_of
 
 
@@ -41,7 +42,8 @@ class Preparer:
         self.encoders = Encoders(config)
         self.source = open_source(config)
         self.names = (
-            *tensors_of(config.systems, bool(config.face_encoder)),
+            *tensors_of(config.systems, bool(config.face_encoder), bool(config.looks.count)),
+            *((LIKENESS,) if config.recogniser else ()),
             *(("factors",) if config.toy_world else ()),
             *(("start_image",) if config.start_image else ()),
         )

@@ -116,7 +116,9 @@ def real_pixels(clip: Clip, video: VideoFacts, start: float, config: PrepareConf
     (_, resized_width), top, left = place_of(frames.shape[1], frames.shape[2], sizes.height, sizes.width, around)
     moved = squares * (resized_width / frames.shape[2]) - np.array([left, top, 0])
     picture = faces[chosen : chosen + 1]
-    return Pixels(video_frames, reference, portrait.image, picture, facts=facts, face_squares=moved)
+    return Pixels(
+        video_frames, reference, portrait.image, picture, facts=facts, face_squares=moved, face_frames=lambda: faces
+    )
 
 
 def follow_boxes(

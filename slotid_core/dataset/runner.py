@@ -3,17 +3,20 @@
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..config import changed_settings, config_from_dict, config_to_dict, told
 from ..errors import SlotIDError
 from ..files import disk_errors, read_json, sweep, write_json
 from ..folder_lock import only_run_in
+from ..recognisers.recognisers import find_recogniser
 from .config import PrepareConfig
 from .manifest import KIND, MANIFEST, VERSION
 from .prepare import preparer_on_one_thread
 from .shards import is_whole, read_index, shard_name, tar_size, write_shard
 from .sources import ShardPlan, plan_shards
+from .strangers import LIKENESS, least_of, read_tensor, strangers_in
 
 STARTED = "preparation.json"
 AGAIN = "Delete that folder and prepare again."
@@ -131,13 +134,14 @@ def _compare(before: dict, now: dict, folder: Path) -> None:
 
 def _write_manifest(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder: Path) -> dict:
     """Joins the shard indexes; nothing in it depends on when, where or by how many workers they were made."""
-    whole, shards, people = hashlib.sha256(), [], set()
+    whole, shards, people, places = hashlib.sha256(), [], set(), []
     for shard in plan:
         path = folder / f"{shard_name(shard.number)}.jsonl"
         index = read_index(path)
         whole.update(path.read_bytes())
         samples = [line for line in index if "key" in line]
         people |= {line["person"] for line in samples}
+        places += [(line, folder / f"{shard_name(shard.number)}.tar") for line in samples]
         shards.append(
             {
                 "name": shard_name(shard.number),
@@ -147,6 +151,9 @@ def _write_manifest(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder: 
                 "bytes": tar_size(index),
             }
         )
+    apart = _strangers(config, places)
+    if apart:
+        whole.update(json.dumps(apart, sort_keys=True).encode())
     manifest = {
         "kind": KIND,
         "version": VERSION,
@@ -155,10 +162,25 @@ def _write_manifest(config: PrepareConfig, plan: tuple[ShardPlan, ...], folder: 
         "people": len(people),
         **{name: sum(shard[name] for shard in shards) for name in ("samples", "failed", "text_rows", "bytes")},
         "shards": shards,
+        **apart,
         "sha256": whole.hexdigest(),
     }
     write_json(folder / MANIFEST, manifest, sort_keys=True)
     return manifest
+
+
+def _strangers(config: PrepareConfig, places: list[tuple[dict, Path]]) -> dict:
+    """Of a preparation with a recogniser, what the manifest says of pairs of samples of one person."""
+    if not config.recogniser:
+        return {}
+    recogniser = find_recogniser(config.recogniser, config.detector_models)
+    least = least_of(config, recogniser)
+    samples = [
+        (line["key"], line["person"], partial(read_tensor, tar, line["offset"], LIKENESS)) for line, tar in places
+    ]
+    strangers, pairs = strangers_in(samples, least)
+    facts = {"recogniser": recogniser.description, "least": least, "pairs": pairs, "left_out": len(strangers)}
+    return {"resemblance": facts, "strangers": strangers}
 
 
 def failures(folder: Path, manifest: dict) -> list[dict]:

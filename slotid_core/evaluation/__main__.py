@@ -4,6 +4,8 @@
     python -m slotid_core.evaluation toy [--systems a,b] [--adapters DIR] [--identities N] [--rows a,b] [--json FILE]
     python -m slotid_core.evaluation scales [--systems a,b] [--text-scales 1,4] [--identity-scales 1,4] [--map FILE]
     python -m slotid_core.evaluation long [--systems a,b] [--refiner FILE] [--frames N] [--curves FILE]
+    python -m slotid_core.evaluation pairs [--systems a,b] [--pairs N] [--sheet FILE] [--json FILE]
+    python -m slotid_core.evaluation mixing [--systems a,b] [--identities N] [--json FILE]
     python -m slotid_core.evaluation graph [--workflow NAME] [--identities N] [--folder DIR] [--json FILE]
     python -m slotid_core.evaluation videos --videos DIR --references DIR [--folder DIR] [--json FILE] [--page FILE]
     python -m slotid_core.evaluation benchmark --recipe NAME --workflow NAME --server HOST:PORT --folder DIR ...
@@ -23,6 +25,7 @@ from .likeness.benchmark_command import add_benchmark
 from .likeness.command import add_videos
 from .likeness.study_command import add_study
 from .long_command import add_long
+from .pair_command import add_pairs
 
 SHOWN = 8  # people on a contact sheet
 
@@ -82,7 +85,8 @@ def parser() -> argparse.ArgumentParser:
     graph.add_argument("--identities", type=int, default=64, help="how many held-out people, default 64")
     graph.add_argument("--prompts", type=int, default=2, help="scenes of each, default 2")
     graph.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
-    graph.add_argument("--steps", type=int, help="sampling steps; default: the workflow's own, and as in Usage")
+    graph.add_argument("--steps", type=int, help="sampling steps; default: the workflow's own")
+    graph.add_argument("--adapters", type=Path, help="as for toy, of the lab; default: what ships")
     graph.add_argument("--comfyui", type=Path, help="folder of the ComfyUI to start; default: COMFYUI_PATH or .comfyui")
     graph.add_argument(
         "--server", default="", metavar="HOST:PORT", help="a running ComfyUI with the pack; its folders get the files"
@@ -93,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     graph.set_defaults(run=run_graph)
 
     add_long(commands)
+    add_pairs(commands)
     add_videos(commands)
     add_benchmark(commands)
     add_study(commands)

@@ -1,8 +1,9 @@
 """Draws held-out people of the toy world: by the base model, by an adapter of any system, or as they really are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -119,7 +120,8 @@ class Studio:
             raise SlotIDError(
                 f"There is no adapter for the row {row.name!r}. Train one into {self.adapters}/{row.variant.adapter}."
             )
-        return self.generated(row.system, path, subjects, seed, usage, row.variant.has_person, progress)
+        variant = row.variant
+        return self.generated(row.system, path, subjects, seed, usage, variant.has_person, progress, variant.reads)
 
     def generated(
         self,
@@ -130,9 +132,10 @@ class Studio:
         usage: Usage,
         has_person: bool = True,
         progress: Callable | None = None,
+        reads: Mapping[str, str] = MappingProxyType({}),
     ) -> Tensor:
         """As `clips`, by an adapter file of a system, or by the bare model; without a person, what the adapter does
-        to the model stays.
+        to the model stays. `reads` are required tensors, and which others are given in their place.
         """
         model = load_dit(self.weights)
         adapter: Adapter | None = None
@@ -143,7 +146,7 @@ class Studio:
         drawn = []
         for start in range(0, len(jobs), BATCH):
             part = jobs[start : start + BATCH]
-            person = self.person(system, adapter, part, usage) if adapter is not None and has_person else None
+            person = self.person(system, adapter, part, usage, reads) if adapter is not None and has_person else None
             predict = adapter.predictor(model, person) if adapter is not None else bare(model)
             seeds = [seed + start + i for i in range(len(part))]
             drawn.append(self.sample(predict, person is not None, part, seeds, usage))
@@ -152,11 +155,13 @@ class Studio:
         return torch.cat(drawn).unflatten(0, (len(subjects), -1))
 
     @torch.no_grad()
-    def person(self, system: str, adapter: Adapter, jobs: list, usage: Usage) -> Any:
+    def person(
+        self, system: str, adapter: Adapter, jobs: list, usage: Usage, reads: Mapping[str, str] = MappingProxyType({})
+    ) -> Any:
         """The people of a batch, as the adapter takes them from their references."""
-        names = adapter.required_tensors
-        parts = [self.conditions(subject, usage.reference, names) for subject, _ in jobs]
-        return adapter.person({name: torch.cat([part[name] for part in parts]) for name in names})
+        given = {name: reads.get(name, name) for name in adapter.required_tensors}
+        parts = [self.conditions(subject, usage.reference, tuple(given.values())) for subject, _ in jobs]
+        return adapter.person({name: torch.cat([part[other] for part in parts]) for name, other in given.items()})
 
     @torch.no_grad()
     def sample(self, predict: Predict, has_person: bool, jobs: list, seeds: list[int], usage: Usage) -> Tensor:

@@ -11,7 +11,7 @@ Nothing outside of the folder names the system. `training`, `dataset` and `evalu
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from ..errors import SlotIDError
 from ..wan import WanModel
 from ..wan.guidance import Predict
 from ..wan.packing import grid_of
+from ..wan.region import Region
+from ..wan.together import Install
 
 
 @dataclass(frozen=True)
@@ -333,11 +335,13 @@ class Variant:
         adapter: the variant whose training gives the adapter file; "" for none.
         changes: what it changes in the recipe of `full`, such as "adapter.anchor=null".
         has_person: False keeps what the adapter does to the model, without anybody.
+        reads: required tensors, and which others it is given in their place.
     """
 
     adapter: str
     changes: tuple[str, ...] = ()
     has_person: bool = True
+    reads: Mapping[str, str] = field(default_factory=dict)
 
 
 class Adapter(Protocol):
@@ -356,6 +360,23 @@ class Adapter(Protocol):
 
     def predictor(self, model: WanModel, person: object) -> Predict:
         """The prediction for `person`; None is nobody."""
+        ...
+
+    def install(self, model: WanModel, person: object, region: Region | None = None) -> Install:
+        """What `person` installs in one forward pass, in a part of the frame; several go into `wan.together`."""
+        ...
+
+
+@runtime_checkable
+class Mixing(Protocol):
+    """What an adapter has besides, if people of it can be joined into one."""
+
+    def mixed(self, first: object, second: object, weight: float) -> object:
+        """B people between two, each: `first` at 0, `second` at 1."""
+        ...
+
+    def some(self, person: object, part: slice) -> object:
+        """Some of B people."""
         ...
 
 

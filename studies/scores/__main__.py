@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from slotid_core.errors import SlotIDError
-from slotid_core.evaluation.likeness.recognisers import find_recognisers
 from slotid_core.files import write_json, write_text
+from slotid_core.recognisers.recognisers import find_recognisers
 
 from .measure import measure
 from .page import draw, page

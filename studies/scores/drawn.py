@@ -20,13 +20,13 @@ from torch import Tensor
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation.__main__ import main as evaluation
 from slotid_core.evaluation.likeness.people import person_of
-from slotid_core.evaluation.likeness.recognisers import find_recogniser
 from slotid_core.evaluation.metrics import Metrics
 from slotid_core.evaluation.studio import Studio
 from slotid_core.evaluation.subjects import subjects_of
 from slotid_core.evaluation.usage import Usage
 from slotid_core.evaluation.variants import chosen_rows
 from slotid_core.files import write_json
+from slotid_core.recognisers.recognisers import find_recogniser
 from slotid_core.systems.registry import SYSTEMS
 from slotid_core.toy_world.person import HELD_OUT_FROM, sample_person
 from slotid_core.toy_world.render import render_reference

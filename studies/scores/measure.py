@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from slotid_core.evaluation.likeness.frames import evenly, read_video
 from slotid_core.evaluation.likeness.people import look_twice, person_of
-from slotid_core.evaluation.likeness.recogniser import Recogniser
 from slotid_core.picture_files import read_rgb
+from slotid_core.recognisers.recogniser import Recogniser
 from slotid_core.reference.faces.face import area
 
 HALF_LOOKS = 6  # frames of each half of a clip

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from slotid_core.evaluation.likeness.face_scores import FACE_FIGURES
 from slotid_core.evaluation.likeness.frame_scores import FRAME_FIGURES
-from slotid_core.evaluation.likeness.recogniser import Recogniser
 from slotid_core.files import whole_file
+from slotid_core.recognisers.recogniser import Recogniser
 
 from .measure import SPOILS
 

@@ -1,6 +1,8 @@
 """What this study can vary beyond the harness: the gate between Slot-ID's two streams, and a stream left out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from slotid_core.evaluation.studio import Studio
@@ -26,8 +28,15 @@ class StudyUsage(Usage):
 class StreamStudio(Studio):
     """A studio that applies a `StudyUsage`. An adapter with a single stream has nothing to gate."""
 
-    def person(self, system: str, adapter: LoadedAdapter, jobs: list, usage: StudyUsage) -> Identity:
-        identity = super().person(system, adapter, jobs, usage)
+    def person(
+        self,
+        system: str,
+        adapter: LoadedAdapter,
+        jobs: list,
+        usage: StudyUsage,
+        reads: Mapping[str, str] = MappingProxyType({}),
+    ) -> Identity:
+        identity = super().person(system, adapter, jobs, usage, reads)
         module = adapter.module
         if usage.gate is not None and module.encoder is not None and module.anchor is not None:
             identity = replace(identity, gate=usage.gate)

@@ -1,5 +1,5 @@
 """The Slot-ID template as a user meets it, on the canvas and in Nodes 2.0: its clip plays, and
-after a run the ranked candidates and the card are seen.
+after a run the tracked face, the ranked candidates and the card are seen.
 
 SCREENSHOTS=FOLDER keeps pictures of the page.
 """
@@ -45,6 +45,16 @@ PICTURES = """([type, count, isNew]) => {
   return pictures.length > 0 && pictures.every((picture) => picture.naturalWidth > 0);
 }"""
 
+CANDIDATES = """(count) => {
+  const pictures = [...document.querySelectorAll(".slotid-candidate img")];
+  return pictures.length === count && pictures.every((picture) => picture.naturalWidth > 0);
+}"""
+
+TRACKED = """() => {
+  const video = document.querySelector(".slotid-stage:has(.slotid-person) video");
+  return video && video.videoWidth > 0 && !video.error;
+}"""
+
 SHOW = """async (titles) => {
   const nodes = window.app.graph.nodes.filter((node) => titles.some((title) => node.title.startsWith(title)));
   const left = Math.min(...nodes.map((node) => node.pos[0])), top = Math.min(...nodes.map((node) => node.pos[1]));
@@ -82,7 +92,8 @@ def test_the_clip_plays_and_candidates_are_seen_after_a_run(page, renderer):
     page.wait_for_function(PLAYS, arg=CLIP)
     page.evaluate(QUICKLY)
     page.evaluate("() => window.app.queuePrompt(0)")
-    for node, pictures in (("SlotIDSelectPortrait", 5), ("SlotIDReferenceReport", 1)):
-        page.wait_for_function(PICTURES, arg=[node, pictures, renderer == "nodes 2.0"])
+    page.wait_for_function(PICTURES, arg=["SlotIDReferenceReport", 1, renderer == "nodes 2.0"])
+    page.wait_for_function(CANDIDATES, arg=5)
+    page.wait_for_function(TRACKED)
     page.evaluate(SHOW, ["Reference clip", "Track face", "Select portrait", "How good"])
     keep_picture(page, f"after a run {renderer}")

@@ -81,3 +81,16 @@ def test_a_server_without_the_nodes_is_named(server, tmp_path):
     path.write_text(json.dumps(nodes))
     with pytest.raises(SlotIDError, match="has no node NoSuchLoader"):
         run(tmp_path, server.address, "--workflow", str(path))
+
+
+@pytest.mark.parametrize("name", ["lynx_text_to_video", "st_drc_text_to_video", "lavie_id_text_to_video"])
+def test_the_template_of_every_system_is_measured(server, tmp_path, name):
+    arguments = ["--workflow", name, "--identities", "1", "--prompts", "1", "--seed", str(SEED), "--steps", "1"]
+    folder, figures, sheet = tmp_path / "people", tmp_path / "figures.json", tmp_path / "sheet.png"
+    kept = ["--folder", str(folder), "--json", str(figures), "--sheet", str(sheet)]
+    main(["graph", *arguments, "--server", server.address, *kept])
+    found = json.loads(figures.read_text())
+    assert (found["errors"], found["prompts"]) == (0, 1) and -1 <= found["similarity"] <= 1
+    (person,) = folder.glob("person_*")
+    assert (person / "portrait.png").is_file() and (person / "0.mp4").is_file(), "what is shown of the reference"
+    assert Image.open(sheet).height > 100

@@ -98,6 +98,29 @@ def test_scale_zero_equals_the_graph_without_lynx(latents, variant):
         assert not torch.equal(latents(lynx_graph(variant, ref_scale=0.0)), whole)
 
 
+def test_the_frames_of_a_clip_in_place_of_a_picture(client, latents):
+    """A clip in which somebody else is to be seen for a moment."""
+    graph = lynx_graph()
+    del graph["picture"]
+    for name, person_seed, count in (("clip", 1000015, 9), ("other", 1009991, 1)):
+        graph[name] = node(
+            "SlotIDLoadReferenceVideo", file=f"slotid_examples/person_{person_seed}.mp4", num_frames=count,
+            start_seconds=0.0, sample_rate=0.0, short_side=256, decoder="auto", window="at start_seconds",
+        )  # fmt: skip
+    graph["face"]["inputs"].update(image=["clip", 0], face_encoder="toy_world", on_missing="error", moments=4)
+    one = copy.deepcopy(graph)
+    one["face"]["inputs"].update(reference_pictures=1)
+    graph["told"] = node("PreviewAny", source=["face", 3])
+    report = json.loads(client.run(copy.deepcopy(graph)).outputs["told"]["text"][0])
+    assert report["detector"].endswith("drawn faces") and 1 < len(report["embedding"]["kept"]) <= 4
+    assert report["embedding"]["agreement"] > 0.8 and not report["embedding"]["left_out"]
+    several, single = latents(graph), latents(one)
+    assert not torch.equal(several, single), "more pictures of the clip are seen"
+    picture = copy.deepcopy(one)
+    picture["face"]["inputs"]["image"] = ["other", 0]
+    assert not torch.equal(latents(picture), single)
+
+
 @pytest.mark.parametrize("order", ["lynx first", "slot-id first"])
 def test_beside_a_slot_id_identity(latents, order):
     def both(strength=1.0, scale=1.0):

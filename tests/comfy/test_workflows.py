@@ -101,6 +101,7 @@ def test_every_node_of_the_pack_runs(client, ran, registered):
     used = {entry["class_type"] for workflow in (graph, *map(api, NAMES)) for entry in workflow.values()}
     used |= {"SlotIDPrepareDataset", "SlotIDTrainEncoder"}  # `test_training_nodes` runs these
     used |= {"SlotIDLikenessScore", "SlotIDBestOfSeeds", "SlotIDLikenessGate"}  # `test_likeness` runs these
+    used |= {"SlotIDRegion", "SlotIDMixIdentities", "SlotIDMergeIdentities"}  # `test_people` runs these
     assert used >= {name for name in registered if name.startswith("SlotID")}
 
 

@@ -21,6 +21,7 @@ from slotid_core.evaluation.subjects import subjects_of
 from slotid_core.evaluation.usage import Usage
 from slotid_core.evaluation.variants import chosen_rows
 from slotid_core.evaluation.videos import as_judged, of_judged_length, read_frames
+from slotid_core.systems.registry import SYSTEMS
 from slotid_core.toy_world.person import DYNAMICS
 
 SHIPPED = "slot_id_text_to_video"
@@ -47,6 +48,37 @@ def test_a_user_changes_file_prompt_and_seed_and_nothing_else():
     assert added == {PORTRAIT, FRAMES} and {nodes[name]["class_type"] for name in added} == {"PreviewImage"}
     for name, source in ((PORTRAIT, "SlotIDSelectPortrait"), (FRAMES, "VAEDecode")):
         assert shipped[nodes[name]["inputs"]["images"][0]]["class_type"] == source
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_has_a_template_that_can_be_measured(system):
+    """A clip, a prompt, a seed and a video; and the lab's row has the scales of the template's sampler."""
+    templates = [path.stem for path in FOLDER.glob(f"{system}_*.json")]
+    assert all((row := lab_row(name)) is not None and row.system == system for name in templates)
+    measured = []
+    for name in templates:
+        try:
+            measured.append(read_workflow(name))
+        except SlotIDError:
+            continue  # a template that begins with a saved person, or refines a video
+    assert measured, templates
+    for workflow in measured:
+        nodes = workflow.filled("ann.mp4", "Ann smiles.", 77)
+        assert workflow.portrait is not None and PORTRAIT in nodes
+        assert not workflow.seen_by(workflow.portrait[0]) & set(workflow.seeds), "what is shown of the reference"
+        sampler = nodes[workflow.seeds[0]]["inputs"]
+        assert (workflow.usage.steps, workflow.usage.text_scale) == (sampler["steps"], sampler["text_scale"])
+        assert (workflow.usage.identity_scale, workflow.usage.order) == (sampler["identity_scale"], sampler["order"])
+
+
+def test_the_lab_is_used_as_the_workflow_is(tmp_path):
+    nodes = json.loads((FOLDER / f"{SHIPPED}.json").read_text())
+    nodes["16"] = {"class_type": "KSampler", "inputs": nodes["16"]["inputs"] | {"cfg": 3.5, "steps": ["15", 0]}}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(nodes))
+    assert read_workflow(str(path)).usage == Usage(text_scale=3.5, identity_scale=3.5)
+    assert read_workflow(str(path), steps=7).usage.steps == 7
+    assert read_workflow(SHIPPED).usage == Usage()
 
 
 def test_steps_are_changed_where_asked():

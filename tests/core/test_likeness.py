@@ -12,17 +12,17 @@ from PIL import Image, ImageFilter
 
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation.__main__ import main
-from slotid_core.evaluation.likeness.curricular import ImprovedResNet, load_curricular
 from slotid_core.evaluation.likeness.face_scores import doubtful_frames, face_figures, published
 from slotid_core.evaluation.likeness.frame_scores import frame_scores
 from slotid_core.evaluation.likeness.frames import Frames, read_video
 from slotid_core.evaluation.likeness.jobs import jobs_of_folders, whose
 from slotid_core.evaluation.likeness.page import spans
 from slotid_core.evaluation.likeness.people import person_of
-from slotid_core.evaluation.likeness.recogniser import Recogniser
-from slotid_core.evaluation.likeness.recognisers import find_recogniser, find_recognisers
 from slotid_core.evaluation.likeness.score import score_video
 from slotid_core.evaluation.likeness.track import Track, follow, indices_of
+from slotid_core.recognisers.curricular import ImprovedResNet, load_curricular
+from slotid_core.recognisers.recogniser import Recogniser
+from slotid_core.recognisers.recognisers import find_recogniser, find_recognisers
 
 CALIBRATED = Recogniser("one", "", lambda frame: [], stranger=0.2, same=0.8, threshold=0.5)
 

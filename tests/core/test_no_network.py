@@ -14,6 +14,7 @@ NETWORK = {
 }  # fmt: skip
 # What may use them, and what of them.
 ALLOWED = {
+    "nodes/library/routes.py": {"aiohttp", "asyncio"},  # answers what the page asks its own server
     "slotid_core/comfy_client.py": {"requests", "websocket"},  # talks to the ComfyUI that a command names
     "slotid_core/comfy_server.py": {"socket", "urllib.error", "urllib.request"},  # asks the server that it has started
     "slotid_core/dataset/ray_runner.py": {"ray", "ray.data", "ray.exceptions"},  # a cluster that a command names

@@ -16,10 +16,11 @@ MAY_IMPORT = {
     "reference": set(),
     "toy_world": {"wan", "reference"},
     "systems": {"wan", "reference"},
-    "dataset": {"systems", "reference", "toy_world", "wan"},
+    "recognisers": {"reference", "toy_world"},
+    "dataset": {"systems", "reference", "recognisers", "toy_world", "wan"},
     "training": {"dataset", "systems", "wan"},
     "reference_training": {"reference", "toy_world"},
-    "evaluation": {"training", "dataset", "systems", "toy_world", "wan", "reference"},
+    "evaluation": {"training", "dataset", "systems", "recognisers", "toy_world", "wan", "reference"},
 }
 # Inside `reference`, from a clip to its report.
 REFERENCE_ORDER = ("decode", "faces", "portrait", "report")

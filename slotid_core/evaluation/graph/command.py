@@ -22,7 +22,6 @@ from ...toy_world.render import FRAME_SIZE
 from ..metrics import Metrics, row_line
 from ..studio import Studio
 from ..subjects import Subject, subjects_of
-from ..usage import Usage
 from ..videos import as_judged, of_judged_length
 from .figures import LAB, SAMPLED, figures_of
 from .lab import lab_clips, lab_row
@@ -82,8 +81,7 @@ def judge(workflow: Workflow, subjects: list[Subject], options: "Namespace", rec
     """Figures, errors and the sheet of what the records hold."""
     ended = [[ended_record(records, subject, place) for place in range(options.prompts)] for subject in subjects]
     came_out = np.array([[not record.error for record in row] for row in ended])
-    usage = Usage(**({} if options.steps is None else {"steps": options.steps}))
-    studio = Studio(None, usage)
+    studio = Studio(options.adapters, workflow.usage)
     metrics = Metrics(studio, subjects, options.seed)
     lab, row = None, lab_row(workflow.name)
     if row is not None and studio.has(row):

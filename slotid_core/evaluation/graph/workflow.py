@@ -7,9 +7,11 @@ import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...comfy_runtime import PACK
 from ...errors import SlotIDError
+from ..usage import Usage
 
 FOLDER = PACK / "workflows" / "api"
 # Class of a node, and which of its inputs is meant.
@@ -19,8 +21,16 @@ SEEDS = {"SlotIDSampler": "seed", "KSampler": "seed", "KSamplerAdvanced": "noise
 STEPS = {"SlotIDSampler": "steps", "KSampler": "steps", "KSamplerAdvanced": "steps", "BasicScheduler": "steps"}
 SAVES = {"SaveVideo": "video"}
 VIDEOS = {"CreateVideo": "images"}
-# Class of a node, and which of its outputs is the portrait.
+# Class of a node, and by which of its inputs `Usage` is set: a guidance of one scale has both.
+SCALES = {
+    "SlotIDSampler": {"text_scale": "text_scale", "identity_scale": "identity_scale", "order": "order"},
+    "KSampler": {"text_scale": "cfg", "identity_scale": "cfg"},
+    "KSamplerAdvanced": {"text_scale": "cfg", "identity_scale": "cfg"},
+}
+# Class of a node, and which of its outputs is the portrait. Without one, what the workflow itself previews of the
+# reference is taken.
 PORTRAITS = {"SlotIDSelectPortrait": 0}
+PREVIEW = "PreviewImage"
 PORTRAIT, FRAMES = "evaluation portrait", "evaluation frames"  # ids of nodes that are added
 
 
@@ -46,14 +56,38 @@ class Workflow:
             _put(nodes[node], SEEDS, seed)
         for name, source in ((PORTRAIT, self.portrait), (FRAMES, self.frames)):
             if source is not None:
-                nodes[name] = {"class_type": "PreviewImage", "inputs": {"images": source}}
+                nodes[name] = {"class_type": PREVIEW, "inputs": {"images": source}}
         return nodes
 
     @property
     def portrait(self) -> list | None:
-        """The link to the portrait, if one node makes one."""
+        """The link to the portrait, if one node makes one; else to what is previewed of the reference alone."""
         made = _of(self.nodes, PORTRAITS)
-        return [made[0], PORTRAITS[self.nodes[made[0]]["class_type"]]] if len(made) == 1 else None
+        if len(made) == 1:
+            return [made[0], PORTRAITS[self.nodes[made[0]]["class_type"]]]
+        shown = [node["inputs"].get("images") for node in self.nodes.values() if node["class_type"] == PREVIEW]
+        before = [link for link in shown if isinstance(link, list) and not self.seen_by(link[0]) & set(self.seeds)]
+        return before[0] if before else None
+
+    def seen_by(self, node: str) -> set[str]:
+        """Nodes whose outputs reach a node, itself among them."""
+        reached, ahead = set(), [node]
+        while ahead:
+            name = ahead.pop()
+            if name not in reached and name in self.nodes:
+                reached.add(name)
+                ahead += [link[0] for link in self.nodes[name]["inputs"].values() if isinstance(link, list)]
+        return reached
+
+    @property
+    def usage(self) -> Usage:
+        """Steps and scales of the workflow's first sampler, where they are numbers in it, and else the usual ones."""
+        entry = self.nodes[self.seeds[0]]
+        kind = entry["class_type"]
+        names = SCALES.get(kind, {}) | ({"steps": STEPS[kind]} if kind in STEPS else {})
+        given: dict[str, Any] = {name: entry["inputs"].get(other) for name, other in names.items()}
+        numbers = {name: value for name, value in given.items() if value is not None and not isinstance(value, list)}
+        return Usage(**numbers)
 
     @property
     def frames(self) -> list | None:

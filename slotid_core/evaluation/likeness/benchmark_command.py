@@ -10,11 +10,11 @@ from tqdm import tqdm
 from ...errors import SlotIDError
 from ...files import write_json, write_text
 from ...folder_lock import only_run_in
+from ...recognisers.recognisers import BACKENDS, find_recognisers
 from .command import score_all
 from .jobs import Job, people_of
 from .page import markdown, write_page
 from .recipe import FOLDER, BenchmarkJob, jobs_of, read_prompt_file, read_recipe
-from .recognisers import BACKENDS, find_recognisers
 from .results import summary
 from .runner import Runner
 

@@ -10,14 +10,14 @@ from tqdm import tqdm
 from ...errors import SlotIDError
 from ...files import write_json, write_text
 from ...folder_lock import only_run_in
+from ...recognisers.recogniser import Recogniser
+from ...recognisers.recognisers import BACKENDS, find_recognisers
 from .frames import read_video
 from .jobs import Job, jobs_of_folders, jobs_of_list, read_prompts
 from .judgements import Judge
 from .networks import Networks
 from .page import markdown, write_page
 from .people import Person, person_of, reference_pictures
-from .recogniser import Recogniser
-from .recognisers import BACKENDS, find_recognisers
 from .results import Result, content_key, keep, kept, summary
 from .score import conditioned_by, score_video
 

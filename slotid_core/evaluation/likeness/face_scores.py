@@ -6,8 +6,8 @@ Published evaluations skip frames in which no face was found, so a video of a tu
 
 import numpy as np
 
+from ...recognisers.recogniser import Recogniser
 from .frames import evenly
-from .recogniser import Recogniser
 from .track import Track
 
 STEP_LIMIT = 4.0  # times the usual distance between neighbours: from there on another face begins

@@ -7,11 +7,11 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import SlotIDError
+from ...recognisers.recogniser import Recogniser
 from ...reference.faces.find_faces import check_frames
 from .face_scores import face_figures
 from .frames import Frames, evenly
 from .people import LOOKS, person_of
-from .recogniser import Recogniser
 from .track import Track, follow, indices_of
 
 Progress = Callable[[int, int], None]

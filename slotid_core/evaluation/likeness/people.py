@@ -8,9 +8,9 @@ import numpy as np
 
 from ...errors import SlotIDError
 from ...picture_files import read_rgb
+from ...recognisers.recogniser import Recogniser, unit
 from ...reference.faces.face import Face, area
 from .frames import evenly, is_picture, is_video, read_video
-from .recogniser import Recogniser, unit
 
 LOOKS = 16  # frames of a reference clip
 PAD = 0.25  # of each side, grey, around a frame in which no face was found: OpenS2V's second try

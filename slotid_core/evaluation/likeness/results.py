@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ...files import read_json, write_json
+from ...recognisers.recogniser import Recogniser
 from ..estimators import estimate, mean
 from ..intervals import bootstrap
 from .frames import is_picture, is_video
 from .jobs import Job
-from .recogniser import Recogniser
 from .score import Scored
 
 VERSION = 1  # of what is counted; results of another are not taken up

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ...recognisers.recogniser import Recogniser
+from ...recognisers.recognisers import CONDITIONING
 from .face_scores import doubtful_frames, face_figures
 from .frame_scores import FrameScores, frame_scores
 from .frames import Frames
 from .people import Person
-from .recogniser import Recogniser
-from .recognisers import CONDITIONING
 from .track import Track, follow, indices_of
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ...recognisers.recogniser import Recogniser
 from ...reference.faces.face import Box, area
 from .frames import Frames, evenly
 from .people import Person, look_twice
-from .recogniser import Recogniser
 
 PUBLISHED = (32, 16)  # frames that OpenS2V and ConsisID look at, evenly from first to last
 

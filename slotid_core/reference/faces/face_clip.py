@@ -14,7 +14,7 @@ from .face import Detector, sides
 from .find_faces import SMALLEST_FACE, check_frames, detect_faces
 from .identify import subject_on_picture
 from .overlay import draw_overlay
-from .tracking import ABOUT_EQUAL, LONGEST_GAP, boxes_for_every_frame, link_faces
+from .tracking import ABOUT_EQUAL, LONGEST_GAP, Track, boxes_for_every_frame, link_faces
 
 ON_MISSING = ("error", "skip")
 
@@ -23,7 +23,8 @@ ON_MISSING = ("error", "skip")
 class FaceClip:
     """clip (T, size, size, 3); boxes (T, 4) of the face and squares (T, 3) of the crop, in pixels of the given frames.
 
-    `boxes` is None where no face was found and the middle of the picture was taken instead.
+    `boxes` is None where no face was found and the middle of the picture was taken instead; `people` are all that were
+    seen, in the order of their numbers.
     """
 
     clip: torch.Tensor
@@ -31,6 +32,7 @@ class FaceClip:
     squares: np.ndarray
     overlay: torch.Tensor
     report: dict
+    people: tuple[Track, ...] = ()
 
 
 def make_face_clip(
@@ -110,7 +112,7 @@ def make_face_clip(
             *_cuts(frames),
         ],
     }
-    return FaceClip(cut_squares(frames, squares, size), boxes, squares, overlay, report)
+    return FaceClip(cut_squares(frames, squares, size), boxes, squares, overlay, report, tuple(tracks))
 
 
 def crop_jitter(squares: np.ndarray) -> float:

@@ -49,6 +49,11 @@ class FrameScore:
         return tuple(part for part, least in SPOILING.items() if getattr(self, part) < least)
 
     @property
+    def said(self) -> list[str]:
+        """`spoilt` in words."""
+        return [WORDS[part] for part in self.spoilt]
+
+    @property
     def total(self) -> float:
         parts = sum(weight * getattr(self, part) for part, weight in WEIGHTS.items())
         return parts + (FOUND_BONUS if self.face_found else 0.0) - SPOILT * len(self.spoilt)
@@ -113,8 +118,8 @@ def select_portrait(
         "frame": best.frame,
         "background": method,
         "detector": detector.name,
-        "spoilt": [WORDS[part] for part in best.spoilt],
-        "candidates": [asdict(score) | {"total": score.total} for score in chosen],
+        "spoilt": best.said,
+        "candidates": [asdict(score) | {"total": score.total, "spoilt": score.said} for score in chosen],
         "notes": notes,
     }
     return Portrait(
@@ -164,7 +169,7 @@ def _looks(frames: torch.Tensor, places: dict[int, Face]) -> list[Looks]:
 def _notes(best: FrameScore, first: FrameScore, rank: int) -> list[str]:
     if not best.spoilt:
         return []
-    why = " and ".join(WORDS[part] for part in best.spoilt)
+    why = " and ".join(best.said)
     if rank > 0:
         return [f"In the chosen frame {best.frame} {why}; frame {first.frame} (rank 0) is better."]
     return [

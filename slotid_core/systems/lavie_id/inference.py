@@ -15,6 +15,8 @@ from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...wan.packing import grid_of
 from ...wan.packing import predict as predict_packed
+from ...wan.region import Region
+from ...wan.together import Install
 from ..contract import Variant
 from .adapter import LaVieIDAdapter, load_adapter
 from .injection import Note, RouterCondition, install_router
@@ -103,6 +105,18 @@ class LoadedAdapter:
 
     def predictor(self, model: WanModel, person: People | None) -> Predict:
         return predictor(model, self.adapter, person)
+
+    def install(self, model: WanModel, person: People, region: Region | None = None) -> Install:
+        router = self.adapter.router
+        routes = router.routes(person.tokens, person.shown)
+
+        def install(options: dict, noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor) -> dict:
+            grid = grid_of(noisy)
+            tokens = None if region is None else region.tokens(grid, noisy.device)
+            condition = RouterCondition(router, routes, rows_with_somebody(person, strength), region=tokens)
+            return install_router(options, model, condition, math.prod(grid))
+
+        return install
 
 
 class LaVieIDInference:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...wan.hooks.blocks import RunBlock, Transformer, wrap_blocks
+from ...wan.hooks.regions import TokenRegion, change_tokens
 from ...wan.hooks.rows import rows_running
 from ...wan.packing import packing_of
 from .router import LocalRouter, Routes
@@ -28,6 +29,7 @@ class RouterCondition:
         rows: (B,) 0 or 1, the rows that show the person; None for all.
         scale: times the adapter's α; 0 installs nothing.
         note: gets the logits of the weights, for the route loss and for pictures.
+        region: the tokens of the video that are routed; None for all. The note then has those of the region alone.
     """
 
     router: LocalRouter
@@ -35,6 +37,7 @@ class RouterCondition:
     rows: Tensor | None = None
     scale: float = 1.0
     note: Note | None = None
+    region: TokenRegion | None = None
 
 
 def install_router(
@@ -97,6 +100,14 @@ def routed_rows(hidden: Tensor, options: dict, condition: RouterCondition, weigh
     else:
         running = rows_running(options, torch.arange(len(routes.shown), device=index.device))
         routes = routes.of_rows(running[index])
+    region = condition.region
+    if region is not None:
+        if not len(region.index):
+            return hidden
+        of_rows = hidden[index]
+        out = hidden.clone()
+        out[index] = change_tokens(of_rows, region, lambda tokens: refine(tokens, index, routes, condition, weight))
+        return out
     refined = refine(hidden[index, :num_tokens], index, routes, condition, weight)
     if refined.shape == hidden.shape:
         return refined

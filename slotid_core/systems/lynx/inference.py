@@ -5,6 +5,7 @@ In ComfyUI the same injection is installed by the nodes.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import torch
@@ -12,15 +13,21 @@ from torch import Tensor
 
 from ...wan import WanModel
 from ...wan.guidance import Predict
+from ...wan.packing import grid_of
 from ...wan.packing import predict as predict_packed
+from ...wan.region import Region
+from ...wan.together import Install
 from ...weights import naming, read_tensors
 from ..contract import Variant
 from .adapter import LynxAdapter, build_adapter
 from .injection import LynxCondition, install_lynx
 from .layouts import holds
-from .reference import read_features
+from .reference import read_features, side_by_side
 
 FACE, PICTURE, GREY, PROMPT = "face_embedding", "face_picture", "grey_picture", "face_prompt"
+# Of a clip in place of one picture: the mean of its best moments' embeddings, and the pictures of some of them.
+CLIP_FACE, CLIP_PICTURES = "face_embedding_of_clip", "face_pictures_of_clip"
+PICTURES_DIM = 6  # (B, K, 16, 1, h, w)
 NOBODY = 0  # row of a branch
 
 
@@ -28,8 +35,8 @@ def branches_of(adapter: LynxAdapter, model: WanModel, conditions: Mapping[str, 
     """Branches of nobody and of B people, and which row of the batch gets whom.
 
     Args:
-        conditions: face_embedding (B, 512) for ID layers; face_picture and grey_picture (B, 16, 1, h, w) and
-            face_prompt (B, M, 4096) for Ref layers.
+        conditions: face_embedding (B, 512) for ID layers; face_picture (B, 16, 1, h, w), or (B, K, 16, 1, h, w) of K
+            pictures, grey_picture (B, 16, 1, h, w) and face_prompt (B, M, 4096) for Ref layers.
         rows: (B,) int64: 0 for nobody, i + 1 for the i-th person.
     """
     face, reference = {}, {}
@@ -43,14 +50,20 @@ def branches_of(adapter: LynxAdapter, model: WanModel, conditions: Mapping[str, 
 
 @torch.no_grad()
 def reference_features(model: WanModel, conditions: Mapping[str, Tensor]) -> Tensor:
-    """(1 + B, blocks, M, D): how the frozen base sees a grey picture and each face, at noise level 0."""
-    pictures = torch.cat([conditions[GREY][:1], conditions[PICTURE]])
+    """(1 + B, blocks, M, D): how the frozen base sees a grey picture and each face, at noise level 0.
+
+    Of K pictures of a face there are K times as many tokens, and the grey picture's are repeated as often.
+    """
+    faces = conditions[PICTURE]
+    count = faces.shape[1] if faces.dim() == PICTURES_DIM else 1
+    pictures = torch.cat([conditions[GREY][:1], faces.flatten(0, 1) if faces.dim() == PICTURES_DIM else faces])
     prompt = conditions[PROMPT][:1].expand(len(pictures), -1, -1)
     context = torch.cat([prompt, torch.zeros_like(prompt[:, :1])], dim=1)
     dtype = model.patch_embedding.weight.dtype
     time = torch.zeros(len(pictures), device=pictures.device)
     padding_row = context.shape[1] - 1
-    return read_features(model, lambda: model(pictures.to(dtype), time, context.to(dtype), padding_row=padding_row))
+    features = read_features(model, lambda: model(pictures.to(dtype), time, context.to(dtype), padding_row=padding_row))
+    return side_by_side(features, count)
 
 
 def predict_velocity(
@@ -106,6 +119,18 @@ class LoadedAdapter:
     def predictor(self, model: WanModel, person: Mapping[str, Tensor] | None) -> Predict:
         return predictor(model, self.module, person)
 
+    def install(self, model: WanModel, person: Mapping[str, Tensor], region: Region | None = None) -> Install:
+        people = torch.arange(len(next(iter(person.values())))) + 1
+        everybody = branches_of(self.module, model, person, people)
+
+        def install(options: dict, noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor) -> dict:
+            tokens = None if region is None else region.tokens(grid_of(noisy), noisy.device)
+            rows = torch.where(strength > 0, people.to(noisy.device), NOBODY)
+            condition = replace(everybody, rows=rows, region=tokens)
+            return install_lynx(options, model, condition, range(model.config.num_layers))
+
+        return install
+
 
 class LynxInference:
     """See `contract.Inference`."""
@@ -117,6 +142,7 @@ class LynxInference:
             "id": Variant("id", ("adapter.has_ref=false",)),
             "ref": Variant("ref", ("adapter.has_id=false",)),
             "full": Variant("full"),
+            "clip": Variant("full", reads=MappingProxyType({FACE: CLIP_FACE, PICTURE: CLIP_PICTURES})),
         }
     )
 

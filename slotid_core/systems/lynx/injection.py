@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...wan.hooks.attention import AttentionBranch, BlockBranches, WeightedBranch, add_branches
 from ...wan.hooks.blocks import Transformer
+from ...wan.hooks.regions import TokenRegion
 from ...wan.model import SELF_ATTENTION, TEXT_ATTENTION
 
 
@@ -19,6 +20,7 @@ class LynxCondition:
         face: cross-attention branches by block, of the ID adapter.
         reference: self-attention branches by block, of the Ref adapter.
         id_scale, ref_scale: weights of the branches; at 0 a branch is left out.
+        region: the tokens of the video that the branches reach, a person's and nobody's alike; None for all.
     """
 
     rows: Tensor
@@ -26,6 +28,7 @@ class LynxCondition:
     reference: Mapping[int, AttentionBranch] = field(default_factory=dict)
     id_scale: float = 1.0
     ref_scale: float = 1.0
+    region: TokenRegion | None = None
 
     def of_block(self, index: int) -> BlockBranches:
         """What joins the attentions of one block."""
@@ -33,7 +36,11 @@ class LynxCondition:
             (TEXT_ATTENTION, self.face.get(index), self.id_scale),
             (SELF_ATTENTION, self.reference.get(index), self.ref_scale),
         )
-        return {kind: WeightedBranch(branch, scale) for kind, branch, scale in parts if branch is not None and scale}
+        return {
+            kind: WeightedBranch(branch, scale, self.region)
+            for kind, branch, scale in parts
+            if branch is not None and scale
+        }
 
 
 def install_lynx(

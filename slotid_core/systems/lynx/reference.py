@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ...config import known_settings, shown
@@ -15,6 +16,7 @@ from ...weights import load_weights, naming, save_weights
 KIND = "lynx_reference"
 VERSION = 1
 PROMPT = "image of a face"
+MOST_PICTURES = 4  # of one person, side by side
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ReferenceFeatures:
 
     Attributes:
         features: (2, blocks, M, D), row 0 the grey picture and row 1 the face: what enters each block's self-attention
-            at noise level 0 under the prompt "image of a face".
+            at noise level 0 under the prompt "image of a face". Of several pictures, see `side_by_side`.
         source: facts about the reference, for people; JSON-ready.
     """
 
@@ -64,6 +66,23 @@ class ReferenceFeatures:
             )
         with naming(path):
             return cls(tensors["features"], known_settings(ReferenceHeader, header).source)
+
+
+def side_by_side(features: Tensor, count: int) -> Tensor:
+    """What a base sees of a grey picture and of `count` pictures of each of B faces, as one reference for each.
+
+    Nobody's tokens are repeated: attention to equal tokens gives the same however many there are.
+
+    Args:
+        features: (1 + B * count, blocks, M, D), the grey picture first.
+
+    Returns:
+        (1 + B, blocks, count * M, D)
+    """
+    if count == 1:
+        return features
+    nobody = features[:1].repeat(1, 1, count, 1)
+    return torch.cat([nobody, rearrange(features[1:], "(b k) l m d -> b l (k m) d", k=count)])
 
 
 def read_features(transformer: Transformer, run: Callable[[], object]) -> Tensor:

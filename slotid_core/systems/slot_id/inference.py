@@ -5,6 +5,7 @@ In ComfyUI the same injection is installed by the nodes.
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import torch
@@ -13,11 +14,15 @@ from torch import Tensor
 from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...wan.lora import merge_lora
+from ...wan.packing import grid_of
 from ...wan.packing import predict as predict_packed
+from ...wan.region import Region
+from ...wan.together import Install
 from ..contract import Variant
 from .adapter import SlotIDAdapter, load_adapter
-from .identity import Identity
+from .identity import TENSORS, Identity
 from .injection import install_identity
+from .mixing import mixed
 
 
 def predict_velocity(
@@ -91,6 +96,21 @@ class LoadedAdapter:
 
     def predictor(self, model: WanModel, person: Identity | None) -> Predict:
         return predictor(model, person)
+
+    def mixed(self, first: Identity, second: Identity, weight: float) -> Identity:
+        return mixed(first, second, weight)
+
+    def some(self, person: Identity, part: slice) -> Identity:
+        return replace(person, **{name: getattr(person, name)[part] for name in TENSORS})
+
+    def install(self, model: WanModel, person: Identity, region: Region | None = None) -> Install:
+        def install(options: dict, noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor) -> dict:
+            tokens = None if region is None else region.tokens(grid_of(noisy), noisy.device)
+            condition = replace(person.condition(noise_level, strength), region=tokens)
+            blocks, padding_row = range(model.config.num_layers), context.shape[1] - 1
+            return install_identity(options, condition, blocks, padding_row=padding_row, transformer=model)
+
+        return install
 
 
 class SlotIDInference:

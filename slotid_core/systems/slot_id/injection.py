@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...wan.hooks.blocks import BlockWrapper, RunBlock, wrap_blocks
+from ...wan.hooks.blocks import BlockWrapper, RunBlock, Transformer, wrap_blocks
+from ...wan.hooks.regions import TokenRegion, change_tokens
 from ...wan.hooks.rows import over_tokens
+from ...wan.hooks.text_regions import RegionRows, place_rows_in_region
 from ...wan.hooks.text_rows import PlacedRows, TextRows, place_rows
 
 
@@ -19,11 +21,13 @@ class IdentityCondition:
         rows: what each identity row becomes, and how far; an amount of 0 leaves padding exactly as it is.
         film: (B, F, 2, D) γ and β for blocks from `film_start` on, zero where a row has no identity; F may be 0.
         film_start: index of the first modulated block.
+        region: the tokens of the video that both reach; None for all.
     """
 
     rows: TextRows
     film: Tensor
     film_start: int
+    region: TokenRegion | None = None
 
 
 def install_identity(
@@ -33,11 +37,21 @@ def install_identity(
     num_padding: Sequence[int] = (),
     padding_vector: Callable[[], Tensor] | None = None,
     padding_row: int | None = None,
+    transformer: Transformer | None = None,
 ) -> dict:
     """A copy of `transformer_options` under which the given blocks see the identity.
 
-    The last three arguments say where the tokens go; see `wan.hooks.text_rows.place_rows`.
+    `num_padding`, `padding_vector` and `padding_row` say where the tokens go; see `wan.hooks.text_rows.place_rows`. A
+    region needs the `transformer` as well, whose layers make keys and values of the tokens.
     """
+    region = condition.region
+    if region is not None:
+        assert transformer is not None
+        blocks = list(blocks)
+        placed = RegionRows(condition.rows, region, frozenset(blocks), num_padding, padding_vector, padding_row)
+        options = place_rows_in_region(transformer_options, transformer, placed)
+        modulated = [index for index in blocks if 0 <= index - condition.film_start < condition.film.shape[1]]
+        return wrap_blocks(options, {index: _modulating(condition, region, index) for index in modulated})
     options, placed = place_rows(transformer_options, condition.rows, num_padding, padding_vector, padding_row)
     return wrap_blocks(options, {index: _wrapper(placed, condition, index) for index in blocks})
 
@@ -54,6 +68,17 @@ def _wrapper(placed: PlacedRows, condition: IdentityCondition, index: int) -> Bl
         return hidden
 
     return run_with_identity
+
+
+def _modulating(condition: IdentityCondition, region: TokenRegion, index: int) -> BlockWrapper:
+    def run_and_modulate(args: dict, run: RunBlock) -> Tensor:
+        hidden = run(args)
+        if not run.reached or not len(region.index):
+            return hidden
+        film = over_tokens(args["transformer_options"], condition.film[:, index - condition.film_start])
+        return change_tokens(hidden, region, lambda tokens: modulate(tokens, film))
+
+    return run_and_modulate
 
 
 def modulate(hidden: Tensor, film: Tensor) -> Tensor:

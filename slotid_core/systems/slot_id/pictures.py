@@ -35,6 +35,29 @@ def plot_gate(gate: GateSchedule, width: int = 512, height: int = 320) -> Tensor
     return torch.from_numpy(np.asarray(image).copy()).float().div(255).unsqueeze(0)
 
 
+def slot_colours(count: int) -> Tensor:
+    """A colour for each slot: (S, 3) in [0, 1]."""
+    return torch.tensor([colorsys.hsv_to_rgb(slot / count, 0.65, 1.0) for slot in range(count)])
+
+
+def slots_over_frames(assignment: Tensor, frames: Tensor, opacity: float = 0.6) -> Tensor:
+    """Frames (T, H, W, 3) in [0, 1] under the colour of the slot that reads each place, stronger where it reads most.
+
+    Args:
+        assignment: (1, S, T', H', W'), the probability of a slot given a patch; the frames last as long.
+    """
+    assignment = assignment[0].float().cpu()  # (S, T', H', W')
+    count, latent_frames = assignment.shape[:2]
+    share = assignment / assignment.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)  # of what this slot reads most
+    strength, slot = share.max(dim=0)  # (T', H', W')
+    nearest = torch.linspace(0, latent_frames - 1, len(frames)).round().long()
+    colours = slot_colours(count)[slot][nearest]  # (T, H', W', 3)
+    alpha = opacity * strength[nearest][:, None]
+    size = tuple(frames.shape[1:3])
+    colours, alpha = (F.interpolate(values, size=size, mode="nearest") for values in (colours.movedim(-1, 1), alpha))
+    return torch.lerp(frames[..., :3].float().cpu(), colours.movedim(1, -1), alpha.movedim(1, -1))
+
+
 def slot_heat_map(assignment: Tensor, panel_size: int = 128) -> Tensor:
     """One picture per latent frame: a strip with one panel per slot, brighter where the slot reads.
 
@@ -48,5 +71,4 @@ def slot_heat_map(assignment: Tensor, panel_size: int = 128) -> Tensor:
     num_slots = assignment.shape[0]
     peak = assignment.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
     panels = F.interpolate(assignment / peak, size=(panel_size, panel_size), mode="nearest")
-    colors = torch.tensor([colorsys.hsv_to_rgb(slot / num_slots, 0.65, 1.0) for slot in range(num_slots)])  # (S, 3)
-    return rearrange(panels[..., None] * colors[:, None, None, None, :], "s t h w c -> t h (s w) c")
+    return rearrange(panels[..., None] * slot_colours(num_slots)[:, None, None, None, :], "s t h w c -> t h (s w) c")

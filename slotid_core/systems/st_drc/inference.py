@@ -15,6 +15,8 @@ from ...wan.hooks.tokens import TokenLoRA
 from ...wan.lora import merge_lora
 from ...wan.packing import grid_of
 from ...wan.packing import predict as predict_packed
+from ...wan.region import Region
+from ...wan.together import Install
 from ..contract import Variant
 from .adapter import STDRCAdapter, load_adapter
 from .config import LayoutConfig
@@ -98,6 +100,17 @@ class LoadedAdapter:
 
     def predictor(self, model: WanModel, person: Tensor | None) -> Predict:
         return predictor(model, person, self.adapter.config.layout, self.adapter.token_lora)
+
+    def install(self, model: WanModel, person: Tensor, region: Region | None = None) -> Install:
+        layout, lora = self.adapter.config.layout, self.adapter.token_lora
+
+        def install(options: dict, noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor) -> dict:
+            grid, like = grid_of(noisy), noisy.to(model.patch_embedding.weight.dtype)
+            tokens = None if region is None else region.tokens(grid, noisy.device)
+            condition = ReferenceCondition(person, layout, strength > 0, lora=lora, region=tokens)
+            return install_reference(options, model, condition, grid, like)
+
+        return install
 
 
 class STDRCInference:

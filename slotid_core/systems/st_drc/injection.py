@@ -16,6 +16,7 @@ from ...errors import SlotIDError
 from ...wan.hooks.blocks import Transformer
 from ...wan.hooks.cache import RunCache
 from ...wan.hooks.packed_tokens import append_packed
+from ...wan.hooks.regions import TokenRegion
 from ...wan.hooks.tokens import AppendedTokens, KeptKeys, TokenLoRA, append_tokens
 from ...wan.model import HEAD_WIDTH, sinusoidal_embedding
 from ...wan.rope import rotary_matrices
@@ -43,6 +44,7 @@ class ReferenceCondition:
         rows: (B,) 0 or 1, the rows of the batch that have the reference; None for all.
         scale: how far the video's self-attention takes the reference into account; 1 is as trained, 0 nothing.
         lora: of reference tokens alone, by block and layer.
+        region: the tokens of the video that read the reference, and that it reads; None for all.
     """
 
     latents: Tensor
@@ -50,6 +52,7 @@ class ReferenceCondition:
     rows: Tensor | None = None
     scale: float = 1.0
     lora: Mapping[int, Mapping[str, TokenLoRA]] = field(default_factory=dict)
+    region: TokenRegion | None = None
 
 
 def install_reference(
@@ -114,6 +117,7 @@ def appended_tokens(
         layout.reference_attends,
         layout.reads_text,
         condition.scale,
+        condition.region,
     )
     return appended, reference_grid
 

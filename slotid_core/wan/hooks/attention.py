@@ -5,7 +5,7 @@ before their output layer. What is changed is changed exactly there, through the
 on the model.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from ..model import ATTENTION_KIND, SELF_ATTENTION, TEXT_ATTENTION
 from ..packing import packing_of, sample_of
 from ..rope import undo_rotary
 from .blocks import BlockWrapper, RunBlock, Transformer, wrap_blocks
+from .regions import TokenRegion
 from .rows import rows_running
 
 OVERRIDE = "optimized_attention_override"
@@ -41,10 +42,11 @@ class AttentionBranch:
 
 @dataclass(frozen=True)
 class WeightedBranch:
-    """A branch and its weight."""
+    """A branch, its weight, and the tokens of the video that it reaches; all tokens where that is None."""
 
     branch: AttentionBranch
     scale: float
+    region: TokenRegion | None = None
 
 
 # Kind of attention (`SELF_ATTENTION` or `TEXT_ATTENTION`) -> what joins it.
@@ -99,53 +101,73 @@ class BranchOverride:
         packing, sample = packing_of(self.options), sample_of(named.get("transformer_options", {}))
         if packing is not None and sample is not None:
             rows, rotary = rows[sample : sample + 1], packing.split(rotary)[sample]
+        region = weighted.region
+        if region is not None:
+            q, rotary = region.of(q), region.of(rotary)
         if kind == SELF_ATTENTION:
             q = undo_rotary(q.unflatten(2, (heads, -1)), rotary).flatten(2)
-        return out + weighted.scale * attend(q, weighted.branch, rows, self.key_norms[kind], heads)
+        added = weighted.scale * attend(q, weighted.branch, rows, self.key_norms[kind], heads)
+        if region is None:
+            return out + added
+        return out.index_add(1, region.index, (added * region.weight[:, None]).to(out.dtype))
 
 
 # q (B, N, D), k and v (B, M, D) -> (B, N, D).
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 # (attention, q, k, v, sample) -> out like q: calls the attention with other queries, keys or values, once or often.
 # `sample` is which of packed samples the call is for, None where it is for the whole batch.
-ChangeSelfAttention = Callable[[Attention, Tensor, Tensor, Tensor, int | None], Tensor]
+ChangeAttention = Callable[[Attention, Tensor, Tensor, Tensor, int | None], Tensor]
 
 
-def change_self_attention(args: dict, change: ChangeSelfAttention) -> dict:
-    """A copy of a block's arguments under which its self-attention is computed by `change`.
+def change_attention(
+    args: dict, change: ChangeAttention, kind: str = SELF_ATTENTION, order: Sequence[str] = ORDER
+) -> dict:
+    """A copy of a block's arguments under which its attention of this kind is computed by `change`.
 
     Branches are added to the result of `change`, whichever of the two was installed first.
+
+    Args:
+        order: the kinds of attention in the order in which the block computes them.
     """
     options = args["transformer_options"]
 
     def below(before: Callable | None) -> Callable:
         if isinstance(before, BranchOverride):
             return replace(before, before=below(before.before))
-        return _changed(change, options, before)
+        return _changed(change, options, before, kind, order)
 
     return {**args, "transformer_options": {**options, OVERRIDE: below(options.get(OVERRIDE))}}
 
 
-def _changed(change: ChangeSelfAttention, options: dict, before: Callable | None) -> Callable:
+def _changed(
+    change: ChangeAttention, options: dict, before: Callable | None, changed_kind: str, order: Sequence[str]
+) -> Callable:
     calls: list[None] = []
 
     def attention(function: Callable, q: Tensor, k: Tensor, v: Tensor, *positional, **named) -> Tensor:
+        is_changed = kind_of_call(options, named, calls, order) == changed_kind
+        if is_changed:  # `change` may call several times, so what is below cannot count
+            inside = {**named.get("transformer_options", options), ATTENTION_KIND: changed_kind}
+            named = {**named, "transformer_options": inside}
+
         def inner(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             inputs = (q, k, v, *positional)
             return function(*inputs, **named) if before is None else before(function, *inputs, **named)
 
-        is_self = kind_of_call(options, named, calls) == SELF_ATTENTION
         sample = sample_of(named.get("transformer_options", {}))
-        return change(inner, q, k, v, sample) if is_self else inner(q, k, v)
+        return change(inner, q, k, v, sample) if is_changed else inner(q, k, v)
 
     return attention
 
 
-def kind_of_call(options: dict, named: dict, calls: list[None]) -> str | None:
-    """Which attention of a block is being computed; one more call is noted."""
-    kind = named.get("transformer_options", options).get(ATTENTION_KIND) or dict(enumerate(ORDER)).get(len(calls))
+def kind_of_call(options: dict, named: dict, calls: list[None], order: Sequence[str] = ORDER) -> str | None:
+    """Which attention of a block is being computed; one more is noted, however many calls it takes."""
+    said = named.get("transformer_options", options).get(ATTENTION_KIND)
+    if said is not None:
+        calls[:] = [None] * (order.index(said) + 1 if said in order else len(calls) + 1)
+        return said
     calls.append(None)
-    return kind
+    return order[len(calls) - 1] if len(calls) <= len(order) else None
 
 
 def attend(q: Tensor, branch: AttentionBranch, rows: Tensor, key_norm: nn.Module, heads: int) -> Tensor:

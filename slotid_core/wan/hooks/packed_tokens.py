@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..packing import Packing, noting, packing_of
-from .attention import Attention, change_self_attention
+from .attention import Attention, change_attention
 from .blocks import BlockWrapper, RunBlock, Transformer, wrap_blocks
 from .tokens import AppendedTokens, lora_on, text_without, video_attention
 
@@ -16,7 +16,8 @@ def append_packed(options: dict, transformer: Transformer, appended: Sequence[Ap
     """A copy of `options` under which every block of `transformer` runs with the tokens behind each sample's video.
 
     Args:
-        appended: (B) of tokens (1, M, D), of one kind; None for a sample that gets none. `rows` is not read.
+        appended: (B) of tokens (1, M, D), of one kind; None for a sample that gets none. `rows` and `region` are not
+            read.
     """
     some = [one for one in appended if one is not None and one.weight]
     if not some:
@@ -77,12 +78,12 @@ def _attend(appended: Sequence[AppendedTokens | None]) -> BlockWrapper:
             (video_q, video_k, video_v), (last_q, last_k, last_v) = (
                 [t[:, part] for t in (q, k, v)] for part in (slice(-count), slice(-count, None))
             )
-            out = video_attention(attention, video_q, video_k, video_v, last_k, last_v, rows=None, weight=one.weight)
+            out = video_attention(attention, video_q, video_k, video_v, [(one, last_k, last_v)])
             own = one.attends == "itself"
             last = attention(last_q, last_k, last_v) if own else attention(last_q, k, v)
             return torch.cat([out, last], dim=1)
 
-        return run(change_self_attention(args, change))
+        return run(change_attention(args, change))
 
     return run_block
 

@@ -5,7 +5,7 @@ the head need to know. What enters a block is what its norms see.
 """
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,12 +13,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .attention import Attention, change_self_attention
+from .attention import Attention, change_attention
 from .blocks import BlockWrapper, RunBlock, Transformer, wrap_blocks
 from .cache import RunCache
-from .rows import rows_running
+from .reads import Read, attend_with
+from .regions import TokenRegion, rows_by_pattern
+from .rows import SHARED_KEY, rows_running
 
 Attends = Literal["all", "itself"]
+SETS = "token_sets"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class AppendedTokens:
         reads_text: False leaves the appended tokens out of cross-attention.
         weight: how far the video's self-attention goes from reading itself alone, 0, to reading the tokens as well, 1.
             Any other value takes a second self-attention.
+        region: the tokens of the video that attend to these, and to which these attend; None for all.
     """
 
     tokens: Tensor
@@ -55,6 +59,7 @@ class AppendedTokens:
     attends: Attends = "all"
     reads_text: bool = True
     weight: float = 1.0
+    region: TokenRegion | None = None
 
     @property
     def is_constant(self) -> bool:
@@ -76,102 +81,167 @@ class KeptKeys:
         return (self.key, index)
 
 
+@dataclass(frozen=True)
+class TokenSet:
+    """Appended tokens as a pass notes them: one person's, of those that all hooks of the pass append together.
+
+    `is_kept`: their keys are there already, so that they are read without being in the sequence.
+    """
+
+    appended: AppendedTokens
+    rows: Tensor | None
+    kept: KeptKeys | None
+    is_kept: bool
+
+    @property
+    def count(self) -> int:
+        return self.appended.tokens.shape[1]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether everything may read everything, so that attention needs no change."""
+        one = self.appended
+        is_open = one.attends == "all" and one.weight == 1 and one.region is None and self.rows is None
+        return is_open and not self.is_kept
+
+
 def append_tokens(
     options: dict, transformer: Transformer, appended: AppendedTokens, kept: KeptKeys | None = None
 ) -> dict:
     """A copy of `options` under which every block of `transformer` runs with the tokens behind the video's.
+
+    Sets of several people stand one behind the other. With a region, a set reads its region and itself and nobody else.
 
     Args:
         kept: for constant tokens, of which there is one set for all rows. Where every block's keys are there already,
             the video attends to these, and no token is appended.
     """
     rows = None if appended.rows is None or bool(appended.rows.all()) else appended.rows.bool().cpu()
-    if not appended.weight or (rows is not None and not rows.any()):
+    region = appended.region
+    if not appended.weight or (rows is not None and not rows.any()) or (region is not None and not len(region.index)):
         return options
     if kept is not None and not (appended.is_constant and len(appended.tokens) == 1):
         raise ValueError("Only keys of constant tokens, the same for all rows, can be kept.")
     indices = range(len(transformer.blocks))
-    if kept is not None and all(kept.cache.holds(kept.of_block(index)) for index in indices):
-        readers = {index: _read_kept(appended.weight, kept, index, rows) for index in indices}
-        return wrap_blocks(options, readers, inside=True)
-    wrappers = {index: _wrapper(block, appended, index, indices) for index, block in enumerate(transformer.blocks)}
-    if appended.attends == "itself" or appended.weight != 1 or rows is not None:
-        options = wrap_blocks(options, {index: _attend(appended, rows, kept, index) for index in indices}, inside=True)
-    return wrap_blocks(options, wrappers)
+    is_kept = kept is not None and all(kept.cache.holds(kept.of_block(index)) for index in indices)
+    shared = options.get(SHARED_KEY, {})
+    before: tuple[TokenSet, ...] = shared.get(SETS, ())
+    sets = (*before, TokenSet(appended, rows, kept, is_kept))
+    # One noise level's modulation is that of all before the first set with one of its own.
+    sets = tuple(sorted(sets, key=lambda one: one.appended.modulation is not None))
+    options = {**options, SHARED_KEY: {**shared, SETS: sets}}
+    if before:  # the wrappers of the first set run them all
+        return options
+    options = wrap_blocks(options, {index: _attend(index) for index in indices}, inside=True)
+    return wrap_blocks(
+        options, {index: _wrapper(block, index, indices) for index, block in enumerate(transformer.blocks)}
+    )
 
 
-def _wrapper(block: nn.Module, appended: AppendedTokens, index: int, indices: range) -> BlockWrapper:
-    count = appended.tokens.shape[1]
+def _sets(options: dict, in_sequence: bool | None = None) -> list[TokenSet]:
+    """Those of this pass; those alone that are in the sequence, or that are not."""
+    return [one for one in options[SHARED_KEY][SETS] if in_sequence is None or one.is_kept != in_sequence]
 
+
+def _wrapper(block: nn.Module, index: int, indices: range) -> BlockWrapper:
     def run_with_tokens(args: dict, run: RunBlock) -> Tensor:
-        hidden, options = args["img"], args["transformer_options"]
+        hidden, options, positions, modulation = (args[name] for name in ("img", "transformer_options", "pe", "vec"))
+        sets = _sets(options, in_sequence=True)
+        if not sets:
+            return run(args)
         if index == indices[0]:
-            hidden = torch.cat([hidden, per_row(appended.tokens, options, hidden)], dim=1)
-        positions = torch.cat([args["pe"], appended.rotary.to(args["pe"])], dim=1)
-        modulation = joined_modulation(args["vec"], appended.modulation, options, hidden.shape[1] - count, count)
-        last = slice(-count, None)
-        with lora_on(block, appended.lora.get(index, {}), last), text_without(block, last, appended.reads_text):
+            hidden = torch.cat([hidden, *(per_row(one.appended.tokens, options, hidden) for one in sets)], dim=1)
+        num_video = place = hidden.shape[1] - sum(one.count for one in sets)
+        positions = torch.cat([positions, *(one.appended.rotary.to(positions) for one in sets)], dim=1)
+        with ExitStack() as changes:
+            for one in sets:
+                appended, last = one.appended, slice(place, place + one.count)
+                modulation = joined_modulation(modulation, appended.modulation, options, place, one.count)
+                changes.enter_context(lora_on(block, appended.lora.get(index, {}), last))
+                changes.enter_context(text_without(block, last, appended.reads_text))
+                place += one.count
             hidden = run({**args, "img": hidden, "pe": positions, "vec": modulation})
-        return hidden[:, :-count] if index == indices[-1] else hidden
+        return hidden[:, :num_video] if index == indices[-1] else hidden
 
     return run_with_tokens
 
 
-def _attend(appended: AppendedTokens, all_rows: Tensor | None, kept: KeptKeys | None, index: int) -> BlockWrapper:
+def _attend(index: int) -> BlockWrapper:
     """Self-attention of a block in which not everything attends to everything."""
-    count, own = appended.tokens.shape[1], appended.attends == "itself"
 
     def run_block(args: dict, run: RunBlock) -> Tensor:
-        rows = None if all_rows is None else rows_running(args["transformer_options"], all_rows)
+        options = args["transformer_options"]
+        if all(one.is_plain for one in _sets(options)):
+            return run(args)
 
         def change(attention: Attention, q: Tensor, k: Tensor, v: Tensor, sample: int | None) -> Tensor:
-            (video_q, video_k, video_v), (last_q, last_k, last_v) = (
-                [t[:, part] for t in (q, k, v)] for part in (slice(-count), slice(-count, None))
-            )
-            if kept is not None:
-                # A copy: a view would hold the video's keys in memory for the whole run.
-                kept.cache.get(kept.of_block(index), lambda: (last_k[:1].clone(), last_v[:1].clone()))
-            out = video_attention(attention, video_q, video_k, video_v, last_k, last_v, rows, appended.weight)
-            last = attention(last_q, last_k, last_v) if own else attention(last_q, k, v)
-            return torch.cat([out, last], dim=1)
+            return attend_to_sets(attention, q, k, v, options, index)
 
-        return run(change_self_attention(args, change))
+        return run(change_attention(args, change))
 
     return run_block
 
 
-def _read_kept(weight: float, kept: KeptKeys, index: int, all_rows: Tensor | None) -> BlockWrapper:
-    """A block whose video attends to kept keys and values besides its own."""
-    key, value = kept.cache.get(kept.of_block(index), tuple)
-
-    def run_block(args: dict, run: RunBlock) -> Tensor:
-        rows = None if all_rows is None else rows_running(args["transformer_options"], all_rows)
-
-        def change(attention: Attention, q: Tensor, k: Tensor, v: Tensor, sample: int | None) -> Tensor:
-            more_k, more_v = key.to(k).expand(len(k), -1, -1), value.to(v).expand(len(v), -1, -1)
-            return video_attention(attention, q, k, v, more_k, more_v, rows, weight)
-
-        return run(change_self_attention(args, change))
-
-    return run_block
+def attend_to_sets(attention: Attention, q: Tensor, k: Tensor, v: Tensor, options: dict, index: int) -> Tensor:
+    """Self-attention of block `index` over the video's tokens and those behind it, q, k, v (B, N', D), by sets."""
+    sets = _sets(options, in_sequence=True) + _sets(options, in_sequence=False)
+    counts = [0 if one.is_kept else one.count for one in sets]
+    num_video = q.shape[1] - sum(counts)
+    (video_q, *queries), (video_k, *keys), (video_v, *values) = (
+        t.split([num_video, *counts], dim=1) for t in (q, k, v)
+    )
+    for number, one in enumerate(sets):
+        if one.is_kept:
+            assert one.kept is not None
+            key, value = one.kept.cache.get(one.kept.of_block(index), tuple)
+            keys[number], values[number] = (t.to(k).expand(len(k), -1, -1) for t in (key, value))
+        elif one.kept is not None:
+            # A copy: a view would hold the video's keys in memory for the whole run.
+            made = (keys[number][:1].clone(), values[number][:1].clone())
+            one.kept.cache.get(one.kept.of_block(index), lambda made=made: made)
+    everybody = torch.ones(len(q), dtype=torch.bool)
+    shown = [everybody if one.rows is None else rows_running(options, one.rows) for one in sets]
+    groups = rows_by_pattern(torch.stack(shown, dim=1))
+    out = None
+    for rows, pattern in groups:
+        of_rows = (lambda t: t) if len(groups) == 1 else (lambda t, rows=rows: t[rows.to(t.device)])
+        seen = [
+            (one.appended, of_rows(key), of_rows(value))
+            for one, key, value, is_on in zip(sets, keys, values, pattern, strict=True)
+            if is_on
+        ]
+        part = video_attention(attention, of_rows(video_q), of_rows(video_k), of_rows(video_v), seen)
+        if len(groups) == 1:
+            out = part
+            break
+        out = part.new_empty(video_q.shape) if out is None else out
+        out[rows.to(out.device)] = part
+    assert out is not None
+    outs = [out]
+    for one, query, key, value in zip(sets, queries, keys, values, strict=True):
+        if one.is_kept:
+            continue
+        if one.appended.attends == "all":
+            region = one.appended.region
+            read_k, read_v = (t if region is None else region.of(t) for t in (video_k, video_v))
+            key, value = torch.cat([read_k, key], dim=1), torch.cat([read_v, value], dim=1)
+        outs.append(attention(query, key, value))
+    return torch.cat(outs, dim=1) if len(outs) > 1 else out
 
 
 def video_attention(
-    attention: Attention, q: Tensor, k: Tensor, v: Tensor, more_k: Tensor, more_v: Tensor, rows: Tensor | None,
-    weight: float,
-) -> Tensor:  # fmt: skip
-    """q, k, v (B, N, D) of the video, which reads `more` (B, M, D) besides in `rows` (B,) alone -> (B, N, D)."""
-    if rows is not None and not rows.all():
-        without = attention(q[~rows], k[~rows], v[~rows])
-        out = without.new_empty(q.shape)  # autocast gives a result of another precision than the queries
-        out[~rows] = without
-        if rows.any():
-            out[rows] = video_attention(
-                attention, q[rows], k[rows], v[rows], more_k[rows], more_v[rows], rows=None, weight=weight
-            )
-        return out
-    both = attention(q, torch.cat([k, more_k], dim=1), torch.cat([v, more_v], dim=1))
-    return both if weight == 1 else torch.lerp(attention(q, k, v), both, weight)
+    attention: Attention, q: Tensor, k: Tensor, v: Tensor, seen: Sequence[tuple[AppendedTokens, Tensor, Tensor]]
+) -> Tensor:
+    """q, k, v (B, N, D) of the video, which reads the keys and values (B, M, D) of sets besides -> (B, N, D)."""
+    for one, more_k, more_v in seen:
+        if one.region is None and one.weight == 1:
+            k, v = torch.cat([k, more_k], dim=1), torch.cat([v, more_v], dim=1)
+    reads = [
+        Read(torch.cat([k, more_k], dim=1), torch.cat([v, more_v], dim=1), one.region, one.weight)
+        for one, more_k, more_v in seen
+        if one.region is not None or one.weight != 1
+    ]
+    return attend_with(attention, q, k, v, reads)
 
 
 def per_row(values: Tensor, options: dict, like: Tensor) -> Tensor:

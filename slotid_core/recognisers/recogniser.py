@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...reference.faces.face import Face
+from ..reference.faces.face import Face
 
 Look = Callable[[np.ndarray], list[Face]]
 

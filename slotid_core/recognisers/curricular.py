@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ...errors import SlotIDError
-from ...tensor_shapes import count_numbered, fill, floats, shape_of
-from ...weights import naming, read_pth, read_tensors
+from ..errors import SlotIDError
+from ..tensor_shapes import count_numbered, fill, floats, shape_of
+from ..weights import naming, read_pth, read_tensors
 
 CURRICULAR_FILE = "glint360k_curricular_face_r101_backbone.bin"
 STAGES = (3, 13, 30, 3)  # units of the 101-layer network; each stage halves the picture

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...errors import SlotIDError
-from ...reference.faces.alignment import ARCFACE, landmarks_from_box, similarity, warp
-from ...reference.faces.detector import find_detector
-from ...reference.faces.face import Detector, Face
-from ...reference.faces.find_faces import faces_in
-from ...reference.faces.insightface_models import NEITHER, onnx_providers
+from ..errors import SlotIDError
+from ..reference.faces.alignment import ARCFACE, landmarks_from_box, similarity, warp
+from ..reference.faces.detector import find_detector
+from ..reference.faces.face import Detector, Face
+from ..reference.faces.find_faces import faces_in
+from ..reference.faces.insightface_models import NEITHER, onnx_providers
 from .recogniser import NotHere, Recogniser, unit
 
 CROP = 112

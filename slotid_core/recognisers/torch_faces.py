@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import SlotIDError
-from ...reference.faces.detector import find_detector
-from ...reference.faces.drawn_faces import find_drawn_faces
-from ...reference.faces.face import Face
-from ...reference.faces.face_encoder import FILE_NAME, load_face_encoder
-from ...reference.faces.find_faces import faces_in
-from ...toy_world.face_pictures import crops_of_frames
-from ...toy_world.family import load_face_recogniser
+from ..errors import SlotIDError
+from ..reference.faces.detector import find_detector
+from ..reference.faces.drawn_faces import find_drawn_faces
+from ..reference.faces.face import Face
+from ..reference.faces.face_encoder import FILE_NAME, load_face_encoder
+from ..reference.faces.find_faces import faces_in
+from ..toy_world.face_pictures import crops_of_frames
+from ..toy_world.family import load_face_recogniser
 from .curricular import CURRICULAR_FILE, load_curricular
 from .onnx_faces import aligned_look
 from .recogniser import NotHere, Recogniser

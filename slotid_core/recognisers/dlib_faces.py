@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.faces.face import Face
+from ..reference.faces.face import Face
 from .recogniser import NotHere, Recogniser, unit
 
 INSTALL = "pip install face-recognition-models==0.3.0 dlib-bin"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...errors import SlotIDError
+from ..errors import SlotIDError
 from .recogniser import NotHere, Recogniser
 
 Find = Callable[[tuple[str, ...]], Recogniser]

@@ -1,0 +1,1 @@
+"""Face recognisers by name, each used where its file lies."""

@@ -1,0 +1,1 @@
+"""Four systems on one backbone, one budget and one judge."""

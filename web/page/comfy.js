@@ -1,0 +1,108 @@
+// All that the page's modules need of ComfyUI's frontend, in one place, because it changes from release to release.
+
+export function comfyPage(app, api) {
+  const tracker = () => app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+  const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
+
+  return {
+    api,
+
+    /** Nodes 2.0 draws nodes as elements; the canvas has to be told how much room they need. */
+    isCanvas: () => !globalThis.LiteGraph?.vueNodesMode,
+
+    value: (node, name) => widgetOf(node, name)?.value,
+
+    /** {name, category} of the widget that chooses a saved person; undefined where a node has none. */
+    peopleInput(node) {
+      const inputs = Object.entries({ ...node.constructor.nodeData?.input?.required, ...node.constructor.nodeData?.input?.optional });
+      const found = inputs.find(([, spec]) => spec?.[1]?.slotid_people);
+      return found && { name: found[0], category: found[1][1].slotid_people };
+    },
+
+    /** Ask the server again which files there are, as the key R does. */
+    refreshChoices: () => app.refreshComboInNodes?.(),
+
+    isLinked: (node, name) => (node.inputs ?? []).some((input) => input.name === name && input.link != null),
+
+    /** Change a widget as if it were typed; `commit` then makes one step of undo of all that was changed. */
+    setValue(node, name, value) {
+      const widget = widgetOf(node, name);
+      if (!widget || widget.value === value) return;
+      widget.value = value;
+      widget.callback?.(value, app.canvas, node);
+      app.canvas?.setDirty(true, true);
+    },
+
+    commit() {
+      const changes = tracker();
+      (changes?.captureCanvasState ?? changes?.checkState)?.call(changes);
+    },
+
+    /** Call `changed` whenever one of these widgets changes, whoever changes it. */
+    watch(node, names, changed) {
+      for (const name of names) {
+        const widget = widgetOf(node, name);
+        if (!widget) continue;
+        const { callback } = widget;
+        widget.callback = function (...given) {
+          const result = callback?.apply(this, given);
+          changed();
+          return result;
+        };
+      }
+    },
+
+    /** Room for a panel is no change of the workflow that undo should take back. */
+    forgetSize(node) {
+      const known = tracker()?.activeState?.nodes?.find((other) => String(other.id) === String(node.id));
+      if (known?.size) known.size = [node.size[0], node.size[1]];
+    },
+
+    /** Whether it is of the graph on the screen, and not of another subgraph. */
+    isShown: (node) => node.graph === app.canvas?.graph,
+
+    redraw: () => app.canvas?.setDirty(true, true),
+
+    fileUrl: (file) => api.apiURL(`/view?${new URLSearchParams(file)}`),
+
+    everyNode() {
+      const graphs = [app.rootGraph ?? app.graph];
+      for (const graph of graphs) {
+        for (const node of graph?.nodes ?? []) if (node.subgraph && !graphs.includes(node.subgraph)) graphs.push(node.subgraph);
+      }
+      return graphs.flatMap((graph) => graph?.nodes ?? []);
+    },
+
+    /** The node that the server calls by this id; those within subgraphs are called "outer:inner". */
+    nodeOf(id) {
+      let graph = app.rootGraph ?? app.graph;
+      let node;
+      for (const part of String(id).split(":")) {
+        node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part));
+        graph = node?.subgraph;
+      }
+      return node;
+    },
+
+    lastOutput(node) {
+      const inside = node.graph && node.graph !== (app.rootGraph ?? app.graph);
+      return app.nodeOutputs?.[inside ? `${node.graph.id}:${node.id}` : String(node.id)];
+    },
+
+    /** Nodes that what leaves this node reaches, nearest first. */
+    after(node) {
+      const found = [node];
+      for (const one of found) {
+        for (const output of one.outputs ?? []) {
+          for (const id of output.links ?? []) {
+            const links = one.graph?.links;
+            const link = links?.get?.(id) ?? links?.[id];
+            const target = link && one.graph.getNodeById(link.target_id);
+            if (target && !found.includes(target)) found.push(target);
+          }
+        }
+      }
+      return found.slice(1);
+    },
+  };
+}
