@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from typed import present
 
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.registry import SYSTEMS, inference_of
@@ -71,7 +72,7 @@ def test_results_are_read_back_and_only_with_the_facts_of_today(tmp_path):
     path = file_of(tmp_path, "toy", "base", 0)
     values = {"a": np.array([[1.0, np.nan], [0.25, -3.0]])}
     write_result(path, values, {"seed": 1, "reads": [["a", "b"]]})
-    np.testing.assert_array_equal(read_result(path)["a"], values["a"])
+    np.testing.assert_array_equal(present(read_result(path))["a"], values["a"])
     assert read_result(path, {"seed": 1, "reads": [("a", "b")]}) is not None
     assert read_result(path, {"seed": 2, "reads": []}) is None
     assert read_result(tmp_path / "none.safetensors") is None
@@ -137,7 +138,7 @@ def test_a_run_makes_what_is_missing_and_does_not_make_it_again(tmp_path, monkey
     assert [file.parent.name + "/" + file.stem for file in files] == [
         "cost/base-0", "cost/lynx.full-0", "toy/base-0", "toy/lynx.clip-0", "toy/lynx.full-0",
     ]  # fmt: skip
-    measured = read_result(files[1])
+    measured = present(read_result(files[1]))
     assert measured["parameters"] > 1e5 and measured["bytes"] > 1e5 and measured["training_bytes"] > 1e5
     before = {file: file.read_bytes() for file in files}
     monkeypatch.setattr(Study, "make", lambda *job: pytest.fail("made again"))
