@@ -35,7 +35,7 @@ def run() -> list[Ratio]:
 
     def step(latents: list[Tensor]) -> None:
         velocities = predict(model, latents, level, context, {})
-        sum(velocity.square().sum() for velocity in velocities).backward()
+        torch.stack([velocity.square().sum() for velocity in velocities]).sum().backward()
         if on_gpu:
             torch.cuda.synchronize()
 
