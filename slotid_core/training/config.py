@@ -35,6 +35,8 @@ class DataConfig:
             "augmented", one of the clip's own reference's prepared looks (`looks` of the preparation).
         least_resemblance: cosine of the face embeddings below which two clips that are said to show one person make no
             pair; 0 asks nobody. Needs data with face embeddings.
+        expected_size: frames (4n+1), height and width in pixels that a dry run counts with where the data is not yet
+            here; by default Slot-ID's (section 4.1).
     """
 
     train: str
@@ -43,9 +45,15 @@ class DataConfig:
     more: tuple[str, ...] = ()
     pairs: dict = field(default_factory=dict)
     least_resemblance: Share = 0.0
+    expected_size: tuple[int, int, int] = (65, 480, 720)
 
     def __post_init__(self):
         check_ranges(self)
+        frames, height, width = self.expected_size
+        if frames < 1 or frames % 4 != 1 or min(height, width) < 16 or height % 16 or width % 16:
+            raise SlotIDError(
+                f"data.expected_size is {self.expected_size}; give 4n+1 frames, and multiples of 16 pixels."
+            )
         unknown = sorted(set(self.pairs) - set(PAIR_KINDS))
         if unknown:
             raise SlotIDError(f"data.pairs has {unknown[0]!r}; kinds of pairs are {', '.join(PAIR_KINDS)}.")
@@ -205,6 +213,7 @@ MAY_CHANGE = frozenset({
     "data.train",  # a folder may move: the content of its manifest is compared
     "data.validation",
     "data.more",
+    "data.expected_size",
     "model.shape",
     "model.activation_checkpointing",
     "model.swapped_blocks",

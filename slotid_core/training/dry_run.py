@@ -59,7 +59,7 @@ def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: floa
     }
     figures["memory_gib_a_gpu"] = sum(value for name, value in figures.items() if name.endswith("gib_a_gpu"))
     figures |= {
-        "host_gib_a_gpu": host_bytes(config, sum(swapped), frozen_bytes) / GIB,
+        "host_gib_a_gpu": host_bytes(config, sum(swapped), frozen_bytes) / share / GIB,
         "video_tokens_a_gpu": tokens,
         "steps": config.run.steps,
         "samples_seen": config.run.steps * config.run.batch,
@@ -166,12 +166,12 @@ def held_by_others(strategy: nn.Module, config: TrainingConfig, shape: tuple[int
 
 
 def latent_shape(config: TrainingConfig) -> tuple[int, int, int]:
-    """Latent frames, height and width of a prepared sample; without data, of 65 frames of 480 x 720 pixels (Slot-ID,
-    section 4.1)."""
+    """Latent frames, height and width of a prepared sample; without data, of the size that is expected."""
     try:
         data = CachedDataset(Path(config.data.train))
     except SlotIDError:
-        return 17, 60, 90
+        frames, height, width = config.data.expected_size
+        return (frames - 1) // 4 + 1, height // 8, width // 8
     frames, height, width = data.read(0, ("video",))["video"].shape[1:]
     return frames, height, width
 

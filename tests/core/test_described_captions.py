@@ -1,6 +1,7 @@
 """Captions that describe the person: kept with a sample, and a target for whatever reads references."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ class DescribedPeople(People):
 
 
 def one_batch(weight=1.0, **dropout) -> Batch:
-    nothing = {"text_dropout": 0.0, "identity_dropout": 0.0, "joint_dropout": 0.0}
+    nothing: dict[str, Any] = {"text_dropout": 0.0, "identity_dropout": 0.0, "joint_dropout": 0.0}
     objective = SharedObjective(described_weight=weight, **(nothing | dropout))
     source = Batches(DescribedPeople(6), objective, "other clip", 6, 0, ("reference",), 0, lambda generator: {})
     return one_size(source.rows(0, range(6)))
@@ -71,7 +72,8 @@ def test_no_weight_reads_no_description():
 def test_the_weight_falls_to_nothing():
     objective = SharedObjective(described_weight=4.0, described_steps=0.5)
     assert [objective.described_weight_at(step, 100) for step in (0, 25, 50, 99)] == [4.0, 2.0, 0.0, 0.0]
-    for wrong in ({"described_weight": -1.0}, {"described_steps": 0.0}):
+    cases: tuple[dict[str, Any], ...] = {"described_weight": -1.0}, {"described_steps": 0.0}
+    for wrong in cases:
         with pytest.raises(SlotIDError, match=next(iter(wrong))):
             SharedObjective(**wrong)
 

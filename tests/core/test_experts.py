@@ -1,5 +1,7 @@
 """Two experts, image-to-video, stratified noise levels: which levels are drawn, and runs of each, resumed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -27,7 +29,7 @@ def people(tmp_path_factory):
     """Data, a text-to-video model in two experts, and an image-to-video one with data of its own."""
     torch.set_num_threads(1)
     folder = make_people(tmp_path_factory.mktemp("people"))
-    shape = {"dim": 128, "ffn_dim": 256, "num_layers": BLOCKS, "num_heads": 1}
+    shape: dict[str, Any] = {"dim": 128, "ffn_dim": 256, "num_layers": BLOCKS, "num_heads": 1}
     for seed, name, channels in ((1, "low", 16), (2, "i2v", 36), (3, "i2v_low", 36)):
         torch.manual_seed(seed)
         state = WanModel(WanConfig(**shape, in_dim=channels)).state_dict()

@@ -7,7 +7,7 @@ import lynx_waves as waves
 import pytest
 import torch
 import torch.nn.functional as F
-from typed import instance
+from typed import instance, present
 
 from slotid_core.systems.lynx import LynxCondition, build_adapter, install_lynx, read_features
 from slotid_core.systems.lynx.adapter import KeyValueLayer
@@ -108,7 +108,9 @@ def test_one_block_by_the_formulas_written_out():
     model, lynx = waves.wave_wan(), adapter("full", with_reference=True)
     block = instance(model.blocks[2], Block)
     id_layer, ref_layer = (instance(layers["2"], KeyValueLayer) for layers in (lynx.id_layers, lynx.ref_layers))
-    tokens = torch.cat([waves.wave_resampler(waves.WIDTH)(waves.face_embedding()[:, None]), id_layer.registers], dim=1)
+    tokens = torch.cat(
+        [waves.wave_resampler(waves.WIDTH)(waves.face_embedding()[:, None]), present(id_layer.registers)], dim=1
+    )
     reference = features(model)[1:, 2]
     hidden, text = waves.wave(1, 24, waves.WIDTH, phase=2.0), waves.wave(1, 7, waves.WIDTH, phase=2.1)
     time, rotary = waves.wave(1, 1, 6, waves.WIDTH, phase=2.2), rotary_matrices((2, 3, 4), 128)

@@ -8,7 +8,9 @@ import pytest
 from training_settings import command, make_world, run, settings, write_settings
 
 from slotid_core.training.config import read_config
+from slotid_core.training.cost import GPUS
 from slotid_core.training.dry_run import cost_of_options, estimate
+from tools import recipe_table
 
 CONFIGS = Path(__file__).parents[2] / "slotid_core" / "training" / "configs"
 
@@ -38,6 +40,14 @@ def test_a_system_that_appends_tokens_counts_them():
         for name in ("", "_st_drc")
     )
     assert video == 17 * 30 * 45 and longer == 18 * 30 * 45
+
+
+def test_every_recipe_fits_its_machine_and_the_page_says_what_it_takes():
+    page = recipe_table.page()
+    assert recipe_table.PAGE.read_text(encoding="utf-8") == page, "run python -m tools.recipe_table --write"
+    for path in recipe_table.recipes():
+        memory, days = (float(page.split(f"| `{path.stem}` |")[1].split("|")[column]) for column in (6, 9))
+        assert memory < 0.9 * GPUS[recipe_table.machine_of(path)[1]].gib and days < 30, path.stem
 
 
 def test_the_cost_of_an_option_is_told_before_it_is_chosen():
