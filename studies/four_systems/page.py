@@ -29,7 +29,7 @@ INTRODUCTION = """# Four systems in one table
 **Every figure on this page is a toy-world figure**: drawn people, tiny models, judges trained on drawings. All systems
 learn from the same people and clips, on the same model, for the same number of samples, and are judged by the same
 networks, which share nothing with what conditions them. `python -m studies.four_systems` makes what is missing, and
-writes this page from the files in [results](results). No number on it is typed.
+writes this page from the files in `docs/four_systems/results`. No number on it is typed.
 """
 PROTOCOL = """
 - Budget: {steps} steps of {batch} samples. Where a part is trained before (Lynx's resampler), that comes on top.
