@@ -1,7 +1,6 @@
 """Encode Reference reads a clip at the adapter's rate, or says on the node why it does not."""
 
 import json
-import struct
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,8 +8,6 @@ import pytest
 import torch
 import websocket
 from graphs import node
-
-TEXT = 3  # core's number of the event that writes on a node
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +58,19 @@ def graph(**fps) -> dict:
     }  # fmt: skip
 
 
-def texts_on_nodes(socket, prompt_id: str) -> list[tuple[str, str]]:
-    """(node, text) of every text until the prompt has run."""
-    texts = []
+def warnings_on_nodes(socket, prompt_id: str) -> dict[str, list[str]]:
+    """The warnings that each node hands to the page until the prompt has run."""
+    warnings = {}
     while True:
         message = socket.recv()
         if isinstance(message, bytes):
-            kind, length = struct.unpack(">II", message[:8])
-            if kind == TEXT:
-                texts.append((message[8 : 8 + length].decode(), message[8 + length :].decode()))
             continue
         event = json.loads(message)
+        if event["type"] == "executed" and "slotid_warnings" in (event["data"]["output"] or {}):
+            warnings[event["data"]["node"]] = event["data"]["output"]["slotid_warnings"]
         if event["type"] in ("execution_success", "execution_error") and event["data"]["prompt_id"] == prompt_id:
             assert event["type"] == "execution_success", event
-            return texts
+            return warnings
 
 
 def test_a_warning_reaches_the_page_that_queued_it_and_the_log_and_goes_when_mended(server, client):
@@ -82,18 +78,17 @@ def test_a_warning_reaches_the_page_that_queued_it_and_the_log_and_goes_when_men
         websocket.create_connection(f"ws://{server.address}/ws?clientId={name}", timeout=300)
         for name in (client.client_id, "somebody-else")
     ]
-    ((place, text),) = texts_on_nodes(pages[0], client.queue(graph()))
-    assert place == "encode" and "frames per second are not known" in text and "Connect fps" in text
+    (text,) = warnings_on_nodes(pages[0], client.queue(graph()))["encode"]
+    assert "frames per second are not known" in text and "Connect fps" in text
     assert "Slot-ID, Encode Reference: The face clip's frames per second are not known" in server.log.read_text()
-    assert texts_on_nodes(pages[0], client.queue(graph(fps=16.0))) == [("encode", "No warnings.")]
-    assert texts_on_nodes(pages[0], client.queue(graph(fps=15.99))) == []
-    (text,) = [text for _, text in texts_on_nodes(pages[0], client.queue(graph(fps=8.0)))]
+    assert warnings_on_nodes(pages[0], client.queue(graph(fps=16.0)))["encode"] == []
+    (text,) = warnings_on_nodes(pages[0], client.queue(graph(fps=8.0)))["encode"]
     assert "8 frames per second, fewer than the adapter's 16" in text
     pages[1].settimeout(1)
     heard = []
     with pytest.raises(websocket.WebSocketTimeoutException):
         while True:
             heard.append(pages[1].recv())
-    assert not any(isinstance(message, bytes) for message in heard)
+    assert not any("slotid_warnings" in str(message) for message in heard)
     for page in pages:
         page.close()

@@ -311,7 +311,7 @@ def test_families(load, put, system, family):
 
 BESIDE_ROWS_AND_BRANCHES = {
     "VACE": lambda: of_class("VaceWanModel", vace_layers=1, vace_in_dim=96),
-    "camera": lambda: of_class("CameraWanModel", model_type="camera", in_dim=36),
+    "camera": lambda: of_class("CameraWanModel", model_type="camera", in_dim=32),
     "Fun with a reference": lambda: of_class("WanModel", model_type="i2v", in_dim=48, in_dim_ref_conv=16),
 }
 
@@ -325,6 +325,7 @@ def test_vace_camera_and_fun(put, system, family):
     for conditioning in (positive, negative):
         if family.startswith("Fun"):
             conditioning[0][1]["reference_latents"] = [torch.randn(1, 16, 1, 8, 8)]
+            conditioning[0][1]["concat_latent_image"] = torch.randn(1, 32, 3, 8, 8)  # a control video and a picture
     run = sample if family == "VACE" else (lambda model: sample(model, positive, negative))
     check_cell(put, system, model, run)
 
