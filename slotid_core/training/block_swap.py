@@ -199,11 +199,12 @@ def spread(count: int, blocks: int) -> list[int]:
     return [place * blocks // count for place in range(count)]
 
 
-def bytes_of_a_step(block_bytes: Sequence[float], passes: int = 1) -> float:
-    """What must move in a step of `passes` forward and backward passes: every swapped block once each way, but for
-    those that the buffers still hold at the turn."""
-    held = min(BUFFERS, len(block_bytes))
-    return 2 * passes * sum(sorted(block_bytes)[: len(block_bytes) - held])
+def bytes_of_a_step(block_bytes: Sequence[float], passes: int = 1, ways: tuple[float, float] = (1.0, 1.0)) -> float:
+    """What must move in a step of `passes` micro-batches, each of which goes forward and backward as often as `ways`
+    says: every swapped block once each way, but for those that the buffers still hold at a turn."""
+    turning = sum(sorted(block_bytes)[: max(0, len(block_bytes) - BUFFERS)])
+    turns, others = 2 * min(ways), abs(ways[0] - ways[1])
+    return passes * (turns * turning + others * (sum(block_bytes) if len(block_bytes) > BUFFERS else 0.0))
 
 
 def check_count(count: int, blocks: int, recomputes: bool) -> None:

@@ -86,6 +86,24 @@ def test_swapped_weights_are_nowhere_between_passes():
     assert sum(p.numel() for p in model.blocks.parameters()) == 0
 
 
+@pytest.mark.parametrize("forward", [2, 3])
+def test_passes_that_do_not_turn_bring_every_block(forward):
+    """As where the frozen model also says what it makes of a description."""
+    model = WanModel(WanConfig(dim=128, ffn_dim=256, num_layers=5, num_heads=1)).requires_grad_(False)
+    model.activation_checkpointing = True
+    swap, moved = BlockSwap(model, 5, torch.device("cpu")), []
+    noisy, time, text = torch.randn(1, 16, 2, 4, 4, requires_grad=True), torch.tensor([500.0]), torch.randn(1, 3, 4096)
+    for _ in range(2):
+        before = swap.bytes_moved
+        out = model(noisy, time, text)
+        for _ in range(forward - 1):
+            with torch.no_grad():
+                model(noisy, time, text)
+        out.sum().backward()
+        moved.append(swap.bytes_moved - before)
+    assert moved[1] == bytes_of_a_step(list(swap.block_bytes.values()), ways=(forward, 1))
+
+
 def test_what_trains_in_a_swapped_block_stays_on_the_device(people, tmp_path):
     trainer = trainer_of("st_drc", people, tmp_path, swapped_blocks=BLOCKS)
     assert all(parameter.numel() for parameter in trainer.trainable.values())
