@@ -9,6 +9,7 @@ from typed import present
 from slotid_core.errors import SlotIDError
 from slotid_core.training.block_swap import BUFFERS, BlockSwap, bytes_of_a_step, spread
 from slotid_core.training.config import config_from_settings
+from slotid_core.training.host_memory import HostMemory
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
 from slotid_core.wan import WanConfig, WanModel
@@ -108,6 +109,16 @@ def test_what_trains_in_a_swapped_block_stays_on_the_device(people, tmp_path):
     trainer = trainer_of("st_drc", people, tmp_path, swapped_blocks=BLOCKS)
     assert all(parameter.numel() for parameter in trainer.trainable.values())
     assert any("blocks.0." in name for name in trainer.trainable)
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 670, 1024])
+def test_host_memory_lies_in_pieces_that_pinning_does_not_enlarge(length):
+    values = torch.randint(256, (length,), dtype=torch.uint8)
+    memory, copied = HostMemory(values, pinned=False, least=16), torch.zeros(length, dtype=torch.uint8)
+    memory.copy_to(copied)
+    assert torch.equal(copied, values) and len(memory) == length
+    taken = sum(1 << (len(piece) - 1).bit_length() for piece in memory.pieces)
+    assert taken < length + 16
 
 
 def test_swapped_blocks_are_spread():
