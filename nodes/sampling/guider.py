@@ -88,6 +88,15 @@ class IdentityGuider(comfy.samplers.CFGGuider):
         self.inner_set_conds(conds)
         self.set_cfg(text_scale)
 
+    def sample(self, *args, **kwargs):
+        """One run. A guider is kept from prompt to prompt, and what one run predicted is nothing to the next, which may
+        begin at the same noise level or have another size."""
+        self.kept = KeptMiddle()
+        try:
+            return super().sample(*args, **kwargs)
+        finally:
+            self.kept = KeptMiddle()
+
     @property
     def middle_every(self) -> int:
         return self.model_patcher.get_attachment(MIDDLE_EVERY) or 1

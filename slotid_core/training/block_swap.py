@@ -1,6 +1,6 @@
 """Frozen blocks that live in the host's memory and come to the device one after the other, ahead of their use.
 
-A block's frozen weights are one piece of host memory, pinned where the device is a GPU, and go to one of two buffers of
+A block's frozen weights lie together in host memory, pinned where the device is a GPU, and go to one of two buffers of
 the device. While a block computes, the next one is copied by a stream of its own. Nothing goes back: frozen weights do
 not change. The backward pass recomputes a block first (`activation_checkpointing`), so it needs a block's weights once
 more, in the opposite order. Between its passes a swapped weight is empty, so that whatever else would read it fails.
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
+from .host_memory import HostMemory
 
 BUFFERS = 2
 ALIGNMENT = 256  # bytes; as the allocators of both sides align a tensor
@@ -59,7 +60,7 @@ class BlockSwap:
         self.device, self.bytes_moved = device, 0
         self._pinned = device.type == "cuda"
         self.weights: dict[int, list[Weight]] = {}
-        self.host: dict[int, Tensor] = {}
+        self.host: dict[int, HostMemory] = {}
         for index in spread(count, len(blocks)):
             self._take(index, blocks[index])
         self.experts = [self.host]
@@ -77,7 +78,7 @@ class BlockSwap:
         self.copied = [torch.cuda.Event() if on_gpu else None for _ in self.buffers]
 
     def _take(self, index: int, block: nn.Module) -> None:
-        """Move a block's frozen weights into one piece of host memory, and wrap its forward pass."""
+        """Move a block's frozen weights into the host's memory, and wrap its forward pass."""
         frozen = [
             (module, name, plain_name(f"{path}.{name}" if path else name), parameter)
             for path, module in block.named_modules()
@@ -93,11 +94,11 @@ class BlockSwap:
         for module, name, path, parameter in frozen:
             weights.append(Weight(module, name, path, end, parameter.shape, parameter.dtype))
             end += -(-parameter.numel() * parameter.element_size() // ALIGNMENT) * ALIGNMENT
-        memory = torch.empty(end, dtype=torch.uint8, pin_memory=self._pinned)
+        memory = torch.empty(end, dtype=torch.uint8)
         for weight, (*_, parameter) in zip(weights, frozen, strict=True):
             weight.of(memory).copy_(parameter)
             weight.put(self.nothing(weight.dtype))
-        self.host[index], self.weights[index] = memory, weights
+        self.host[index], self.weights[index] = HostMemory(memory, self._pinned), weights
         block.forward = self._wrapped(index, block.forward)
 
     def nothing(self, dtype: torch.dtype) -> nn.Parameter:
@@ -113,7 +114,7 @@ class BlockSwap:
         given = dict(model.named_parameters())
         memories = {}
         for index, weights in self.weights.items():
-            memories[index] = torch.empty(self.block_bytes[index], dtype=torch.uint8, pin_memory=self._pinned)
+            memory = torch.empty(self.block_bytes[index], dtype=torch.uint8)
             for weight in weights:
                 value = given.get(f"blocks.{index}.{weight.path}")
                 if value is None or value.shape != weight.shape or value.dtype != weight.dtype:
@@ -121,7 +122,8 @@ class BlockSwap:
                         f"The two experts differ in blocks.{index}.{weight.path}. Give both files of one Wan 2.2 "
                         "model, the high-noise one as model.path and the other as model.low_noise_path."
                     )
-                weight.of(memories[index]).copy_(value)
+                weight.of(memory).copy_(value)
+            memories[index] = HostMemory(memory, self._pinned)
         self.experts.append(memories)
 
     def use(self, expert: int) -> None:
@@ -176,7 +178,7 @@ class BlockSwap:
         self.bytes_moved += self.block_bytes[index]
         into = self.buffers[place][: self.block_bytes[index]]
         with self._beside():
-            into.copy_(self.host[index], non_blocking=True)
+            self.host[index].copy_to(into)
             copied = self.copied[place]
             if copied is not None:
                 copied.record()
@@ -199,11 +201,12 @@ def spread(count: int, blocks: int) -> list[int]:
     return [place * blocks // count for place in range(count)]
 
 
-def bytes_of_a_step(block_bytes: Sequence[float], passes: int = 1) -> float:
-    """What must move in a step of `passes` forward and backward passes: every swapped block once each way, but for
-    those that the buffers still hold at the turn."""
-    held = min(BUFFERS, len(block_bytes))
-    return 2 * passes * sum(sorted(block_bytes)[: len(block_bytes) - held])
+def bytes_of_a_step(block_bytes: Sequence[float], passes: int = 1, ways: tuple[float, float] = (1.0, 1.0)) -> float:
+    """What must move in a step of `passes` micro-batches, each of which goes forward and backward as often as `ways`
+    says: every swapped block once each way, but for those that the buffers still hold at a turn."""
+    turning = sum(sorted(block_bytes)[: max(0, len(block_bytes) - BUFFERS)])
+    turns, others = 2 * min(ways), abs(ways[0] - ways[1])
+    return passes * (turns * turning + others * (sum(block_bytes) if len(block_bytes) > BUFFERS else 0.0))
 
 
 def check_count(count: int, blocks: int, recomputes: bool) -> None:

@@ -102,6 +102,7 @@ def seconds_of_a_step(
     passes: int,
     utilization: float = UTILIZATION,
     exchanged: float = 0.0,
+    ways: tuple[float, float] = (1.0, 1.0),
 ) -> dict[str, float]:
     """Seconds that a GPU computes and copies in a step; both at once, so the longer is the step's.
 
@@ -110,10 +111,11 @@ def seconds_of_a_step(
     Args:
         operations: of all that the GPU does in a step.
         block_bytes: of each swapped block.
-        passes: forward and backward passes that it takes, one for each of its micro-batches.
+        passes: micro-batches that it takes.
         exchanged: bytes of experts' weights.
+        ways: times that each micro-batch goes through the backbone forward, and backward.
     """
     computing = operations / (gpu.teraflops * 1e12 * utilization)
-    copying = bytes_of_a_step(block_bytes, passes) / (gpu.link * 1e9)
+    copying = bytes_of_a_step(block_bytes, passes, ways) / (gpu.link * 1e9)
     seconds = exchanged / (gpu.link * 1e9) + max(computing, copying)
     return {"seconds_computing": computing, "seconds_copying": copying, "seconds_by_arithmetic": seconds}

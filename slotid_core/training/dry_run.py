@@ -110,7 +110,9 @@ def seconds_and_days(
     total = samples * operations(model.config, work)
     share = gpus if config.run.distribution == "fsdp" else 1
     exchanged = exchanged_bytes(config, (bytes_of(model, frozen=True) - sum(swapped)) / share)
-    figures = seconds_of_a_step(gpu, total, swapped, math.ceil(samples / held_at_once), utilization, exchanged)
+    figures = seconds_of_a_step(
+        gpu, total, swapped, math.ceil(samples / held_at_once), utilization, exchanged, work.passes
+    )
     return {
         "teraflops_a_step_and_gpu": total / 1e12,
         **figures,

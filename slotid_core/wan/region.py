@@ -11,6 +11,7 @@ from ..errors import SlotIDError
 from .hooks.regions import TokenRegion
 
 SIDE = 512  # pixels of a drawn box's mask
+ROUNDING = 1e-3  # by which blurring and resizing leave the range from 0 to 1
 LEAST = 1 / 64  # share of a token's area; with less, a region leaves the token out
 FRAMES_PER_LATENT = 4
 
@@ -33,7 +34,7 @@ class Region:
         mask = self.mask
         if mask.dim() != 3 or not mask.numel():
             raise SlotIDError(f"A region's mask is (frames, height, width); this is {tuple(mask.shape)}.")
-        if not torch.isfinite(mask).all() or mask.min() < 0 or mask.max() > 1:
+        if not torch.isfinite(mask).all() or mask.min() < -ROUNDING or mask.max() > 1 + ROUNDING:
             raise SlotIDError("A region's mask holds values outside of 0 to 1. Make the mask again.")
         if mask.max() < LEAST:
             raise SlotIDError("The region's mask is empty, so that nobody would be drawn. Mark where the person is.")

@@ -135,6 +135,21 @@ def test_the_middle_difference_is_used_for_several_steps(guider_module, model):
     assert 0 < distance[1] < distance[2]
 
 
+def test_an_interrupted_run_leaves_nothing_to_the_next(guider_module, model):
+    """Guiders live as long as the graph's cache, and a run may begin at the noise level where another was stopped."""
+    full, person, _, _ = streams()
+    sigmas = torch.tensor([0.9, 0.5, 0.0])
+    patched = guider_module.SlotIDRefineGuidance.execute(model, 1.0, 0.0, 0.0, 4).args[0]
+    guider, fresh = (guider_module.make_guider(patched, full, person, TEXT, REFERENCE, "text first") for _ in range(2))
+
+    def stop(*_):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run_guider(guider, callback=stop, sigmas=torch.tensor([1.0, 0.5, 0.0]))
+    assert torch.equal(run_guider(guider, sigmas=sigmas), run_guider(fresh, sigmas=sigmas))
+
+
 def test_nobody_at_all_is_refused(guider_module, model):
     with pytest.raises(Exception, match="no references"):
         guider_module.make_guider(model, PROMPT, NEGATIVE, TEXT, REFERENCE, "text first")

@@ -9,6 +9,7 @@ from typed import present
 from slotid_core.errors import SlotIDError
 from slotid_core.training.block_swap import BUFFERS, BlockSwap, bytes_of_a_step, spread
 from slotid_core.training.config import config_from_settings
+from slotid_core.training.host_memory import HostMemory
 from slotid_core.training.loop import Trainer, train
 from slotid_core.training.processes import start_processes
 from slotid_core.wan import WanConfig, WanModel
@@ -86,10 +87,38 @@ def test_swapped_weights_are_nowhere_between_passes():
     assert sum(p.numel() for p in model.blocks.parameters()) == 0
 
 
+@pytest.mark.parametrize("forward", [2, 3])
+def test_passes_that_do_not_turn_bring_every_block(forward):
+    """As where the frozen model also says what it makes of a description."""
+    model = WanModel(WanConfig(dim=128, ffn_dim=256, num_layers=5, num_heads=1)).requires_grad_(False)
+    model.activation_checkpointing = True
+    swap, moved = BlockSwap(model, 5, torch.device("cpu")), []
+    noisy, time, text = torch.randn(1, 16, 2, 4, 4, requires_grad=True), torch.tensor([500.0]), torch.randn(1, 3, 4096)
+    for _ in range(2):
+        before = swap.bytes_moved
+        out = model(noisy, time, text)
+        for _ in range(forward - 1):
+            with torch.no_grad():
+                model(noisy, time, text)
+        out.sum().backward()
+        moved.append(swap.bytes_moved - before)
+    assert moved[1] == bytes_of_a_step(list(swap.block_bytes.values()), ways=(forward, 1))
+
+
 def test_what_trains_in_a_swapped_block_stays_on_the_device(people, tmp_path):
     trainer = trainer_of("st_drc", people, tmp_path, swapped_blocks=BLOCKS)
     assert all(parameter.numel() for parameter in trainer.trainable.values())
     assert any("blocks.0." in name for name in trainer.trainable)
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 670, 1024])
+def test_host_memory_lies_in_pieces_that_pinning_does_not_enlarge(length):
+    values = torch.randint(256, (length,), dtype=torch.uint8)
+    memory, copied = HostMemory(values, pinned=False, least=16), torch.zeros(length, dtype=torch.uint8)
+    memory.copy_to(copied)
+    assert torch.equal(copied, values) and len(memory) == length
+    taken = sum(1 << (len(piece) - 1).bit_length() for piece in memory.pieces)
+    assert taken < length + 16
 
 
 def test_swapped_blocks_are_spread():

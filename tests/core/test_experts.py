@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dataset_settings import drawn, models
-from every_system import BLOCKS, make_people, settings_of
+from every_system import ADAPTERS, BLOCKS, make_people, settings_of
 from training_settings import command, losses, write_settings
 from training_settings import run as start
 from typed import one_size, present
@@ -137,6 +137,13 @@ def test_an_image_to_video_model_is_given_the_first_frame(people, tmp_path):
         trainer_of(image_to_video(people) | {"data": {"train": str(people / "data")}}, tmp_path).batches.rows(
             0, range(1)
         )
+
+
+def test_lynx_says_what_image_to_video_lacks(people, tmp_path):
+    """Its Ref layers read what a model sees of one picture; in ComfyUI that is a text-to-video model too."""
+    values = image_to_video(people) | {"system": "lynx", "adapter": ADAPTERS["lynx"]}
+    with pytest.raises(SlotIDError, match=r"adapter\.has_ref to false"):
+        trainer_of(values, tmp_path)
 
 
 def test_experts_of_other_sizes_are_refused(people, tmp_path):

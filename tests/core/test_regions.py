@@ -142,6 +142,20 @@ def test_without_room_in_the_prompt_rows_are_added_for_the_region_alone(real_row
     assert torch.equal(ours[0], base[0])
 
 
+def test_what_all_blocks_ask_is_answered_once_a_pass(monkeypatch):
+    """On a GPU each copy to the CPU waits for it, and embedding the padding again reads two weights of the model."""
+    args, rows, asked, copies, embedded = inputs(real_rows=38), torch.tensor([0.0, 1.0]), [], [], []
+    copy = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: copies.append(1) or copy(tensor))
+    for model in (one_block(), tiny_wan()):
+        copies.clear(), embedded.clear()
+        options = slot_id({}, model, args, 1, LEFT.tokens(GRID), rows)
+        model.text_embedding.register_forward_hook(lambda *_: embedded.append(1))
+        run(model, args, options)
+        asked.append((len(copies), len(embedded)))
+    assert len(tiny_wan().blocks) > 1 and asked[0] == asked[1]
+
+
 def test_one_padding_row_that_stands_for_all_gives_the_same():
     """As in training and evaluation, where a context has one row of padding instead of hundreds."""
     model, (x, time, text), rows = tiny_wan(), inputs(length=512), torch.ones(2)
@@ -309,6 +323,14 @@ def test_a_moving_mask_follows_the_videos_frames():
 def test_masks_that_cannot_be_meant(mask):
     with pytest.raises(SlotIDError, match="mask"):
         Region(mask)
+
+
+def test_rounding_of_a_blurred_mask_is_none_of_its_shares():
+    """A kernel's weights add up to 1 but for the last digit."""
+    mask = torch.full((1, 4, 4), 1 + 1e-6)
+    mask[:, :, 0] = -1e-6
+    region = Region(mask).tokens((1, 4, 4))
+    assert region.is_hard and len(region.index) == 12
 
 
 @pytest.mark.parametrize("values", [(0.5, 0, 0, 1), (1.0, 0, 0.5, 1), (-0.1, 0, 0.5, 1)])

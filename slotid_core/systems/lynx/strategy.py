@@ -39,6 +39,7 @@ KIND, VERSION = "lynx_adapter", 1
 # Other looks of the face picture, and its embedding in each; see the dataset's `looks`.
 FACE_LOOKS, PICTURE_LOOKS = "face_embedding_looks", "face_picture_looks"
 FACTORS = "factors"
+PICTURE_CHANNELS = 16  # of latents
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Strategy(nn.Module):
         self.model = backbone.requires_grad_(False)
         self.config = adapter_config(settings.adapter, backbone)
         self.adapter = new_adapter(self.config)
+        if not own.pretrain_factors:
+            check_sees_pictures(self.adapter, backbone)
         self.readout: nn.Linear | None = None
         if own.pretrain_factors:
             self.only_resampler(own.pretrain_factors)
@@ -166,6 +169,19 @@ class Strategy(nn.Module):
         trained = with_prefix(tensors, "adapter.")
         own = in_one_file((name, tensor.half()) for name, tensor in trained.items())
         save_weights(path, own, {"kind": KIND, "version": VERSION, "config": asdict(self.config), "training": facts})
+
+
+def check_sees_pictures(adapter: LynxAdapter, model: WanModel) -> None:
+    """
+    Raises:
+        SlotIDError: Ref layers read what the model sees of one picture, and it takes more channels than a picture has.
+    """
+    if adapter.ref_layers and model.config.in_dim != PICTURE_CHANNELS:
+        raise SlotIDError(
+            f"Lynx's Ref layers read what a text-to-video model sees of the face; this model takes "
+            f"{model.config.in_dim} channels, as image-to-video does. Set adapter.has_ref to false, or train on a "
+            f"text-to-video model of {PICTURE_CHANNELS}."
+        )
 
 
 def adapter_config(settings: dict, backbone: WanModel) -> AdapterConfig:

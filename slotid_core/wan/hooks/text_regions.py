@@ -4,6 +4,7 @@ The prompt's keys and values stay as they are for everybody else. Those of a reg
 as without a region, in calls of cross-attention over the region's tokens.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,16 @@ class RegionRows:
     padding_vector: Callable[[], Tensor] | None
     padding_row: int | None
 
+    @functools.cached_property
+    def is_shown(self) -> Tensor:
+        """(B,) on the CPU, the rows that show the person. All blocks ask it, and on a GPU each copy waits."""
+        return self.rows.amount.detach().any(dim=1).cpu()
+
+    @functools.cached_property
+    def embedded_padding(self) -> Tensor | None:
+        """(1, 1, D), the same in all blocks of a pass."""
+        return None if self.padding_vector is None else self.padding_vector()
+
     def has_room(self, options: dict) -> Tensor:
         """(B,) of the rows that run, whether the prompt leaves padding for these rows in front of what others took."""
         shared, count = options.get(SHARED_KEY, {}), self.rows.amount.shape[1]
@@ -46,7 +57,7 @@ def place_rows_in_region(options: dict, transformer: Transformer, placed: Region
 
     Regions of several people may be placed; each reads its own rows alone.
     """
-    if not len(placed.region.index) or not placed.rows.amount.detach().any():
+    if not len(placed.region.index) or not placed.is_shown.any():
         return options
     shared = options.get(SHARED_KEY, {})
     before: tuple[RegionRows, ...] = shared.get(REGIONAL, ())
@@ -69,7 +80,7 @@ def _wrapper(block: nn.Module, index: int) -> BlockWrapper:
                 no_rows = TextRows(rows.tokens, torch.zeros_like(rows.amount))
                 context = inserted(context, no_rows, torch.zeros(len(context)), before)
             elif one.padding_vector is not None and not one.has_room(options).all():
-                before = one.padding_vector()
+                before = one.embedded_padding
             written.append(Written(rows, one, before, place))
         change = _reading(block.get_submodule("cross_attn"), context, written, options)
         changed = change_attention(args, change, TEXT_ATTENTION, order_of_calls(block))
@@ -107,7 +118,7 @@ def _reading(cross: nn.Module, context: Tensor, written: Sequence[Written], opti
         if sample is not None:
             raise ValueError("Packed samples have no regions.")
         places = [one.places(context, options) for one in written]
-        shown = [one.rows.amount.detach().any(dim=1).cpu() for one in written]
+        shown = [rows_running(options, one.person.is_shown) for one in written]
         patterns = torch.stack(
             [torch.where(is_shown, place, -2) for is_shown, place in zip(shown, places, strict=True)], 1
         )
