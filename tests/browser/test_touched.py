@@ -230,8 +230,10 @@ def test_set_by_keyboard(page, opened, errors):
     assert value(page, "SlotIDLoadReferenceVideo", "num_frames") == 21
     page.locator(".slotid-window").focus()
     page.keyboard.press("End")
+    page.locator(".slotid-end").focus()
+    page.keyboard.press("ArrowRight")  # beyond the end of the clip, where a player stops by itself
     page.get_by_role("button", name="▶ Loop").click()
-    page.wait_for_timeout(2500)  # more than the window's 1.3 seconds, up to the end of the clip
+    page.wait_for_timeout(2500)  # more than the 1.4 seconds that are left of the clip
     assert page.evaluate("() => !document.querySelector('.slotid-loop video').paused")
     page.evaluate(STILL)
     page.locator(".slotid-point").nth(1).focus()
