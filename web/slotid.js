@@ -11,6 +11,7 @@ import { addStyle } from "./page/style.js";
 import { views } from "./page/views.js";
 
 const comfy = comfyPage(app, api);
+const TRAINING = "SlotIDTrainEncoder";
 const isOurs = (node) => /^(SlotID|Lynx|STDRC|LaVieID)/.test(node.comfyClass ?? "");
 
 /** Show what a run told of a node: its warnings, then what is to be seen. */
@@ -31,7 +32,8 @@ app.registerExtension({
     // A training tells how it goes while its node runs; the last of it comes again as the node's output.
     api.addEventListener("slotid_training", ({ detail }) => {
       const node = comfy.nodeOf(detail.node);
-      if (node) panelOf(node, comfy, { make: true }).show([detail.seen], views);
+      // Another workflow may be on the screen, whose node of this id is of another kind.
+      if (node?.comfyClass === TRAINING) panelOf(node, comfy, { make: true }).show([detail.seen], views);
     });
   },
 

@@ -17,10 +17,10 @@ from aiohttp import web
 from ...slotid_core.errors import SlotIDError
 from ...slotid_core.files import whole_file
 from ...slotid_core.paths import free_path
-from ...slotid_core.provenance import KEY
-from ...slotid_core.weights import peek_header
+from ...slotid_core.provenance import KEY, sources_of
+from ...slotid_core.weights import naming, peek_header
 from ..shared import paths
-from ..shared.files import KINDS, PICTURE, FileKind, copy_whole
+from ..shared.files import JPEG, KINDS, NAMING, PICTURE, FileKind, copy_whole
 
 SET_ASIDE = ".deleted"
 VERDICT_LENGTH = 200  # characters
@@ -42,22 +42,37 @@ def _entry(kind: FileKind, name: str) -> dict:
         return entry | {"problem": str(error)}
     source = header.get("source")
     source = source if isinstance(source, dict) else {}
-    facts = {key: source.get(key) for key in (KEY, PICTURE) if source.get(key)}
+    facts = {KEY: _provenance(source.get(KEY)), PICTURE: _picture(source.get(PICTURE))}
+    facts = {key: value for key, value in facts.items() if value}
     model = {key: header[key] for key in ("model_width", "model_depth", "adapter_fingerprint") if header.get(key)}
     return entry | facts | {"model": model, "verdict": _verdict(source.get("report"))}
+
+
+def _provenance(found: object) -> dict:
+    """Text alone, as the page draws it: anybody may have written the file."""
+    if not isinstance(found, dict):
+        return {}
+    texts = {key: found[key] for key in ("made", "consent") if isinstance(found.get(key), str)}
+    return texts | {"sources": [{"name": str(one.get("name", ""))} for one in sources_of(found)]}
+
+
+def _picture(found: object) -> str:
+    """The small picture that is in the file itself; an address would be asked for by every page that lists it."""
+    return found if isinstance(found, str) and found.startswith(JPEG) else ""
 
 
 def _verdict(report: object) -> str:
     """What the reference report says in one word; "" where there is none."""
     try:
         found = json.loads(str(report or "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(found.get("verdict", ""))[:VERDICT_LENGTH] if isinstance(found, dict) else ""
 
 
 def _is_ours(kind: FileKind, path: Path) -> bool:
-    return path.resolve().is_relative_to(_folder(kind).resolve())
+    folder = _folder(kind)
+    return path.is_relative_to(folder) and path.resolve().is_relative_to(folder.resolve())
 
 
 def _folder(kind: FileKind) -> Path:
@@ -79,30 +94,40 @@ def _own(kind: FileKind, name: str) -> Path:
 def rename(kind: FileKind, name: str, to: str) -> str:
     path = _own(kind, name)
     target = path.with_name(paths.new_name(kind.what, to) + paths.WEIGHTS)
-    if target.exists():
-        raise SlotIDError(f"There is a file {target.name} already. Choose another name.")
-    os.rename(path, target)
+    with NAMING:
+        if os.path.lexists(target):
+            raise SlotIDError(f"There is a file {target.name} already. Choose another name.")
+        os.rename(path, target)
     return _name(kind, target)
 
 
 def duplicate(kind: FileKind, name: str, to: str = "") -> str:
     source = Path(kind.path(name))
-    target = Path(paths.new_path(kind.category, kind.what, to or source.stem))
-    copy_whole(source, target)
+    with NAMING:
+        target = Path(paths.new_path(kind.category, kind.what, to or source.stem))
+        copy_whole(source, target)
     return _name(kind, target)
 
 
 def delete(kind: FileKind, name: str, to: str = "") -> str:
     """Set it aside; gives the name of what stays."""
     path = _own(kind, name)
-    target = Path(free_path(path.parent, path.name, SET_ASIDE))
-    os.rename(path, target)
+    with NAMING:
+        target = Path(free_path(path.parent, path.name, SET_ASIDE))
+        os.rename(path, target)
     return target.name
 
 
 def add(kind: FileKind, name: str, content: Callable[[int], bytes]) -> str:
     """A file that somebody dropped; it is looked at before it gets its name."""
-    target = Path(paths.new_path(kind.category, kind.what, Path(name.replace("\\", "/")).name))
+    name = Path(name.replace("\\", "/")).name
+    with NAMING:
+        target = Path(paths.new_path(kind.category, kind.what, name))
+        _receive(target, name, content)
+    return _name(kind, target)
+
+
+def _receive(target: Path, name: str, content: Callable[[int], bytes]) -> None:
     with whole_file(target, ending="") as unfinished:
         size = 0
         with unfinished.open("wb") as file:
@@ -111,12 +136,12 @@ def add(kind: FileKind, name: str, content: Callable[[int], bytes]) -> str:
                 if size > LARGEST:
                     raise SlotIDError(f"{name} is larger than {LARGEST >> 30} GB; this is no person's file.")
                 file.write(part)
-        peek_header(unfinished)
-    return _name(kind, target)
+        with naming(name):
+            peek_header(unfinished)
 
 
 def _name(kind: FileKind, path: Path) -> str:
-    return path.relative_to(_folder(kind)).as_posix()
+    return str(path.relative_to(_folder(kind)))  # as ComfyUI lists it, on Windows with backslashes
 
 
 ACTIONS = {"rename": rename, "duplicate": duplicate, "delete": delete}

@@ -6,6 +6,7 @@ import filecmp
 import os
 import re
 import shutil
+import threading
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -32,7 +33,9 @@ class Savable(Protocol):
 
 PICTURE = "picture"  # of a `source`: a small JPEG as text, for the page's browser of people
 PICTURE_SIDE = 128  # pixels of its shorter side
+JPEG = "data:image/jpeg;base64,"  # how its text begins
 KINDS: dict[str, "FileKind"] = {}  # all kinds by category
+NAMING = threading.Lock()  # held from the search for a free name until the file has it: the page acts beside the queue
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,13 @@ class FileKind:
         Args:
             picture: (N, H, W, 3) in [0, 1]; a small copy of the first is kept, for people to find the file by.
         """
-        path = paths.new_path(self.category, self.what, name, replace)
         source = with_provenance(content.source, made_of or {}, consent)
         if picture is not None:
             source[PICTURE] = small_picture(picture)
-        dataclasses.replace(content, source=source).save(path)  # pyright: ignore[reportArgumentType, reportType]
+        content = dataclasses.replace(content, source=source)  # pyright: ignore[reportArgumentType, reportType]
+        with NAMING:
+            path = paths.new_path(self.category, self.what, name, replace)
+            content.save(path)
         file_name = os.path.basename(path)
         return io.NodeOutput(file_name, ui=ui.PreviewText(f"Saved as {file_name}"))
 
@@ -122,7 +127,7 @@ def small_picture(images: torch.Tensor) -> str:
     )
     file = BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return JPEG + base64.b64encode(file.getvalue()).decode()
 
 
 def consent_input() -> io.String.Input:

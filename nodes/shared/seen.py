@@ -55,22 +55,22 @@ def clip_file(frames: torch.Tensor, rate: float, side: int = CLIP_SIDE) -> dict:
     """
     import av
 
-    pictures = [shrink(_bytes(frame), side) for frame in frames[:MOST_FRAMES]]
-    height, width = pictures[0].shape[:2]
+    frames = frames[:MOST_FRAMES]
+    height, width = shrink(_bytes(frames[0]), side).shape[:2]
     name = f"{uuid.uuid4().hex}.mp4"
     try:
         with whole_file(_folder() / name) as unfinished, av.open(str(unfinished), "w") as container:
             stream = container.add_stream("libx264", rate=Fraction(rate or 16.0).limit_denominator(1001))
             stream.width, stream.height, stream.pix_fmt = width - width % 2, height - height % 2, "yuv420p"
             stream.options = {"crf": "20", "preset": "veryfast", "g": str(KEY_EVERY)}
-            for picture in pictures:
-                even = np.ascontiguousarray(picture[: stream.height, : stream.width])
+            for frame in frames:  # one at a time: those of a long clip together take a gigabyte
+                even = np.ascontiguousarray(shrink(_bytes(frame), side)[: stream.height, : stream.width])
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
             container.mux(stream.encode())
     except (OSError, SlotIDError, ValueError) as error:  # PyAV's errors are OSError or ValueError
         return _failure("clip", error)
     return {
-        "file": _entry(name), "rate": float(rate or 16.0), "frames": len(pictures), "width": width, "height": height,
+        "file": _entry(name), "rate": float(rate or 16.0), "frames": len(frames), "width": width, "height": height,
         "scale": height / frames.shape[1],
     }  # fmt: skip
 

@@ -20,6 +20,29 @@ OPEN = """async (api) => {
   await new Promise((done) => setTimeout(done, 1000));
 }"""
 
+PASTED = """() => {
+  let reached = 0;
+  const count = () => (reached += 1);
+  document.addEventListener("paste", count);
+  const search = document.querySelector(".slotid-panel input[type=search]");
+  search.dispatchEvent(new ClipboardEvent("paste", { bubbles: true }));
+  document.removeEventListener("paste", count);
+  return reached;
+}"""
+CHOOSE_OUTSIDE = """(name) => {
+  const widget = window.app.graph.nodes.find((node) => node.type === "SlotIDLoadIdentity").widgets
+    .find((widget) => widget.name === "identity_name");
+  widget.value = name;
+  widget.callback?.(name);
+}"""
+TRAINING = """() => {
+  for (const node of window.app.graph.nodes) {
+    const detail = { node: String(node.id), seen: { kind: "training", steps: 5, curves: {} } };
+    window.app.api.dispatchCustomEvent("slotid_training", detail);
+  }
+  return document.querySelectorAll("[aria-label='Loss over steps']").length;
+}"""
+
 
 @pytest.mark.parametrize("renderer", ["canvas", "nodes 2.0"])
 def test_people_are_chosen_and_kept_in_order(page, renderer, errors):  # noqa: F811
@@ -42,6 +65,8 @@ def test_people_are_chosen_and_kept_in_order(page, renderer, errors):  # noqa: F
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     assert chosen() == "person_1009994.safetensors"
+    focused = "() => document.activeElement.title"
+    assert page.evaluate(focused) == "person_1009994.safetensors"  # without focus, Delete would be the node's
 
     name = f"Ann {renderer.replace('.', '')}"
     page.locator('[data-action="duplicate"]').click()
@@ -52,6 +77,7 @@ def test_people_are_chosen_and_kept_in_order(page, renderer, errors):  # noqa: F
     assert chosen() == f"{name}.safetensors" and cards.count() == before + 1
     page.get_by_label("Search people").fill("ann")
     assert cards.count() == 1
+    assert page.evaluate(PASTED) == 0
     keep_picture(page, f"people {renderer}")
     page.get_by_label("Search people").fill("")
 
@@ -60,9 +86,15 @@ def test_people_are_chosen_and_kept_in_order(page, renderer, errors):  # noqa: F
     assert chosen() == "person_1009994.safetensors"
     page.get_by_title(f"{name}.safetensors").click()
     assert chosen() == f"{name}.safetensors"
+    page.locator('[data-action="delete"]').click()
+    page.evaluate(CHOOSE_OUTSIDE, "person_1009994.safetensors")
+    assert page.locator('[data-action="delete"]').inner_text() == "Delete"  # what was asked was asked of another
+    page.get_by_title(f"{name}.safetensors").click()
+    page.locator('[data-action="delete"]').focus()
     for _ in range(2):
-        page.locator('[data-action="delete"]').click()
+        page.keyboard.press("Enter")
     page.get_by_text(f"It is kept as {name}.safetensors.deleted").wait_for()
     assert cards.count() == before
+    assert page.evaluate(TRAINING) == 0  # a training of another workflow, where a node has the same id
     assert errors == []
     page.evaluate(switch, False)

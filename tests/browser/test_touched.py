@@ -228,6 +228,14 @@ def test_set_by_keyboard(page, opened, errors):
     page.locator(".slotid-end").focus()
     page.keyboard.press("ArrowRight")
     assert value(page, "SlotIDLoadReferenceVideo", "num_frames") == 21
+    page.locator(".slotid-window").focus()
+    page.keyboard.press("End")
+    page.locator(".slotid-end").focus()
+    page.keyboard.press("ArrowRight")  # beyond the end of the clip, where a player stops by itself
+    page.get_by_role("button", name="▶ Loop").click()
+    page.wait_for_timeout(2500)  # more than the 1.4 seconds that are left of the clip
+    assert page.evaluate("() => !document.querySelector('.slotid-loop video').paused")
+    page.evaluate(STILL)
     page.locator(".slotid-point").nth(1).focus()
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Shift+ArrowLeft")
@@ -281,3 +289,25 @@ def test_the_drawing_follows_what_is_typed_and_says_what_the_server_would_refuse
         "0:0.5, 1:0.4",
     )
     assert page.locator(".slotid-problem").inner_text().startswith("w must not fall")
+
+
+def test_what_another_node_sets_is_said(page, opened, errors):
+    said = page.get_by_text("what is set here does not count: points.")
+    page.evaluate(
+        """() => {
+          const graph = window.app.graph;
+          const gate = graph.nodes.find((node) => node.type === "SlotIDGateSchedule");
+          const text = window.LiteGraph.createNode("PrimitiveString");
+          graph.add(text);
+          text.connect(0, gate, gate.inputs.findIndex((input) => input.name === "points"));
+        }"""
+    )
+    said.wait_for(state="attached")
+    page.evaluate(
+        """() => {
+          const gate = window.app.graph.nodes.find((node) => node.type === "SlotIDGateSchedule");
+          gate.disconnectInput(gate.inputs.findIndex((input) => input.name === "points"));
+        }"""
+    )
+    said.wait_for(state="detached")
+    assert errors == []

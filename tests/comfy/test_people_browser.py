@@ -2,6 +2,7 @@
 
 import base64
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -83,6 +84,30 @@ def test_no_name_leads_elsewhere(ask, folder, server, name):
     assert sorted(path for path in server.base.rglob("*outside*")) == outside
 
 
+def test_clients_that_act_at_once_take_no_name_twice(ask, folder):
+    with ThreadPoolExecutor(8) as clients:
+        made = list(clients.map(lambda _: ask("duplicate", name="ann.safetensors", to="bob")["name"], range(16)))
+    assert len(set(made)) == 16 and set(names(ask)) == {"ann.safetensors", *made}
+
+
+HOSTILE_FACTS = [
+    {"picture": "http://other.example/seen.jpg", "report": "[" * 100_000},
+    {"picture": 5, "provenance": {"made": 5, "sources": None, "consent": ["x"]}, "report": 5},
+    {"provenance": {"sources": [None, {"name": {"a": 1}}]}, "report": "[]"},
+    {"provenance": "text"},
+]
+
+
+@pytest.mark.parametrize("facts", HOSTILE_FACTS)
+def test_a_file_that_says_something_odd_is_listed_and_asks_the_page_for_nothing(ask, folder, facts):
+    Person(torch.randn(1, 16, 1, 8, 8), facts).save(folder / "odd.safetensors")
+    (odd,) = [person for person in ask()["people"] if person["name"] == "odd.safetensors"]
+    assert "picture" not in odd and odd["verdict"] == ""
+    told = odd.get("provenance", {})
+    assert all(isinstance(told.get(key, ""), str) for key in ("made", "consent"))
+    assert all(isinstance(source["name"], str) for source in told.get("sources", []))
+
+
 def test_a_dropped_file_is_looked_at_first(client, ask, folder):
     url = f"http://{client.address}/slotid/people/{CATEGORY}"
     content = (folder / "ann.safetensors").read_bytes()
@@ -91,7 +116,8 @@ def test_a_dropped_file_is_looked_at_first(client, ask, folder):
         return requests.post(url, files={"file": (name, content)}, headers=headers, timeout=60)
 
     assert drop("../eve.safetensors", content, **{"X-SlotID": "add"}).json() == {"name": "eve.safetensors"}
-    assert "cannot be read" in drop("bad.safetensors", content[:100], **{"X-SlotID": "add"}).json()["error"]
+    refused = drop("bad.safetensors", content[:100], **{"X-SlotID": "add"}).json()["error"]
+    assert "bad.safetensors" in refused and "cannot be read" in refused
     assert drop("form.safetensors", content).status_code == 403  # what a page of another site could send
     assert requests.post(f"{url}/delete", data='{"name": "ann.safetensors"}', timeout=60).status_code == 415
     assert names(ask) == ["ann.safetensors", "eve.safetensors"]

@@ -63,3 +63,16 @@ def test_what_has_no_mean_is_refused(other, said):
     for join in (lambda: mixed(FIRST, other, 0.5), lambda: merged([FIRST, other])):
         with pytest.raises(SlotIDError, match=said):
             join()
+
+
+def test_who_agreed_is_known_of_what_is_made_of_them():
+    one, other = (
+        replace(
+            person, source={"provenance": {"sources": [{"name": name, "sha256": name}], "consent": f"{name} agreed"}}
+        )
+        for name, person in (("ann", FIRST), ("bob", SECOND))
+    )
+    for made in (mixed(one, other, 0.5), merged([one, other])):
+        facts = made.source["provenance"]
+        assert facts["consent"] == "ann agreed\nbob agreed" and len(facts["sources"]) == 2
+    assert "provenance" not in mixed(FIRST, SECOND, 0.5).source

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from slotid_core.provenance import provenance, with_provenance
+from slotid_core.provenance import joined, provenance, with_provenance
 
 
 def test_hashes_are_those_of_the_files(tmp_path):
@@ -31,5 +31,21 @@ def test_what_is_known_stays_and_new_sources_are_added_once(tmp_path):
 
 def test_a_file_that_says_something_odd_is_no_error():
     assert provenance({"provenance": "text"}, {})["sources"] == []
-    assert provenance({"provenance": {"sources": ["text"]}}, {})["sources"] == []
+    for sources in (["text"], None, 5, "text"):
+        assert provenance({"provenance": {"sources": sources}}, {})["sources"] == []
+    odd = {"provenance": {"sources": [{"sha256": [1]}], "consent": None}}
+    assert provenance(odd, {})["sources"] == [{"sha256": [1]}] and joined([odd, odd])
     assert len(provenance({}, {}, "x" * 100_000)["consent"]) == 4000
+
+
+def test_who_is_made_of_two_has_the_sources_and_notes_of_both(tmp_path):
+    clips = [tmp_path / f"{name}.mp4" for name in ("ann", "bob", "both")]
+    for clip in clips:
+        clip.write_text(clip.stem)
+    ann, bob = (
+        with_provenance({}, {clip.name: clip, "both.mp4": clips[2]}, f"{clip.stem} agreed") for clip in clips[:2]
+    )
+    facts = provenance(joined([ann, bob, {}]), {})
+    assert [source["name"] for source in facts["sources"]] == ["ann.mp4", "both.mp4", "bob.mp4"]
+    assert facts["consent"] == "ann agreed\nbob agreed" and facts["made"]
+    assert joined([{}, {"report": "good"}]) == {}

@@ -3,6 +3,8 @@
 export function comfyPage(app, api) {
   const tracker = () => app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
   const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
+  const isLinked = (node, name) => (node.inputs ?? []).some((input) => input.name === name && input.link != null);
+  const watched = new WeakMap(); // node -> names of the widgets that its panel sets
 
   return {
     api,
@@ -22,7 +24,10 @@ export function comfyPage(app, api) {
     /** Ask the server again which files there are, as the key R does. */
     refreshChoices: () => app.refreshComboInNodes?.(),
 
-    isLinked: (node, name) => (node.inputs ?? []).some((input) => input.name === name && input.link != null),
+    isLinked,
+
+    /** Those of a panel's widgets that other nodes set, whatever is touched in it. */
+    linkedWidgets: (node) => [...(watched.get(node) ?? [])].filter((name) => isLinked(node, name)),
 
     /** Change a widget as if it were typed; `commit` then makes one step of undo of all that was changed. */
     setValue(node, name, value) {
@@ -40,6 +45,7 @@ export function comfyPage(app, api) {
 
     /** Call `changed` whenever one of these widgets changes, whoever changes it. */
     watch(node, names, changed) {
+      watched.set(node, new Set([...(watched.get(node) ?? []), ...names]));
       for (const name of names) {
         const widget = widgetOf(node, name);
         if (!widget) continue;

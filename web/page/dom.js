@@ -1,6 +1,7 @@
 // Elements in one line each.
 
 const SVG = "http://www.w3.org/2000/svg";
+const WRITTEN = "input, textarea";
 const KEPT_FOR_COMFYUI = (event) => event.ctrlKey || event.metaKey;
 
 /** An element with attributes; `on…` are listeners, `text` its text. */
@@ -29,7 +30,21 @@ export function keepToItself(target) {
     target.addEventListener(kind, (event) => event.button !== 1 && event.stopPropagation());
   }
   target.addEventListener("keydown", (event) => KEPT_FOR_COMFYUI(event) || event.stopPropagation());
+  for (const kind of ["copy", "cut", "paste"]) { // of text; elsewhere in a panel they are meant for nodes
+    target.addEventListener(kind, (event) => {
+      if (event.target.closest?.(WRITTEN) || (kind === "copy" && String(window.getSelection()))) event.stopPropagation();
+    });
+  }
   return target;
+}
+
+/** Change what an element holds, and leave the focus on the part of the same `name`: without focus keys go to the graph. */
+export function keepFocus(target, name, change) {
+  const focused = target.contains(document.activeElement) ? document.activeElement.getAttribute(name) : null;
+  change();
+  if (focused === null) return;
+  const same = [...target.querySelectorAll(`[${name}]`)].find((part) => part.getAttribute(name) === focused);
+  same?.focus({ preventScroll: true });
 }
 
 /** Drag with mouse, pen or finger: `move(event)` while it goes on, `end()` once. */

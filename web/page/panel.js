@@ -19,9 +19,10 @@ class Panel {
   constructor(node, comfy) {
     Object.assign(this, { node, comfy, shown: new Map() });
     this.warnings = element("div", { class: "slotid-warnings", role: "status", hidden: true });
+    this.linked = element("p", { class: "slotid-note", role: "status", hidden: true });
     this.editing = element("div");
     this.seen = element("div");
-    this.inner = element("div", { class: "slotid-inner" }, this.warnings, this.editing, this.seen);
+    this.inner = element("div", { class: "slotid-inner" }, this.warnings, this.editing, this.seen, this.linked);
     this.root = element("div", { class: "slotid-panel" }, this.inner);
     keepToItself(this.inner);
     const widget = node.addDOMWidget(NAME, "slotid_panel", this.root, {
@@ -37,7 +38,11 @@ class Panel {
     for (const later of MOUNTED_WITHIN) setTimeout(() => this.mount(), later);
     const observer = new ResizeObserver(() => this.fit());
     observer.observe(this.inner);
-    const { onRemoved } = node;
+    const { onRemoved, onConnectionsChange } = node;
+    node.onConnectionsChange = (...given) => {
+      setTimeout(() => this.tellLinked());
+      return onConnectionsChange?.apply(node, given);
+    };
     node.onRemoved = function (...given) {
       observer.disconnect();
       return onRemoved?.apply(this, given);
@@ -96,10 +101,18 @@ class Panel {
       this.shown.set(key, view);
     }
     this.seen.replaceChildren(...[...this.shown.values()].map((view) => view.element));
+    this.tellLinked();
+  }
+
+  tellLinked() {
+    const names = this.comfy.linkedWidgets(this.node);
+    this.linked.hidden = !names.length;
+    this.linked.textContent = names.length ? `Connected, so that what is set here does not count: ${names.join(", ")}.` : "";
   }
 
   refresh() {
     this.editor?.refresh();
     for (const view of this.shown.values()) view.refresh?.();
+    this.tellLinked();
   }
 }

@@ -1,7 +1,7 @@
 // The saved people of a load node: seen with their pictures, chosen, renamed, copied, set aside, dropped in.
 
 import { factsOf, initials, matching, shortName } from "../logic/library.js";
-import { element } from "./dom.js";
+import { element, keepFocus } from "./dom.js";
 
 const open = new Set(); // undo makes the node anew, and what was open stays open
 
@@ -40,9 +40,9 @@ export function people({ node, comfy }) {
   async function ask(path, options) {
     try {
       const response = await comfy.api.fetchApi(path, options);
-      const answer = await response.json();
-      if (!response.ok) throw new Error(answer.error ?? response.statusText);
-      return answer;
+      if (response.ok) return await response.json();
+      const answer = await response.json().catch(() => ({})); // what the route does not answer itself is no JSON
+      throw new Error(answer.error ?? `${response.status} ${response.statusText}`);
     } catch (error) {
       say(`ComfyUI answered: ${error.message}`);
       return null;
@@ -74,6 +74,8 @@ export function people({ node, comfy }) {
     await load();
     if (name) choose(name);
     say(text);
+    // What had the focus is gone or disabled, and without focus keys go to the graph.
+    if (document.activeElement === document.body) (grid.querySelector("[aria-checked=true]") ?? search).focus({ preventScroll: true });
   }
 
   function choose(name) {
@@ -115,7 +117,7 @@ export function people({ node, comfy }) {
 
   function draw() {
     const at = grid.scrollTop;
-    grid.replaceChildren(...matching(known, search.value).map(card));
+    keepFocus(grid, "title", () => grid.replaceChildren(...matching(known, search.value).map(card)));
     grid.scrollTop = at;
     const person = chosen();
     const lines = person ? factsOf(person) : [known.length ? "Choose somebody." : "Nobody has been saved yet. Drop a file here, or save one."];
@@ -125,7 +127,7 @@ export function people({ node, comfy }) {
     const naming = (name) => () => {
       if (asked === name) return change(name, person.name, to.value);
       asked = name;
-      to.value = shortName(person.name).split("/").at(-1);
+      to.value = shortName(person.name).split(/[\\/]/).at(-1);
       draw();
       to.focus();
       to.select();
@@ -135,16 +137,22 @@ export function people({ node, comfy }) {
       asked = "delete";
       draw();
     };
-    actions.replaceChildren(
+    const buttons = [
       action("rename", asked === "rename" ? "Rename now" : "Rename", fixed, naming("rename")),
       action("duplicate", asked === "duplicate" ? "Duplicate now" : "Duplicate", !person, naming("duplicate")),
       action("delete", asked === "delete" ? "Delete?" : "Delete", fixed, remove),
-    );
+    ];
+    keepFocus(actions, "data-action", () => actions.replaceChildren(...buttons));
   }
 
   to.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") change(asked, chosen().name, to.value);
-    if (event.key === "Escape") (asked = null), draw();
+    if (event.key === "Enter" && chosen()) change(asked, chosen().name, to.value);
+    if (event.key === "Escape") {
+      const button = `[data-action="${asked}"]`;
+      asked = null;
+      draw();
+      actions.querySelector(button)?.focus();
+    }
   });
   grid.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -161,7 +169,10 @@ export function people({ node, comfy }) {
       if (kind === "drop") add(event.dataTransfer.files);
     });
   }
-  comfy.watch(node, [widget], () => body.hidden || draw());
+  comfy.watch(node, [widget], () => {
+    asked = null; // it was asked of the one who was chosen before
+    if (!body.hidden) draw();
+  });
 
   return { element: root, refresh, update() {} };
 }

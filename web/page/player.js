@@ -58,7 +58,7 @@ export function clipPlayer(comfy, label) {
       note.hidden = !facts.failure;
       stage.hidden = Boolean(facts.failure);
       note.textContent = facts.failure ?? "";
-      if (facts.failure) return;
+      if (facts.failure) return video.pause();
       clip = facts;
       slider.max = facts.frames - 1;
       video.style.aspectRatio = `${facts.width} / ${facts.height}`;

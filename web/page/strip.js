@@ -44,6 +44,9 @@ export class Thumbnails {
       }
     } catch {
       // The timeline says so: its own player meets the same error.
+    } finally {
+      video.removeAttribute("src"); // browsers have few players; without this one stays for each timeline
+      video.load();
     }
   }
 }
@@ -51,9 +54,10 @@ export class Thumbnails {
 /** `survey` is what the last run told, or null; `duration` in seconds, 0 where it is not known yet. */
 export function paintStrip(canvas, pictures, survey, duration) {
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-  if (!width || !duration) return;
+  if (!width) return;
   const sharp = Math.min(2, window.devicePixelRatio || 1);
-  Object.assign(canvas, { width: width * sharp, height: height * sharp });
+  Object.assign(canvas, { width: width * sharp, height: height * sharp }); // which clears it
+  if (!duration) return;
   const pen = canvas.getContext("2d");
   pen.scale(sharp, sharp);
   const across = (seconds) => (width * seconds) / duration;

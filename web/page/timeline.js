@@ -69,8 +69,9 @@ export function timeline({ node, comfy }) {
   function follow() {
     if (!root.isConnected || video.paused) return video.pause();
     const [start, frames] = frame();
-    const last = start + logic.spanOf(frames, rate());
-    if (video.currentTime >= last || video.currentTime < start - 0.2 || video.ended) video.currentTime = start;
+    // A player that reaches the end stops by itself, so a window up to the end begins again just before.
+    const last = Math.min(start + logic.spanOf(frames, rate()), duration() - 0.05);
+    if (video.currentTime >= last || video.currentTime < start - 0.2) video.currentTime = start;
     now.style.left = `${(100 * video.currentTime) / (duration() || 1)}%`;
     requestAnimationFrame(follow);
   }
@@ -82,11 +83,16 @@ export function timeline({ node, comfy }) {
     failed = false;
     const entry = logic.inputFile(file);
     thumbnails.clear();
+    stage.hidden = now.hidden = true; // another file does not go on playing, and says no "pause"
     if (entry) {
       const url = comfy.fileUrl(entry);
       video.src = url;
       thumbnails.read(url);
-    } else video.removeAttribute("src");
+    } else {
+      video.removeAttribute("src");
+      video.load(); // or it still plays, and its length counts for the file that is chosen now
+    }
+    paint();
   }
 
   function paint() {

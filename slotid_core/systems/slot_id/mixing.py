@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...errors import SlotIDError
+from ...provenance import joined
 from .identity import TENSORS, Identity
 
 
@@ -29,7 +30,8 @@ def mixed(first: Identity, second: Identity, weight: Tensor | float) -> Identity
     for name in TENSORS:
         one, other = getattr(first, name), getattr(second, name)
         tensors[name] = torch.lerp(one, other.to(one), share.to(one).reshape(-1, *[1] * (one.dim() - 1)))
-    facts = {"mixed": [first.source, second.source], "weight": share.tolist()}
+    sources = [first.source, second.source]
+    facts = {"mixed": sources, "weight": share.tolist(), **joined(sources)}
     return replace(first, **tensors, source={"report": report([first, second]), **facts})
 
 
@@ -42,7 +44,7 @@ def merged(people: Sequence[Identity]) -> Identity:
     check_alike(people)
     tensors = {name: torch.stack([getattr(one, name).float() for one in people]).mean(0) for name in TENSORS}
     sources = [one.source for one in people]
-    return replace(people[0], **tensors, source={"report": report(people), "merged": sources})
+    return replace(people[0], **tensors, source={"report": report(people), "merged": sources, **joined(sources)})
 
 
 def report(people: Sequence[Identity]) -> str:
