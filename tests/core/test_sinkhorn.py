@@ -1,4 +1,4 @@
-"""Sinkhorn against POT's log-domain solver, an independent loop, and its own gradient."""
+"""Sinkhorn against POT's log-domain solver, a loop in the log domain, a plain loop, and its own gradient."""
 
 import math
 
@@ -20,6 +20,24 @@ def problem(seed: int, slots: int, tokens: int, spread: float = 1.0):
     rows = torch.rand(slots, generator=generator, dtype=torch.float64) + 0.2
     cols = torch.rand(tokens, generator=generator, dtype=torch.float64) + 0.2
     return logits, rows / rows.sum(), cols / cols.sum()
+
+
+def in_log_domain(logits, num_iters, rows=None, cols=None):
+    """Oracle: every iteration with logsumexp, differentiated by autograd."""
+    log_rows = -math.log(logits.shape[1]) if rows is None else rows.log()
+    log_cols = -math.log(logits.shape[2]) if cols is None else cols.log()
+    log_v = torch.zeros_like(logits[:, 0])
+    for _ in range(num_iters):
+        log_u = log_rows - torch.logsumexp(logits + log_v.unsqueeze(1), dim=2)
+        log_v = log_cols - torch.logsumexp(logits + log_u.unsqueeze(2), dim=1)
+    return torch.exp(logits + log_u.unsqueeze(2) + log_v.unsqueeze(1))
+
+
+def rivals(slots: int, tokens: int, height: float):
+    """Every slot wants the first token, each more than the last: a row's scale grows by about L in every iteration."""
+    logits = torch.zeros(1, slots, tokens, dtype=torch.float64)
+    logits[0, :, 0] = height * torch.arange(1, slots + 1)
+    return logits
 
 
 def converge(logits, rows, cols):
@@ -75,6 +93,108 @@ def test_large_logits_in_half_precision_stay_finite():
     assert plan.dtype == torch.float32
     assert torch.isfinite(plan).all()
     assert math.isclose(plan.sum().item(), 1.0, rel_tol=1e-3)
+
+
+SPREADS = st.sampled_from([0.1, 1.0, 1 / 0.05, 50.0, 50 / 0.05, 1 / 1e-3, 50 / 1e-3])
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    slots=st.integers(1, 8),
+    tokens=st.integers(1, 300),
+    num_iters=st.sampled_from([1, 2, 7, 8, 20, 150]),
+    spread=SPREADS,
+    marginals=st.sampled_from(["uniform", "given", "a slot and a token without mass"]),
+    kind=st.sampled_from(["normal", "two values", "a row of zeros", "a pair excluded"]),
+)
+def test_plan_and_gradient_equal_the_log_domain(seed, slots, tokens, num_iters, spread, marginals, kind):
+    logits, rows, cols = problem(seed, slots, tokens, spread)
+    if kind == "two values":
+        logits = spread * logits.sign()
+    elif kind == "a row of zeros":
+        logits[:, 0] = 0
+    elif kind == "a pair excluded" and slots > 1 and tokens > 1:
+        logits[:, 0, 0] = -math.inf
+    if marginals.startswith("a slot") and slots > 2 and tokens > 2:
+        rows[0], cols[1] = 0, 0
+    given_marginals = () if marginals == "uniform" else (rows, cols)
+    weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    # Both round at the size of the logits.
+    tolerance = 1e-9 if spread <= 50 else 1e-6
+    results = []
+    for scale in (sinkhorn, in_log_domain):
+        leaf = logits.clone().requires_grad_()
+        plan = scale(leaf, num_iters, *given_marginals)
+        results.append((plan.detach(), *torch.autograd.grad((plan * weights).sum(), leaf)))
+    (plan, gradient), (expected, expected_gradient) = results
+    assert torch.isfinite(plan).all()
+    torch.testing.assert_close(plan, expected, rtol=tolerance, atol=tolerance * expected.max().item())
+    torch.testing.assert_close(gradient, expected_gradient, rtol=tolerance, atol=tolerance)
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(seed=st.integers(0, 10**6), num_iters=st.sampled_from([1, 8, 20, 60]), spread=SPREADS)
+def test_single_precision_is_finite_and_as_exact_as_the_log_domain(seed, num_iters, spread):
+    exact = problem(seed, 6, 800, spread)[0].float().double()
+    weights = torch.randn(exact.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    def solve(scale, logits):
+        leaf = logits.clone().requires_grad_()
+        plan = scale(leaf, num_iters)
+        gradient = torch.autograd.grad((plan * weights.to(plan)).sum(), leaf)[0]
+        return plan.detach().double(), gradient.double()
+
+    expected = solve(in_log_domain, exact)
+    for ours, logs, truth in zip(
+        solve(sinkhorn, exact.float()), solve(in_log_domain, exact.float()), expected, strict=True
+    ):
+        assert torch.isfinite(ours).all()
+        allowed = max(2 * (logs - truth).abs().max().item(), 1e-6 if spread <= 50 else 1e-5)
+        assert (ours - truth).abs().max() <= allowed
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("num_iters", [7, 8, 40, 300])
+def test_scales_that_grow_as_fast_as_they_can_neither_overflow_nor_vanish(dtype, num_iters):
+    logits = rivals(3, 4352, 60.0 if dtype == torch.float32 else 800.0)
+    weights = torch.randn(4352, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    results = []
+    for scale, number in ((sinkhorn, dtype), (in_log_domain, torch.float64)):
+        leaf = logits.to(number).requires_grad_()
+        plan = scale(leaf, num_iters)
+        (gradient,) = torch.autograd.grad((plan * weights * torch.arange(1, 4).unsqueeze(1)).sum(), leaf)
+        results.append((plan.detach().double(), gradient.double()))
+    (plan, gradient), (expected, expected_gradient) = results
+    accuracy = 1e-4 if dtype == torch.float32 else 1e-9
+    torch.testing.assert_close(plan, expected, rtol=accuracy, atol=1e-30)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=accuracy, atol=accuracy / 4352)
+
+
+def test_gradient_of_marginals_is_exact_over_more_than_one_kernel():
+    logits, rows, cols = problem(4, 3, 5)
+    rows[0], cols[2] = 1e-40, 1e-40  # two iterations are safe on one kernel
+    inputs = [value.requires_grad_() for value in (logits, rows, cols)]
+    results = []
+    for scale in (sinkhorn, in_log_domain):
+        plan = scale(logits, 9, rows, cols)
+        results.append(torch.autograd.grad((plan * torch.arange(5) ** 2).sum(), inputs))
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_autocast_changes_neither_the_plan_nor_the_gradient():
+    logits = problem(5, 6, 200)[0].float().requires_grad_()
+
+    def solve():
+        plan = sinkhorn(logits, 8)
+        return plan, torch.autograd.grad((plan**2).sum(), logits)[0]
+
+    plan, gradient = solve()
+    with torch.autocast("cpu", torch.bfloat16):
+        cast_plan, cast_gradient = solve()
+    assert torch.equal(plan, cast_plan)
+    assert torch.equal(gradient, cast_gradient)
 
 
 @pytest.mark.parametrize(

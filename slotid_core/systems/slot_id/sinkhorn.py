@@ -1,4 +1,4 @@
-"""Entropic optimal transport between slots and tokens (Slot-ID, section 3.2.3), in the log domain."""
+"""Entropic optimal transport between slots and tokens (Slot-ID, section 3.2.3)."""
 
 import math
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...errors import SlotIDError
+from .sinkhorn_scaling import Scaling, safe_iterations
 
 
 def sinkhorn(
@@ -16,6 +17,10 @@ def sinkhorn(
     Each iteration updates the rows (u), then the columns (v), so after any number of iterations the column
     marginal holds to rounding and the row marginal holds in the limit. Nothing is renormalised here.
 
+    As many iterations as `safe_iterations` allows are matrix-vector products; then their scales are added to log u and
+    the kernel is computed anew, so no logits overflow or underflow. Marginals that allow none, such as those with a
+    zero, are iterated in the log domain.
+
     Args:
         logits: (B, S, L) scores, already divided by the temperature.
         num_iters: iterations, at least 1.
@@ -23,7 +28,7 @@ def sinkhorn(
         col_marginal: (L,) or (B, L), mass of each token; 1/L by default.
 
     Returns:
-        plan (B, S, L), non-negative, in float32 or float64.
+        plan (B, S, L), non-negative, in float32 or float64. It is differentiable once.
     """
     if logits.dim() != 3:
         raise SlotIDError(f"Sinkhorn takes logits of shape (B, S, L); got {tuple(logits.shape)}.")
@@ -31,20 +36,43 @@ def sinkhorn(
         raise SlotIDError(f"Sinkhorn needs at least one iteration; got num_iters={num_iters}.")
     # Half precision cannot hold 1/L of a long clip beside the logits' range.
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    num_slots, num_tokens = logits.shape[1:]
-    log_rows = _log_marginal(row_marginal, num_slots, logits)  # (B or 1, S)
-    log_cols = _log_marginal(col_marginal, num_tokens, logits)  # (B or 1, L)
+    log_rows, log_cols = _log_marginal(row_marginal, logits, 1), _log_marginal(col_marginal, logits, 2)
+    if row_marginal is None and col_marginal is None:
+        log_growth = math.log(logits.shape[1] * logits.shape[2])
+    else:
+        log_growth = _log_growth(log_rows, log_cols)
+    stride = safe_iterations(log_growth, logits.dtype)
 
-    log_v = torch.zeros_like(logits[:, 0])  # (B, L)
+    log_u = log_rows - torch.logsumexp(logits, dim=2)  # (B, S)
+    if stride == 0:
+        return _in_log_domain(logits, log_u, log_rows, log_cols, num_iters - 1)
+    left = num_iters - 1
+    while left > stride:
+        log_u = Scaling.apply(logits, log_u, log_rows, log_cols, stride, False)
+        left -= stride
+    return Scaling.apply(logits, log_u, log_rows, log_cols, left, True)
+
+
+def _in_log_domain(logits: Tensor, log_u: Tensor, log_rows: Tensor, log_cols: Tensor, num_iters: int) -> Tensor:
+    log_v = log_cols - torch.logsumexp(logits + log_u.unsqueeze(2), dim=1)  # (B, L)
     for _ in range(num_iters):
         log_u = log_rows - torch.logsumexp(logits + log_v.unsqueeze(1), dim=2)  # (B, S)
-        log_v = log_cols - torch.logsumexp(logits + log_u.unsqueeze(2), dim=1)  # (B, L)
+        log_v = log_cols - torch.logsumexp(logits + log_u.unsqueeze(2), dim=1)
     return torch.exp(logits + log_u.unsqueeze(2) + log_v.unsqueeze(1))
 
 
-def _log_marginal(marginal: Tensor | None, size: int, like: Tensor) -> Tensor:
+def _log_marginal(marginal: Tensor | None, like: Tensor, dim: int) -> Tensor:
+    """(B, size of `dim`)"""
+    batch, size = like.shape[0], like.shape[dim]
     if marginal is None:
-        return like.new_full((1, size), -math.log(size))
+        return like.new_full((1, size), -math.log(size)).expand(batch, size)
     if marginal.shape[-1] != size:
         raise SlotIDError(f"A Sinkhorn marginal has {marginal.shape[-1]} entries where the logits have {size}.")
-    return marginal.to(like).reshape(-1, size).log()
+    return marginal.to(like).reshape(-1, size).log().expand(batch, size)
+
+
+def _log_growth(log_rows: Tensor, log_cols: Tensor) -> float:
+    """The bound that `safe_iterations` takes, largest over the batch. A mass of zero makes it infinite."""
+    by_rows = log_cols.logsumexp(1) - log_rows.amin(1)  # (B,)
+    by_cols = log_rows.logsumexp(1) - log_cols.amin(1)
+    return (by_rows + by_cols).max().item()
