@@ -32,7 +32,8 @@ def text(seed, rows=10, length=48):
 
 PROMPT, NEGATIVE = text(1), text(2, rows=3)
 MODULES = (
-    "nodes.shared.patching", "nodes.slot_id.patching", "nodes.st_drc.patching", "nodes.lynx.patching",
+    "nodes.shared.models", "nodes.shared.patching", "nodes.slot_id.patching",
+    "nodes.st_drc.patching", "nodes.lynx.patching",
     "nodes.lavie_id.patching", "slotid_core.systems.slot_id", "slotid_core.systems.lavie_id",
     "slotid_core.systems.lavie_id.random_checkpoints", "slotid_core.systems.st_drc",
     "slotid_core.systems.st_drc.random_checkpoints", "slotid_core.wan", "slotid_core.wan.hooks.attention",
@@ -73,6 +74,7 @@ def put(pack):
         return pack["slot_id.patching"].apply_identity(model, identity, strength, 0.0, 1.0, range(DEPTH), POSITIVE)
 
     def lynx(model, strength):
+        pack["shared.models"].wan_shape(model)
         generator = torch.Generator().manual_seed(1)
         branch = pack["wan.hooks.attention"].AttentionBranch
         face, reference = (
