@@ -4,7 +4,7 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from ..wan import WanConfig, WanModel
 from ..wan.text_encoder import TextEncoder
 from ..wan.vae import WanVAE
 from ..weights import load_weights, naming, save_weights
-from .judges import ClipJudge, FaceJudge, MarkJudge
+
+if TYPE_CHECKING:  # ComfyUI starts without judges
+    from .judges import ClipJudge, FaceJudge, MarkJudge
 
 Judge = TypeVar("Judge", bound=nn.Module)
 WEIGHTS = Path(__file__).parent / "weights"
@@ -104,7 +106,9 @@ def load_dit(folder: Path = WEIGHTS) -> WanModel:
     return model.eval().requires_grad_(False)
 
 
-def load_face_judge(folder: Path = WEIGHTS) -> FaceJudge:
+def load_face_judge(folder: Path = WEIGHTS) -> "FaceJudge":
+    from .judges import FaceJudge
+
     return _judge(FaceJudge(), "face_judge", folder)
 
 
@@ -112,11 +116,15 @@ def load_face_recogniser(folder: Path = WEIGHTS) -> FaceEncoder:
     return load_face_encoder(part_path("face_recogniser", folder))
 
 
-def load_clip_judge(folder: Path = WEIGHTS) -> ClipJudge:
+def load_clip_judge(folder: Path = WEIGHTS) -> "ClipJudge":
+    from .judges import ClipJudge
+
     return _judge(ClipJudge(), "clip_judge", folder)
 
 
-def load_mark_judge(folder: Path = WEIGHTS) -> MarkJudge:
+def load_mark_judge(folder: Path = WEIGHTS) -> "MarkJudge":
+    from .judges import MarkJudge
+
     return _judge(MarkJudge(), "mark_judge", folder)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...files import write_text
+from .colours import COLOURS
 from .face_scores import FACE_FIGURES
 from .frame_scores import FRAME_FIGURES
 from .networks import NETWORK_FIGURES
@@ -14,7 +15,6 @@ from .results import Result
 
 SHOWN = ("likeness", "similarity", "detected", "with_missing", "opens2v", "worst", "drift")
 WIDTH, HEIGHT = 420, 110
-COLOURS = ("#1f6fb4", "#c4572e", "#3a8f4b", "#7d4fb0", "#8a6d1b")
 STYLE = """body{font:15px system-ui,sans-serif;margin:2em;max-width:1100px;color:#222;background:#fff}
 table{border-collapse:collapse}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.6em;vertical-align:top}

@@ -5,8 +5,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from .colours import COLOURS
 from .frames import Frames
-from .page import COLOURS
 from .track import Track
 
 WIDTH, HEIGHT = 960, 300
