@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..errors import SlotIDError
 from ..model_files import model_file
+from ..precision import fast_dtype
 from ..wan.text_encoder import TextEncoder
 from ..wan.vae import WanVAE, normalize_latents
 from ..wan.vae_chunks import encode_in_chunks
@@ -19,9 +20,10 @@ class Encoders:
         self.device = pick_device(config.device)
         # The first kernel that is quick enough differs from run to run, and so would its last digits.
         torch.backends.cudnn.benchmark = False
-        self.vae_dtype = getattr(torch, config.vae_dtype)
+        self.vae_dtype = fast_dtype(getattr(torch, config.vae_dtype), self.device)
         self.vae = load_vae(config.vae).to(device=self.device, dtype=self.vae_dtype)
-        self.text = load_text_encoder(config.text_encoder, getattr(torch, config.text_encoder_dtype), self.device)
+        text_dtype = fast_dtype(getattr(torch, config.text_encoder_dtype), self.device)
+        self.text = load_text_encoder(config.text_encoder, text_dtype, self.device)
 
     @torch.inference_mode()
     def latents(self, frames: Tensor) -> Tensor:

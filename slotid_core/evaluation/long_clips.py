@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SlotIDError
+from ..precision import fast_autocast
 from ..ranges import Range, check_ranges
 from ..systems.contract import Refiner
 from ..toy_world.evaluate import to_drawings, to_pixels
@@ -74,7 +75,7 @@ class LongStudio(Studio):
             )  # fmt: skip
             return latents if self.refiner is None else self.refiner.refine(latents)
 
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.compute_dtype == "bfloat16"):
+        with fast_autocast("cpu", self.compute_dtype == "bfloat16"):
             if self.way == "windows":
                 latents = latents_by(windowed(predict, self.length), noise_of(seeds, self.length.frames))
                 return self.decoded(latents)

@@ -16,6 +16,7 @@ from ..dataset.models import Encoders
 from ..dataset.pixels import Pixels
 from ..dataset.tensors import TensorMaker
 from ..errors import SlotIDError
+from ..precision import fast_autocast
 from ..systems.contract import Adapter
 from ..systems.registry import inference_of
 from ..toy_world.evaluate import to_drawings, to_pixels
@@ -168,7 +169,7 @@ class Studio:
         text = [self.encoders.text_rows(subject.prompts[place]).float() for subject, place in jobs]
         noise = [torch.randn(16, 5, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         start, end = (shifted(1 - part, FLOW_SHIFT) for part in (usage.start, usage.end))
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.compute_dtype == "bfloat16"):
+        with fast_autocast("cpu", self.compute_dtype == "bfloat16"):
             latents = sample_guided(
                 predict, torch.stack(noise), pad_text(text, room=TEXT_ROOM), self.encoders.text_rows("").float(),
                 has_person, usage.steps, FLOW_SHIFT, usage.text_scale, usage.identity_scale, usage.order,

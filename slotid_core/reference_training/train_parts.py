@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..precision import fast_autocast
 from ..reference.portrait.parts import KIND, NAMES, VERSION, PartsNetwork, load_parts
 from ..toy_world.training_loop import Schedule, load_trained, train
 from ..weights import save_weights
@@ -41,7 +42,7 @@ def train_parts(folder: Path, config: PartsTraining, device: str = "cpu") -> Non
     portraits, heads = material(folder, config)
 
     def loss_of(step: int, pictures: Tensor, alpha: Tensor, parts: Tensor):
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
+        with fast_autocast(device):
             logits = network(pictures.to(memory_format=torch.channels_last))
         return parts_loss(logits.float(), alpha, parts)
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..precision import fast_autocast
 from ..wan import WanConfig, WanModel
 from ..wan.sampling import shifted
 from ..wan.vae import normalize_latents
@@ -146,7 +147,7 @@ def train_dit(folder: Path, config: DiTTraining | None = None, device: str = "cp
 
     def error_of(clean: Tensor, noise: Tensor, t: Tensor, context: Tensor) -> Tensor:
         noisy = torch.lerp(clean, noise, t.view(-1, 1, 1, 1, 1))
-        with torch.autocast(clean.device.type, torch.bfloat16, enabled=config.bfloat16):
+        with fast_autocast(clean.device, config.bfloat16):
             velocity = model(noisy, 1000 * t, context, padding_row=context.shape[1] - 1)
         return velocity.float() - (noise - clean)  # (B, 16, T, H, W)
 

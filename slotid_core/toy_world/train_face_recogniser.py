@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..precision import fast_autocast
 from ..reference.faces.face_encoder import FaceEncoder
 from ..wan.vae import LATENT_STD, WanVAE
 from .evaluate import to_drawings, to_pixels
@@ -74,11 +75,11 @@ def train_face_recogniser(folder: Path, config: FaceRecogniserTraining | None = 
     def draw_faces(step: int):
         rng = np.random.default_rng((step, 83))
         people = [sample_person(FIRST + int(one)) for one in rng.choice(config.people, config.batch, replace=False)]
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+        with fast_autocast("cpu", config.bfloat16):
             return face_pictures(people, rng), frames_of_clips(people, rng, vae, config.through_vae)
 
     def loss_of(step: int, pictures: Tensor, frames: Tensor):
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.bfloat16):
+        with fast_autocast(device, config.bfloat16):
             embedding = encoder(torch.cat([pictures, frames]))
         first, second = embedding.chunk(2)
         loss, right = contrastive_loss(first, second, config.temperature)

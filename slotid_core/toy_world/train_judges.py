@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..precision import fast_autocast
 from ..wan.vae import WanVAE
 from .evaluate import evaluate_clip_judge, evaluate_face_judge, through_vae
 from .family import TrainedAfterOthers, load_vae
@@ -135,7 +136,7 @@ class Drawings:
 
     def _draw(self, seed: int) -> Tensor:
         drawn = render_clips([sample_person(seed)], [sample_scene(seed)])
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+        with fast_autocast("cpu", self.bfloat16):
             seen = through_vae(drawn, self.vae if seed % 2 else None)[0].float()
         return (seen * 255).round().to(torch.uint8)
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from ..precision import fast_autocast
 from .evaluate import evaluate_mark_judge, through_vae
 from .family import TrainedAfterOthers, load_vae
 from .judges import MarkJudge, marks_in_view
@@ -52,7 +53,7 @@ def train_mark_judge(folder: Path, config: MarkJudgeTraining | None = None, devi
         starts = rng.integers(CLIP_FRAMES - FRAMES + 1, size=config.people).tolist()
         clips = render_pieces(people, 2 * scenes, 2 * starts, FRAMES)
         part = slice(0, None, THROUGH_VAE)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+        with fast_autocast("cpu", config.bfloat16):
             clips[part] = through_vae(clips[part], vae).float()
         clips = rearrange(soften(clips.flatten(0, 1), step), "(b t) h w c -> b t h w c", b=len(people))
         seen = [marks_in_view(person, turn) for person, turn in zip(people, turns, strict=True)]

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..precision import fast_autocast
 from ..wan.vae import LATENT_MEAN, LATENT_STD, CausalConv3d, Downsample, Upsample, WanVAE, WanVAEConfig
 from .evaluate import balanced, evaluate_vae, latents_of
 from .motion import CLIP_FRAMES
@@ -100,7 +101,7 @@ def train_vae(folder: Path, config: VAETraining | None = None, device: str = "cp
     torch.manual_seed(0)
     vae = WanVAE(WanVAEConfig(width=config.width))
     mean, projection = (tensor.to(device) for tensor in linear_code())
-    fast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.bfloat16)
+    fast = fast_autocast(device, config.bfloat16)
 
     def draw_images(step: int):
         return (random_pieces(step + 1, config.image_batch, 1),)

@@ -22,6 +22,7 @@ from ..errors import SlotIDError
 from ..files import disk_errors
 from ..folder_lock import only_run_in
 from ..interrupts import stop_signals
+from ..precision import fast_autocast
 from ..systems.contract import AnyBatch, Batch
 from ..systems.registry import strategy_of
 from ..wan import WanModel
@@ -359,9 +360,7 @@ class Trainer:
             parameter.copy_(values[name])
 
     def autocast(self):
-        if self.config.model.compute_dtype == "float32":
-            return nullcontext()
-        return torch.autocast(self.processes.device.type, torch.bfloat16)
+        return fast_autocast(self.processes.device, self.config.model.compute_dtype == "bfloat16")
 
     def synchronized(self, last: bool):
         """Average gradients over processes after the last part only."""

@@ -85,7 +85,7 @@ class SelfAttention(nn.Module):
         inner = config.num_heads * config.head_dim
         self.q, self.k, self.v = (nn.Linear(config.width, inner, bias=False) for _ in range(3))
         self.o = nn.Linear(inner, config.width, bias=False)
-        self.relative_attention_bias = nn.Embedding(config.num_buckets, config.num_heads)
+        self.relative_attention_bias = unfilled_embedding(config.num_buckets, config.num_heads)
 
     def forward(self, x: Tensor, real: Tensor, buckets: Tensor) -> Tensor:
         """x (B, M, D), real (B, M) true where a row is not padding, buckets (M, M)."""
@@ -168,7 +168,7 @@ class TextEncoder(nn.Module):
         except Exception as error:  # a parser's, of any kind
             raise SlotIDError(f"The text encoder's 'spiece_model' is no tokenizer ({error}). Copy it again.") from error
         with torch.device("meta"):
-            self.shared = nn.Embedding(self.config.vocab_size, self.config.width)
+            self.shared = unfilled_embedding(self.config.vocab_size, self.config.width)
             self.encoder = Stack(self.config)
         fill(self, _in_dtype(weights, set(self.state_dict()), dtype, device), "a umT5 text encoder")
         self.eval().requires_grad_(False)
@@ -208,6 +208,11 @@ class TextEncoder(nn.Module):
     def encode(self, prompt: str) -> Tensor:
         """One prompt -> (M, D), real rows only: no row of zeros."""
         return self([prompt])[0, :-1]
+
+
+def unfilled_embedding(rows: int, width: int) -> nn.Embedding:
+    """Without first values, which on the meta device cost the import of PyTorch's compiler: seven seconds."""
+    return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
 
 
 def distance_buckets(length: int, num_buckets: int = 32) -> Tensor:
