@@ -1,6 +1,6 @@
 """Draws held-out people of the toy world: by the base model, by an adapter of any system, or as they really are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from ..wan import WanModel
 from ..wan.guidance import Predict, sample_guided
 from ..wan.sampling import shifted
 from ..wan.text_encoder import pad_text
+from ..wan.together import together
 from ..wan.vae import denormalize_latents
 from .subjects import Subject, described, stranger
 from .usage import Reference, Usage
@@ -143,14 +144,55 @@ class Studio:
         if path is not None:
             adapter = inference_of(system).load(path)
             adapter.prepare_model(model)
+        has_person = adapter is not None and has_person
+
+        def predict_for(jobs: list) -> Predict:
+            if adapter is None:
+                return bare(model)
+            return adapter.predictor(model, self.person(system, adapter, jobs, usage, reads) if has_person else None)
+
+        return self.in_batches(predict_for, has_person, subjects, seed, usage, progress)
+
+    def by_several(
+        self,
+        adapters: Sequence[tuple[str, Path]],
+        subjects: list[Subject],
+        seed: int,
+        usage: Usage,
+        progress: Callable | None = None,
+    ) -> Tensor:
+        """As `generated`, with the same person in every (system, adapter file) at once, as Apply nodes in a row do."""
+        model = load_dit(self.weights)
+        loaded = [(system, inference_of(system).load(path)) for system, path in adapters]
+        for _, adapter in loaded:
+            adapter.prepare_model(model)
+
+        def predict_for(jobs: list) -> Predict:
+            with torch.no_grad():
+                people = [
+                    adapter.install(model, self.person(system, adapter, jobs, usage)) for system, adapter in loaded
+                ]
+            return together(model, people)
+
+        return self.in_batches(predict_for, True, subjects, seed, usage, progress)
+
+    def in_batches(
+        self,
+        predict_for: Callable[[list], Predict],
+        has_person: bool,
+        subjects: list[Subject],
+        seed: int,
+        usage: Usage,
+        progress: Callable | None = None,
+    ) -> Tensor:
+        """Drawings (people, prompts, T, H, W, 3). `predict_for` gives the prediction for a batch of (subject, number
+        of their scene)."""
         jobs = [(subject, place) for subject in subjects for place in range(len(subject.scenes))]
         drawn = []
         for start in range(0, len(jobs), BATCH):
             part = jobs[start : start + BATCH]
-            person = self.person(system, adapter, part, usage, reads) if adapter is not None and has_person else None
-            predict = adapter.predictor(model, person) if adapter is not None else bare(model)
             seeds = [seed + start + i for i in range(len(part))]
-            drawn.append(self.sample(predict, person is not None, part, seeds, usage))
+            drawn.append(self.sample(predict_for(part), has_person, part, seeds, usage))
             if progress:
                 progress(len(part))
         return torch.cat(drawn).unflatten(0, (len(subjects), -1))

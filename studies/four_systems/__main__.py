@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     study = Study(settings)
     jobs = chosen(study, options)
     if options.plan:
-        adapters = dict.fromkeys(study.adapter_path(row, seed) for _, row, seed in jobs if row.system)
+        adapters = dict.fromkeys(
+            study.adapter_path(one, seed) for _, row, seed in jobs for one in study.adapters_of(row)
+        )
         print("\n".join(f"train {path.parent}" for path in adapters if not path.is_file()))
         print("\n".join(f"measure {part} of {row.name}, training seed {seed}" for part, row, seed in jobs))
         print(f"{len(jobs)} measurements")

@@ -71,9 +71,13 @@ def page(
     lines += ["## Cost", "", *costs(figures), ""]
     lines += ["## Which is more like the person", "", *(f"- {text}" for text in decided or ["Nothing is decided yet."])]
     lines += ["", "## Undecided, or not measured", "", *(f"- {text}" for text in [*still_open, *NOT_BUILT])]
-    missing = [row.title for row in ROWS if f"toy.{row.name}.seeds" not in figures]
+    missing = [row.title for row in ROWS if not any(f"{part}.{row.name}.seeds" in figures for part in row.parts)]
     lines += [f"- Rows without a measurement: {', '.join(missing)}."] if missing else []
     return "\n".join([*lines, ""])
+
+
+def measured_in(part: str) -> list[Row]:
+    return [row for row in ROWS if part in row.parts]
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -100,7 +104,7 @@ def likeness(figures: Figures) -> list[str]:
     names = ("similarity", "gap_closed", "rank1", "action", "background", "clothes", "copying", "marks")
     head = ["", "similarity", "closed", "rank-1", "action", "background", "clothes", "copying", "hidden marks"]
     rows = []
-    for row in ROWS:
+    for row in measured_in("toy"):
         cells = [cell(figures, f"toy.{row.name}.{n}", ".0%" if n == "gap_closed" else ".3f") for n in names]
         rows.append(line(figures, row, "toy", cells))
     return table(head, rows)
@@ -110,7 +114,7 @@ def movement(figures: Figures) -> list[str]:
     names = [name.replace("_", " ") for name in DYNAMICS]
     rows = [
         line(figures, row, "toy", [cell(figures, f"toy.{row.name}.dynamics.{name}") for name in DYNAMICS])
-        for row in ROWS
+        for row in measured_in("toy")
     ]
     return ["Correlation of the person's movement factors with those that a judge estimates from the clip.", "",
             *table(["", *names], rows)]  # fmt: skip
@@ -125,16 +129,14 @@ def long_videos(figures: Figures, facts: dict) -> list[str]:
     )
     rows = [
         line(figures, row, "long", [cell(figures, f"long.{row.name}.{name}") for name in LONG])
-        for row in ROWS if "long" in row.parts
+        for row in measured_in("long")
     ]  # fmt: skip
     return [told, "", *table(["", *(name.replace("drift.similarity", "drift") for name in LONG)], rows)]
 
 
 def costs(figures: Figures) -> list[str]:
     rows = []
-    for row in ROWS:
-        if "cost" not in row.parts:
-            continue
+    for row in measured_in("cost"):
         key = f"cost.{row.name}."
         if not row.system:
             rows.append(line(figures, row, "cost", [cell(figures, f"{key}seconds"), "1", "", "", ""]))

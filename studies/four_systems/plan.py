@@ -13,6 +13,7 @@ MODEL_NAMES = {"slot_id": "Slot-ID", "lynx": "Lynx", "st_drc": "ST-DRC", "lavie_
 RECIPES = {name: "toy_world" if name == "slot_id" else f"toy_world_{name}" for name in MODEL_NAMES}
 # A training that comes first, and the setting that takes its file.
 BEFORE = {"lynx": ("toy_world_lynx_resampler", "objective.own.resampler")}
+REFINEMENT, REFINEMENT_RECIPE = "lavie_id_temporal", "toy_world_lavie_id_temporal"
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Row:
         variant: of the system; "" for a row of no system.
         trained: the variant whose training gives its adapter.
         parts: which measurements it has.
+        also: a second system, whose full adapter shows the same person at once.
+        refined: LaVieID's temporal module refines what was sampled.
     """
 
     name: str
@@ -31,6 +34,12 @@ class Row:
     variant: str = ""
     trained: str = ""
     parts: tuple[str, ...] = ("toy",)
+    also: str = ""
+    refined: bool = False
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.system, self.also) if name)
 
     @property
     def seeds(self) -> int:
@@ -39,6 +48,13 @@ class Row:
 
 def _system(name: str) -> Row:
     return Row(f"{name}.{FULL}", MODEL_NAMES[name], name, FULL, FULL, ("toy", "long", "cost"))
+
+
+def _refined(name: str) -> Row:
+    return Row(
+        f"{name}.{FULL}+temporal", f"{MODEL_NAMES[name]}, with the temporal module", name, FULL, FULL, ("long",),
+        refined=True,
+    )  # fmt: skip
 
 
 def _lynx(variant: str, title: str, trained: str) -> Row:
@@ -52,13 +68,15 @@ ROWS = (
     _lynx("clip", "Lynx, from a clip", FULL),
     _lynx("id", "Lynx, ID adapter alone", "id"),
     _lynx("ref", "Lynx, Ref adapter alone", "ref"),
+    Row("slot_id+lynx", "Slot-ID and Lynx at once", "slot_id", FULL, FULL, ("toy", "long"), also="lynx"),
+    *map(_refined, MODEL_NAMES),
     Row(STRANGER, "somebody else, drawn"),
     Row(GROUND_TRUTH, "the person, drawn"),
 )
 SHEET = (BASE, *(f"{name}.{FULL}" for name in MODEL_NAMES), GROUND_TRUTH)
 # What the issue of this table asks for, and no code measures yet.
 NOT_BUILT = (
-    "Two systems at once, such as Slot-ID and Lynx, or any with LaVieID's temporal module: each is measured alone.",
+    "Two systems at once other than Slot-ID and Lynx.",
     "Slot-ID by a single picture, and ST-DRC and LaVieID by a clip: each is measured by the reference that it reads.",
 )
 PARTS = ("toy", "long", "cost")

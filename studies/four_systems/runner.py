@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +19,27 @@ from slotid_core.evaluation.over_time import EVERY, OverTime, summary
 from slotid_core.evaluation.studio import Studio
 from slotid_core.evaluation.subjects import Subject, subjects_of
 from slotid_core.evaluation.usage import Usage
+from slotid_core.evaluation.variants import FULL
 from slotid_core.evaluation.variants import Row as PlainRow
-from slotid_core.systems.registry import inference_of
+from slotid_core.systems.registry import inference_of, refinement_of
 from slotid_core.toy_world.family import WEIGHTS, part_path
 from slotid_core.training.config import TrainingConfig, read_config
 from slotid_core.training.loop import train
 from studies.four_systems.cost import cost_of
-from studies.four_systems.plan import BATCH, BEFORE, DATA, LONG_FRAMES, PEOPLE, PROMPTS, RECIPES, ROWS, STEPS, Row
+from studies.four_systems.plan import (
+    BATCH,
+    BEFORE,
+    DATA,
+    LONG_FRAMES,
+    PEOPLE,
+    PROMPTS,
+    RECIPES,
+    REFINEMENT,
+    REFINEMENT_RECIPE,
+    ROWS,
+    STEPS,
+    Row,
+)
 from studies.four_systems.results import Measured, file_of, read_result, write_frames, write_result
 
 ROOT = Path(__file__).parents[2]
@@ -120,14 +134,17 @@ class Study:
         return path
 
     def first(self, recipe: str, seed: int) -> Path:
-        """The file of a training that comes before that of an adapter. A short trial trains it as briefly."""
-        settings = read_config(TRAINING / f"{recipe}.yaml", [f"run.seed={seed}", *NOWHERE])
-        settings = replace(settings, run=replace(settings.run, steps=min(settings.run.steps, self.settings.steps)))
+        """The file of a training that is none of a system's adapter. A short trial trains it as briefly."""
+        settings = self.first_settings(recipe, seed)
         key = digest(config_text(settings), self.models, self.data_hash)
         path = self.settings.output / f"{recipe}-{seed}-{key}" / "adapter.safetensors"
         if not path.is_file():
             self.train(settings, path)
         return path
+
+    def first_settings(self, recipe: str, seed: int) -> TrainingConfig:
+        settings = read_config(TRAINING / f"{recipe}.yaml", [f"run.seed={seed}", *NOWHERE])
+        return replace(settings, run=replace(settings.run, steps=min(settings.run.steps, self.settings.steps)))
 
     def train(self, settings: TrainingConfig, path: Path) -> None:
         data = self.data()
@@ -145,8 +162,10 @@ class Study:
             made |= {"judges": self.judges, "people": s.long_people, "frames": s.long_frames}
         if row.system:
             changes = list(inference_of(row.system).variants[row.variant].reads.items())
-            made |= {"training": digest(config_text(self.training(row.system, row.trained, seed))), "reads": changes,
-                     "data": self.data_hash, "steps": s.steps, "batch": s.batch}  # fmt: skip
+            trainings = [config_text(self.training(one.system, one.trained, seed)) for one in self.adapters_of(row)]
+            trainings += [config_text(self.first_settings(REFINEMENT_RECIPE, seed))] if row.refined else []
+            made |= {"training": digest(*trainings), "reads": changes, "data": self.data_hash, "steps": s.steps,
+                     "batch": s.batch}  # fmt: skip
         return made
 
     def result(self, part: str, row: Row, seed: int) -> Measured | None:
@@ -160,9 +179,10 @@ class Study:
         return [job for job in wanted if self.result(*job) is None]
 
     def make(self, part: str, row: Row, seed: int) -> None:
-        path = self.trained(row, seed) if row.system else None
+        paths = [self.trained(one, seed) for one in self.adapters_of(row)]
+        refiner = self.first(REFINEMENT_RECIPE, seed) if row.refined else None
         self.say(f"measuring {part} of {row.name}, training seed {seed}")
-        measured = {"toy": self.toy, "long": self.long, "cost": self.cost}[part](row, path)
+        measured = self.measured(part, row, paths, refiner)
         target = file_of(self.settings.results, part, row.name, seed)
         if part == "toy":
             frames = measured.pop("frames")
@@ -170,6 +190,17 @@ class Study:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_frames(target.with_suffix(".jpg"), frames)
         write_result(target, measured, self.facts(part, row, seed))
+
+    def measured(self, part: str, row: Row, paths: Sequence[Path], refiner: Path | None) -> dict:
+        if part == "cost":
+            return self.cost(row, paths[0] if paths else None)
+        return self.toy(row, paths) if part == "toy" else self.long(row, paths, refiner)
+
+    def adapters_of(self, row: Row) -> list[Row]:
+        """The rows whose trainings this one needs: itself, and that of the second system."""
+        if not row.system:
+            return []
+        return [row, *(one for one in ROWS if one.name == f"{row.also}.{FULL}")]
 
     def plain(self, row: Row) -> PlainRow:
         return PlainRow(row.name, row.system, inference_of(row.system).variants[row.variant] if row.system else None)
@@ -190,21 +221,22 @@ class Study:
     def copying(self) -> Copying:
         return Copying(self.studio, self.subjects)
 
-    def toy(self, row: Row, path: Path | None) -> dict:
-        clips = self.drawn(self.studio, row, path, self.subjects)
+    def toy(self, row: Row, paths: Sequence[Path]) -> dict:
+        clips = self.drawn(self.studio, row, paths, self.subjects)
         return {
             **self.metrics.measure(clips),
             **self.copying.measure(self.plain(row), clips),
             "frames": clips[:SHOWN, 0],
         }
 
-    def long(self, row: Row, path: Path | None) -> dict:
+    def long(self, row: Row, paths: Sequence[Path], refiner: Path | None) -> dict:
         """Long videos by chained extension: each figure, and its drift from the first piece to the last."""
         studio = LongStudio(None, Usage(steps=self.settings.sampling_steps), self.settings.weights, "bfloat16")
         studio.length, studio.way = Length(self.settings.long_frames), "chained"
+        studio.refiner = refinement_of(REFINEMENT).load(refiner) if refiner is not None else None
         subjects = subjects_of(self.settings.seed, self.settings.long_people, 1)
         metrics = Metrics(studio, subjects, self.settings.seed)
-        clips = self.drawn(studio, row, path, subjects)
+        clips = self.drawn(studio, row, paths, subjects)
         looks = (4 * studio.length.window - 3 + EVERY - 1) // EVERY
         return summary(OverTime(metrics.faces, metrics.gallery).curves(clips), looks)
 
@@ -216,12 +248,14 @@ class Study:
             self.training(row.system, row.trained, 0, f"run.start_from={path}", *unneeded), path, self.data()
         )
 
-    def drawn(self, studio: Studio, row: Row, path: Path | None, subjects: list[Subject]):
+    def drawn(self, studio: Studio, row: Row, paths: Sequence[Path], subjects: list[Subject]):
         seed, usage = self.settings.seed, studio.usage
-        if path is None:
+        if not paths:
             return studio.clips(self.plain(row), subjects, seed)
+        if row.also:
+            return studio.by_several(list(zip(row.systems, paths, strict=True)), subjects, seed, usage)
         variant = inference_of(row.system).variants[row.variant]
-        return studio.generated(row.system, path, subjects, seed, usage, variant.has_person, reads=variant.reads)
+        return studio.generated(row.system, paths[0], subjects, seed, usage, variant.has_person, reads=variant.reads)
 
 
 def config_text(config) -> bytes:

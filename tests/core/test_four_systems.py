@@ -130,14 +130,15 @@ def test_a_run_makes_what_is_missing_and_does_not_make_it_again(tmp_path, monkey
     """Data, a training and its measurements of one system, all tiny, through the command."""
     arguments = [
         "--page", str(tmp_path / "page"), "--output", str(tmp_path / "output"), "--readme", str(tmp_path / "none"),
-        "--rows", "base,lynx.full,lynx.clip", "--parts", "toy,cost", "--seeds", "1", "--people", "1", "--prompts", "1",
+        "--rows", "base,lynx.full,lynx.clip,slot_id+lynx", "--parts", "toy,cost", "--seeds", "1",
+        "--people", "1", "--prompts", "1",
         "--steps", "1", "--batch", "2", "--sampling-steps", "1", "--drawn-people", "1",
     ]  # fmt: skip
     monkeypatch.setattr(cost, "PAIRS", 1)
     assert main(arguments) == 0
     files = sorted((tmp_path / "page" / "results").rglob("*.safetensors"))
     assert [file.parent.name + "/" + file.stem for file in files] == [
-        "cost/base-0", "cost/lynx.full-0", "toy/base-0", "toy/lynx.clip-0", "toy/lynx.full-0",
+        "cost/base-0", "cost/lynx.full-0", "toy/base-0", "toy/lynx.clip-0", "toy/lynx.full-0", "toy/slot_id+lynx-0",
     ]  # fmt: skip
     measured = read_result(files[1])
     assert measured is not None
