@@ -20,8 +20,9 @@ demo: env
 test: env
 	@$(MAKE) --no-print-directory lint types test-core test-page test-comfy test-browser
 
+# One process a core, with one thread each: small tensors gain nothing from a second thread.
 test-core:
-	$(PYTHON) -m pytest tests/core
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests/core -n auto --dist loadfile
 
 # The page's logic, which needs no browser.
 test-page:

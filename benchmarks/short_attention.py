@@ -1,9 +1,10 @@
-"""Attention of the toy world's sizes in bfloat16, forward and backward: by products, against PyTorch's kernel."""
+"""Attention of the toy world's sizes in bfloat16 where the CPU has it, forward and backward: by products, against PyTorch's kernel."""
 
 import torch
 import torch.nn.functional as F
 
 from benchmarks.paired import Ratio, compare
+from slotid_core.precision import fast_dtype
 from slotid_core.wan.attention import dot_product_attention
 
 SHAPES = {"transformer": (24, 2, 80, 80, 128), "prompt": (24, 2, 80, 28, 128), "reference": (16, 4, 272, 272, 64)}
@@ -16,7 +17,7 @@ def run() -> list[Ratio]:
 
 def ratio(name: str, batch: int, heads: int, queries: int, keys: int, width: int) -> Ratio:
     q, k, v = (
-        torch.randn(batch, heads, count, width, dtype=torch.bfloat16, requires_grad=True)
+        torch.randn(batch, heads, count, width, dtype=fast_dtype(torch.bfloat16, "cpu"), requires_grad=True)
         for count in (queries, keys, keys)
     )
 
