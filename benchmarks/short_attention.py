@@ -1,4 +1,4 @@
-"""Attention of the toy world's sizes in bfloat16 where the CPU has it, forward and backward: by products, against PyTorch's kernel."""
+"""Attention of the toy world's sizes, in bfloat16 where the CPU has it: by products, against PyTorch's kernel."""
 
 import torch
 import torch.nn.functional as F
