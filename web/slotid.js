@@ -4,6 +4,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { comfyPage } from "./page/comfy.js";
+import { menu } from "./page/menu.js";
 import { editors } from "./page/editors.js";
 import { panelOf } from "./page/panel.js";
 import { people } from "./page/people.js";
@@ -26,6 +27,7 @@ function showOutput(node, output) {
 
 app.registerExtension({
   name: "SlotID.Page",
+  ...menu(comfy),
 
   setup() {
     addStyle();

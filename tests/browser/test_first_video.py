@@ -1,0 +1,42 @@
+"""From an empty page to a finished first video, by a user's own clicks, counted.
+
+    PYTHONPATH= python -m pytest -c tests/comfy/pytest.ini tests/browser/test_first_video.py -s
+
+It says clicks and seconds. SCREENSHOTS=FOLDER keeps pictures of the page.
+"""
+
+import time
+
+from test_first_run import keep_picture
+
+MOST_CLICKS = 3
+DONE = """() => {
+  const video = [...document.querySelectorAll("video")].find((video) => (video.src || "").includes("type=output"));
+  const saved = Object.values(window.app.nodeOutputs ?? {}).flatMap((output) => output?.images ?? [])
+    .filter((file) => file.type === "output");
+  return saved.length > 0 || Boolean(video);
+}"""
+
+
+def test_the_first_video_takes_three_clicks(page):
+    clicks: list[str] = []
+    start = time.monotonic()
+
+    def click(what: str, element) -> None:
+        element.click()
+        clicks.append(what)
+
+    click("the menu", page.locator(".comfy-menu-button-wrapper").first)
+    page.get_by_text("Slot-ID", exact=True).first.hover()
+    entry = page.get_by_text("First video: a person from a clip", exact=False).first
+    entry.wait_for(state="visible")
+    keep_picture(page, "menu")
+    click("First video", entry)
+    page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'SlotIDSampler')")
+    opened = time.monotonic() - start
+    click("Run", page.get_by_test_id("queue-button").get_by_text("Run").first)
+    page.wait_for_function(DONE, timeout=600_000)
+    keep_picture(page, "first video")
+    taken = f"opened after {opened:.0f} s, done after {time.monotonic() - start:.0f} s"
+    print(f"\n{len(clicks)} clicks ({', '.join(clicks)}); {taken}")
+    assert len(clicks) <= MOST_CLICKS
