@@ -67,12 +67,17 @@ class TensorMaker:
         self.face_latents: Callable[[Tensor], Tensor] = encoders.latents
         self._pictures: Callable[[Tensor], Tensor] = self._encoded_augmentations
         self._cut: Callable[[Tensor, Callable[[], Tensor] | None], Components] = self._components
-        self._looks_of: Callable[[Tensor, Callable[[], Tensor] | None], list[Tensor | None]] = self._looks
+        kept = 16 if keep_faces else 1  # a clip's looks are encoded and embedded
+        self._looks_of: Callable[[Tensor, Callable[[], Tensor] | None], list[Tensor | None]] = lru_cache(kept)(
+            self._looks
+        )
+        # The same in every sample.
+        self._prompt_rows: Callable[[str], Tensor] = lru_cache(maxsize=1)(encoders.text_rows)
+        self._grey: Callable[[torch.Size], Tensor] = lru_cache(maxsize=1)(self._encoded_grey)
         self._look_latents: Callable[[Tensor, Callable[[], Tensor] | None], Tensor] = self._encoded_looks
         self._look_embeddings: Callable[[Tensor, Callable[[], Tensor] | None], Tensor] = self._embedded_looks
         self._vector: Callable[[Tensor], Tensor] = self._likeness
         if keep_faces:
-            self._looks_of = lru_cache(maxsize=16)(self._looks)
             self._look_latents = lru_cache(maxsize=16)(self._encoded_looks)
             self._look_embeddings = lru_cache(maxsize=16)(self._embedded_looks)
             self._vector = lru_cache(maxsize=16)(self._likeness)
@@ -125,11 +130,14 @@ class TensorMaker:
 
     def grey_picture(self, pixels: Pixels) -> Tensor:
         """(16, 1, h, w) latents of a plain grey picture of the face picture's size."""
-        return self.face_latents(torch.full_like(pixels.face_picture, 0.5))
+        return self._grey(pixels.face_picture.shape)
+
+    def _encoded_grey(self, shape: torch.Size) -> Tensor:
+        return self.encoders.latents(torch.full(shape, 0.5))
 
     def face_prompt(self, pixels: Pixels) -> Tensor:
         """(M, 4096) rows of the prompt under which a model looks at a picture of a face."""
-        return self.encoders.text_rows(FACE_PROMPT)
+        return self._prompt_rows(FACE_PROMPT)
 
     def face_embedding(self, pixels: Pixels) -> Tensor:
         """(512,) face embedding by the face encoder of the settings."""
