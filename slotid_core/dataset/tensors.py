@@ -22,6 +22,7 @@ from .augmentation import augmentations
 from .component_shares import component_shares
 from .config import PrepareConfig
 from .face_places import face_places
+from .face_shares import face_shares
 from .looks import other_looks
 from .models import Encoders
 from .pixels import Pixels
@@ -234,6 +235,10 @@ class TensorMaker:
         """(7, T', h, w), what each token of the video shows of a face; see `component_shares`."""
         return component_shares(pixels, self.config.margin).half()
 
+    def face_shares(self, pixels: Pixels) -> Tensor:
+        """(T', h, w), how much of each place of the video's latents shows the face; see `face_shares`."""
+        return face_shares(pixels, self.config.margin, self.config.face_shares).half()
+
 
 MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "reference": TensorMaker.reference,
@@ -255,6 +260,7 @@ MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "component_pictures": TensorMaker.component_pictures,
     "component_places": TensorMaker.component_places,
     "component_shares": TensorMaker.component_shares,
+    "face_shares": TensorMaker.face_shares,
 }
 
 # Those that are one picture of the person, and the pixels (1, S, S, 3) that it is made of.
