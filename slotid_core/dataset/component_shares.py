@@ -26,7 +26,7 @@ def component_shares(pixels: Pixels, margin: float) -> Tensor:
     """
     frames = pixels.video
     parts = None if pixels.video_parts is None else pixels.video_parts().movedim(-1, 1)  # (T, 7, H, W)
-    boxes = [] if parts is not None else _boxes(pixels, margin)
+    boxes = [] if parts is not None else face_boxes(pixels, margin)
     shares = []
     for start, end in latent_frames(len(frames)):
         if parts is not None:
@@ -48,7 +48,8 @@ def pooled(parts: Tensor) -> Tensor:
     return F.avg_pool2d(F.pad(parts, (0, -width % TOKEN, 0, -height % TOKEN), mode="circular"), TOKEN)
 
 
-def _boxes(pixels: Pixels, margin: float) -> list[Box]:
+def face_boxes(pixels: Pixels, margin: float) -> list[Box]:
+    """Where the face is in each frame of the video, without the margin of its square."""
     if pixels.face_squares is None:
         raise SlotIDError("It is not known where in the video the face is. Prepare the toy world, or read a clip.")
     boxes = []

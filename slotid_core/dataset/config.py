@@ -13,6 +13,7 @@ from .augmentation import AugmentationSettings
 from .looks import LookSettings
 
 DTYPES = ("float32", "bfloat16", "float16")
+FACE_SHARES = ("", "boxes", "masks")
 TOY_REFERENCES = ("other clip", "shuffled", "same clip")
 REAL_SIZES = {
     "frames": 65, "height": 480, "width": 832, "reference_size": 256, "portrait_size": 512, "component_size": 224,
@@ -114,6 +115,8 @@ class PrepareConfig:
     face_encoder: an IR-SE50 file, or "toy_world", for systems that read face embeddings. For those whose objective
     may look at faces, samples also get what it reads.
     start_image: also prepare what image-to-video models are given of the first frame.
+    face_shares: also prepare where in the video the face is, for `objective.face_area_weight` of a training: "boxes" of
+    the face, or "masks" of what shows face and hair.
     augmentation: of the reference picture, for systems that read `augmented_pictures`.
     looks: of the person in each clip, for systems that have augmented pairs.
     recogniser: name of a face recogniser (`recognisers.BACKENDS`) that says which clips show a person at all: two that
@@ -147,6 +150,7 @@ class PrepareConfig:
     systems: tuple[str, ...] = (DEFAULT,)
     face_encoder: str = ""
     start_image: bool = False
+    face_shares: str = ""
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     looks: LookSettings = field(default_factory=LookSettings)
     recogniser: str = ""
@@ -235,6 +239,10 @@ def _check(config: PrepareConfig) -> None:
     for name in ("vae_dtype", "text_encoder_dtype"):
         if getattr(config, name) not in DTYPES:
             raise SlotIDError(f"{name} is {getattr(config, name)!r}; choose one of {', '.join(DTYPES)}.")
+    if config.face_shares not in FACE_SHARES:
+        raise SlotIDError(
+            f"face_shares is {config.face_shares!r}; choose boxes, masks, or leave it empty for data without."
+        )
     if config.recogniser and config.recogniser not in BACKENDS:
         raise SlotIDError(f"recogniser is {config.recogniser!r}; choose one of {', '.join(BACKENDS)}, or leave it out.")
     least = config.least_resemblance

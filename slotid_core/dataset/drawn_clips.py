@@ -15,7 +15,7 @@ from ..reference.faces.drawn_faces import find_drawn_faces
 from ..reference.faces.face_clip import make_face_clip
 from ..reference.portrait.select import select_portrait
 from ..toy_world.face_pictures import as_if_detected
-from ..toy_world.motion import Motion, move
+from ..toy_world.motion import move
 from ..toy_world.person import Person, factors_of, sample_person
 from ..toy_world.render import (
     draw,
@@ -23,10 +23,9 @@ from ..toy_world.render import (
     head_boxes,
     portrait_motion,
     reference_motion,
-    render_clip,
     render_portrait,
 )
-from ..toy_world.scene import Scene, sample_scene
+from ..toy_world.scene import sample_scene
 from .clip import Clip
 from .config import PrepareConfig, ToyWorldSource
 from .pixels import Pixels
@@ -62,8 +61,9 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     person = sample_person(clip.person_seed)
     scene = sample_scene(scene_seed(clip.person_seed, clip.number))
     size = max(sizes.height, sizes.width)
-    video = render_clip(person, scene, sizes.frames, size)  # (T, size, size, 3)
     motion = move(person, scene, sizes.frames)
+    video, drawn = draw_parts([person], [scene], [motion], size)
+    video, drawn = video[0], drawn[0]  # (T, size, size, 3), (T, size, size, 8)
     boxes = head_boxes(scene, motion, size)
     squares = square_path(boxes, size, size, config.margin, smoothing=0)
     top, left = (size - sizes.height) // 2, (size - sizes.width) // 2
@@ -79,8 +79,7 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     factors, squares = factors_of(person), squares - [left, top, 0]
 
     def video_parts() -> Tensor:
-        parts = _parts(person, scene, motion, size)
-        return parts[:, top : top + sizes.height, left : left + sizes.width]
+        return _of_a_face(drawn)[:, top : top + sizes.height, left : left + sizes.width]
 
     return Pixels(
         video, faces.reference, faces.portrait, faces.picture, factors, facts, squares, video_parts, faces.parts,
@@ -88,10 +87,8 @@ def drawn_pixels(clip: Clip, config: PrepareConfig) -> Pixels:
     )  # fmt: skip
 
 
-def _parts(person: Person, scene: Scene, motion: Motion, size: int) -> Tensor:
-    """(T, size, size, 7), the parts of `reference.portrait.parts` as drawn; what is no face is one of them."""
-    drawn = [draw_parts([person], [scene], [motion.frames(at, at + 1)], size)[1][0] for at in range(len(motion.yaw))]
-    parts = torch.cat(drawn)
+def _of_a_face(parts: Tensor) -> Tensor:
+    """A canvas's parts (T, h, w, 8) -> (T, h, w, 7), those of `reference.portrait.parts`; no face is one of them."""
     return torch.cat([parts[..., :NO_FACE].sum(dim=-1, keepdim=True), parts[..., NO_FACE:]], dim=-1)
 
 
@@ -165,6 +162,8 @@ def _portrait(person: Person, config: PrepareConfig, rng) -> tuple[Tensor, Calla
     squares = square_path(boxes, size, size, config.margin, smoothing=0)
 
     def parts() -> Tensor:
-        return cut_squares(_parts(person, *portrait_motion(), size), squares, portrait_size)
+        scene, motion = portrait_motion()
+        drawn = draw_parts([person], [scene], [motion], size)[1][0]
+        return cut_squares(_of_a_face(drawn), squares, portrait_size)
 
     return cut_squares(torch.stack([render_portrait(person, size)]), squares, portrait_size), parts

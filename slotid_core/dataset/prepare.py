@@ -46,6 +46,7 @@ class Preparer:
             *((LIKENESS,) if config.recogniser else ()),
             *(("factors",) if config.toy_world else ()),
             *(("start_image",) if config.start_image else ()),
+            *(("face_shares",) if config.face_shares else ()),
         )
         self.maker = TensorMaker(config, self.encoders, self.source.detector, self.source.shares_faces)
         self.empty_text = self.encoders.text_rows("")

@@ -22,6 +22,7 @@ from .augmentation import augmentations
 from .component_shares import component_shares
 from .config import PrepareConfig
 from .face_places import face_places
+from .face_shares import face_shares
 from .looks import other_looks
 from .models import Encoders
 from .pixels import Pixels
@@ -67,12 +68,17 @@ class TensorMaker:
         self.face_latents: Callable[[Tensor], Tensor] = encoders.latents
         self._pictures: Callable[[Tensor], Tensor] = self._encoded_augmentations
         self._cut: Callable[[Tensor, Callable[[], Tensor] | None], Components] = self._components
-        self._looks_of: Callable[[Tensor, Callable[[], Tensor] | None], list[Tensor | None]] = self._looks
+        kept = 16 if keep_faces else 1  # a clip's looks are encoded and embedded
+        self._looks_of: Callable[[Tensor, Callable[[], Tensor] | None], list[Tensor | None]] = lru_cache(kept)(
+            self._looks
+        )
+        # The same in every sample.
+        self._prompt_rows: Callable[[str], Tensor] = lru_cache(maxsize=1)(encoders.text_rows)
+        self._grey: Callable[[torch.Size], Tensor] = lru_cache(maxsize=1)(self._encoded_grey)
         self._look_latents: Callable[[Tensor, Callable[[], Tensor] | None], Tensor] = self._encoded_looks
         self._look_embeddings: Callable[[Tensor, Callable[[], Tensor] | None], Tensor] = self._embedded_looks
         self._vector: Callable[[Tensor], Tensor] = self._likeness
         if keep_faces:
-            self._looks_of = lru_cache(maxsize=16)(self._looks)
             self._look_latents = lru_cache(maxsize=16)(self._encoded_looks)
             self._look_embeddings = lru_cache(maxsize=16)(self._embedded_looks)
             self._vector = lru_cache(maxsize=16)(self._likeness)
@@ -125,11 +131,14 @@ class TensorMaker:
 
     def grey_picture(self, pixels: Pixels) -> Tensor:
         """(16, 1, h, w) latents of a plain grey picture of the face picture's size."""
-        return self.face_latents(torch.full_like(pixels.face_picture, 0.5))
+        return self._grey(pixels.face_picture.shape)
+
+    def _encoded_grey(self, shape: torch.Size) -> Tensor:
+        return self.encoders.latents(torch.full(shape, 0.5))
 
     def face_prompt(self, pixels: Pixels) -> Tensor:
         """(M, 4096) rows of the prompt under which a model looks at a picture of a face."""
-        return self.encoders.text_rows(FACE_PROMPT)
+        return self._prompt_rows(FACE_PROMPT)
 
     def face_embedding(self, pixels: Pixels) -> Tensor:
         """(512,) face embedding by the face encoder of the settings."""
@@ -226,6 +235,10 @@ class TensorMaker:
         """(7, T', h, w), what each token of the video shows of a face; see `component_shares`."""
         return component_shares(pixels, self.config.margin).half()
 
+    def face_shares(self, pixels: Pixels) -> Tensor:
+        """(T', h, w), how much of each place of the video's latents shows the face; see `face_shares`."""
+        return face_shares(pixels, self.config.margin, self.config.face_shares).half()
+
 
 MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "reference": TensorMaker.reference,
@@ -247,6 +260,7 @@ MAKERS: dict[str, Callable[[TensorMaker, Pixels], Tensor]] = {
     "component_pictures": TensorMaker.component_pictures,
     "component_places": TensorMaker.component_places,
     "component_shares": TensorMaker.component_shares,
+    "face_shares": TensorMaker.face_shares,
 }
 
 # Those that are one picture of the person, and the pixels (1, S, S, 3) that it is made of.

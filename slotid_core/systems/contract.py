@@ -89,6 +89,7 @@ class Batch:
         ]
 
 
+FACE_SHARES = "face_shares"  # condition: how much of each place of the video's latents shows the face
 CORE_FIELDS = tuple(entry.name for entry in fields(Batch) if entry.name not in ("conditions", "described", "start"))
 
 
@@ -142,6 +143,16 @@ def errors_of(batch: "AnyBatch", velocities: Sequence[Tensor]) -> list[Tensor]:
     return [velocity.float() - part.velocity for part, velocity in zip(batch.parts, velocities, strict=True)]
 
 
+def face_loss(error: Tensor, shares: Tensor) -> Tensor:
+    """Mean squared error (B,) of a velocity's error (B, C, T, H, W) over where the face is; 0 where it is nowhere.
+
+    Args:
+        shares: (B, T, H, W) from 0 to 1. A face that covers less than one place counts as much less.
+    """
+    places = shares.sum((1, 2, 3))
+    return (error.square().mean(1) * shares).sum((1, 2, 3)) / places.clamp(min=1)
+
+
 # What a step hands to a strategy: samples of one size, or packed ones.
 AnyBatch = Batch | PackedBatch
 
@@ -182,6 +193,9 @@ class SharedObjective:
             the person. The target of flow matching is one noisy draw; this one has no noise of its own, so the adapter
             learns sooner to say what words can say. Words are coarse, so the weight falls linearly to 0 ...
         described_steps: ... over this share of the run. Needs data that was prepared with descriptions.
+        face_area_weight: weight of the mean squared error where the video shows the face, which is added to that of all
+            of it: a face is a small part of a picture, and the part that identity is about. Needs data that was
+            prepared with `face_shares`, which says whether boxes or masks count.
         stratified: the samples of a step draw their noise levels from equal shares of all, one each, so that the loss
             of a step says less of which levels it happened to draw.
     """
@@ -193,13 +207,14 @@ class SharedObjective:
     change_weight: float = 0.0
     described_weight: float = 0.0
     described_steps: float = 0.5
+    face_area_weight: float = 0.0
     stratified: bool = False
 
     def __post_init__(self):
         shares = (self.text_dropout, self.identity_dropout, self.joint_dropout)
         if min(shares) < 0 or sum(shares) > 1:
             raise SlotIDError(f"text, identity and joint dropout are shares of one whole; got {shares}.")
-        for name in ("change_weight", "described_weight"):
+        for name in ("change_weight", "described_weight", "face_area_weight"):
             if getattr(self, name) < 0:
                 raise SlotIDError(f"{name} must not be negative; got {getattr(self, name)}.")
         if not 0 < self.described_steps <= 1:
@@ -211,20 +226,28 @@ class SharedObjective:
         """Flow matching's loss (B,) of a velocity's error (B, C, T, H, W)."""
         return error.square().mean((1, 2, 3, 4))
 
-    def auxiliary_loss(self, error: Tensor) -> Tensor:
-        """What training adds to it (B,)."""
-        if not self.change_weight or error.shape[2] == 1:  # pictures do not move
-            return error.new_zeros(len(error))
-        # Half, as the difference of two independent errors is twice as large.
-        return self.change_weight * 0.5 * error.diff(dim=2).square().mean((1, 2, 3, 4))
+    def auxiliary_loss(self, error: Tensor, batch: Batch) -> Tensor:
+        """What training adds to it (B,).
+
+        Args:
+            batch: the samples whose error it is.
+        """
+        loss = error.new_zeros(len(error))
+        if self.change_weight and error.shape[2] > 1:  # pictures do not move
+            # Half, as the difference of two independent errors is twice as large.
+            loss = loss + self.change_weight * 0.5 * error.diff(dim=2).square().mean((1, 2, 3, 4))
+        if self.face_area_weight:
+            loss = loss + self.face_area_weight * face_loss(error, batch.conditions[FACE_SHARES])
+        return loss
 
     def losses(self, errors: Sequence[Tensor]) -> Tensor:
         """`loss` (B,) of errors of one size each."""
         return torch.cat([self.loss(error) for error in errors])
 
-    def auxiliary_losses(self, errors: Sequence[Tensor]) -> Tensor:
+    def auxiliary_losses(self, errors: Sequence[Tensor], batch: "AnyBatch") -> Tensor:
         """`auxiliary_loss` (B,) of errors of one size each."""
-        return torch.cat([self.auxiliary_loss(error) for error in errors])
+        pairs = zip(errors, batch.parts, strict=True)
+        return torch.cat([self.auxiliary_loss(error, part) for error, part in pairs])
 
     def described_weight_at(self, step: int, steps: int) -> float:
         """Weight of the described captions at a step of a run of `steps`."""

@@ -5,7 +5,7 @@ away, so marks on the side of the head appear only when it turns.
 """
 
 from dataclasses import replace
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 import torch
@@ -115,17 +115,9 @@ def head_boxes(scene: Scene, motion: Motion, size: int = FRAME_SIZE) -> np.ndarr
 def draw(
     people: list[Person], scenes: list[Scene], motions: list[Motion], size: int, plain_background: bool = False
 ) -> Tensor:
-    """(B, T, size, size, 3) in [0, 1]; all motions have the same length.
-
-    Drawn a few frames at a time: what fits into a CPU's cache takes a third of the time.
-    """
-    piece = max(1, PIXELS_AT_ONCE // (len(people) * size * size))
-    starts = range(0, len(motions[0].yaw), piece)
-    pieces = [
-        draw_at_once(people, scenes, [m.frames(start, start + piece) for m in motions], size, plain_background)
-        for start in starts
-    ]
-    return torch.cat(pieces, dim=1)
+    """(B, T, size, size, 3) in [0, 1]; all motions have the same length."""
+    pieces = _pieces(people, scenes, motions, size)
+    return torch.cat([draw_at_once(*piece, size, plain_background) for piece in pieces], dim=1)
 
 
 def draw_parts(people: list[Person], scenes: list[Scene], motions: list[Motion], size: int) -> tuple[Tensor, Tensor]:
@@ -133,11 +125,16 @@ def draw_parts(people: list[Person], scenes: list[Scene], motions: list[Motion],
 
     The parts are those of `canvas`; they sum to 1, and all but the first of them are the person.
     """
-    figure = Figure(people, scenes, motions)
-    canvas = Canvas(len(figure.yaw), size, with_parts=True)
-    frames = _drawn(figure, canvas, len(people), plain_background=False)
-    assert canvas.parts is not None
-    return frames, canvas.parts.unflatten(0, (len(people), -1)).permute(0, 1, 3, 4, 2)
+    drawn = [_parts_at_once(*piece, size) for piece in _pieces(people, scenes, motions, size)]
+    frames, parts = zip(*drawn, strict=True)
+    return torch.cat(frames, dim=1), torch.cat(parts, dim=1)
+
+
+def _pieces(people: list[Person], scenes: list[Scene], motions: list[Motion], size: int):
+    """A few frames of everybody at a time: what fits into a CPU's cache takes a third of the time."""
+    piece = max(1, PIXELS_AT_ONCE // (len(people) * size * size))
+    for start in range(0, len(motions[0].yaw), piece):
+        yield people, scenes, [motion.frames(start, start + piece) for motion in motions]
 
 
 def draw_at_once(
@@ -145,6 +142,24 @@ def draw_at_once(
 ) -> Tensor:
     figure = Figure(people, scenes, motions)
     return _drawn(figure, Canvas(len(figure.yaw), size), len(people), plain_background)
+
+
+def _parts_at_once(
+    people: list[Person], scenes: list[Scene], motions: list[Motion], size: int
+) -> tuple[Tensor, Tensor]:
+    figure = Figure(people, scenes, motions)
+    canvas = Canvas(len(figure.yaw), size, with_parts=True)
+    frames = _drawn(figure, canvas, len(people), plain_background=False)
+    assert canvas.parts is not None
+    return frames, canvas.parts.unflatten(0, (len(people), -1)).permute(0, 1, 3, 4, 2)
+
+
+@lru_cache(maxsize=16)
+def _backdrop(index: int, size: int) -> Tensor:
+    """(1, 3, size, size), a place without anybody in it."""
+    canvas = Canvas(1, size)
+    backdrop.DRAW[index](canvas)
+    return canvas.pixels
 
 
 def _drawn(figure: Figure, canvas: Canvas, num_people: int, plain_background: bool) -> Tensor:
@@ -155,10 +170,7 @@ def _drawn(figure: Figure, canvas: Canvas, num_people: int, plain_background: bo
         canvas.paint(torch.ones_like(canvas.x), color(PORTRAIT_BACKGROUND))
     else:
         for index in figure.scene_background.unique().tolist():
-            rows = figure.scene_background == index
-            part = Canvas(1, size)
-            backdrop.DRAW[index](part)
-            canvas.pixels[rows] = part.pixels
+            canvas.pixels[figure.scene_background == index] = _backdrop(index, size)
     screen_x, screen_y = canvas.x, canvas.y
     zoom = CLOSE_UP * column(figure.scene_zoom)
     canvas.x = (screen_x - column(figure.scene_shift_x)) / zoom
@@ -225,6 +237,8 @@ class Head:
 
     def neck_mark(self, canvas: Canvas, x: Tensor, y: Tensor) -> None:
         f = self.f
+        if not f.neck_tattoo.any():
+            return
         side = f.neck_tattoo.float()
         shown = (f.neck_tattoo != 0) * torch.sin(-f.yaw * side).sub(0.25).mul(4).clamp(0, 1)
         offset = column(0.1 * side + 0.1 * torch.sin(f.yaw))
@@ -269,6 +283,8 @@ class Head:
             canvas.fill(ellipse(x, y, 0.7 * radius, radius), f.skin_shade)
             canvas.fill(ellipse(x, y, 0.35 * radius, 0.6 * radius), f.skin_color * 0.72)
             # An ear faces us when the head turns the other way, and then its stud is seen.
+            if not f.ear_stud.any():
+                continue
             shown = (f.ear_stud == side) * torch.sin(-side * f.yaw).sub(0.25).mul(4).clamp(0, 1)
             canvas.fill(ellipse(x, y - column(0.95 * radius), 0.045, 0.045), color("#f5c518"), shown)
 
@@ -277,15 +293,18 @@ class Head:
         canvas.fill(self.outline(), f.skin_color)
         for side in (-1, 1):
             x, y, facing = self.at(side * 0.75, 0.14)
-            blush = torch.exp(-((x / 0.1) ** 2) - (y / 0.075) ** 2)
-            canvas.paint(blush * column(0.5 * f.blush * facing) * canvas.cover(self.outline()), color("#e8836f"))
-            for dx, dy in ((-0.05, -0.02), (0.03, -0.04), (-0.01, 0.03), (0.07, 0.02)):
-                canvas.fill(
-                    ellipse(x - dx, y + 0.02 - dy, 0.014, 0.014), f.skin_color * 0.68, (f.freckles > 0) * facing
-                )
+            if f.blush.any():
+                blush = torch.exp(-((x / 0.1) ** 2) - (y / 0.075) ** 2)
+                canvas.paint(blush * column(0.5 * f.blush * facing) * canvas.cover(self.outline()), color("#e8836f"))
+            if f.freckles.any():
+                for dx, dy in ((-0.05, -0.02), (0.03, -0.04), (-0.01, 0.03), (0.07, 0.02)):
+                    freckle = ellipse(x - dx, y + 0.02 - dy, 0.014, 0.014)
+                    canvas.fill(freckle, f.skin_color * 0.68, (f.freckles > 0) * facing)
 
     def beard(self, canvas: Canvas) -> None:
         f = self.f
+        if not f.beard.any():
+            return
         x, y, _ = self.at(0.0, 0.26)
         edge = 0.2 - 0.24 * (self.x / column(f.head_width)) ** 2
         lower = canvas.cover(self.outline(0.005)) * canvas.cover(edge - self.features_y)
@@ -358,6 +377,8 @@ class Head:
 
     def marks(self, canvas: Canvas) -> None:
         f = self.f
+        if not f.temple_mark.any():
+            return
         x, y, facing = self.at(f.temple_mark * 1.5, -0.12)
         canvas.fill(ellipse(x, y, 0.1, 0.055), color("#8c2f39"), (f.temple_mark != 0) * facing)
 
@@ -395,6 +416,8 @@ class Head:
 
     def spectacles(self, canvas: Canvas) -> None:
         f = self.f
+        if not f.glasses.any():
+            return
         tone = torch.stack([color(tone) for tone in FRAME_COLORS])[f.frame_color]
         for side in (-1, 1):
             x, y, facing = self.at(side * (0.36 + 0.14 * f.eye_spacing), -0.055)

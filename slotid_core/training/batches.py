@@ -1,6 +1,7 @@
 """Batches of a run: a function of seed, step and row alone, so that any number of processes gives the same ones."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SlotIDError
-from ..systems.contract import CORE_FIELDS, AnyBatch, Batch, PackedBatch, SharedObjective, packed
+from ..systems.contract import CORE_FIELDS, FACE_SHARES, AnyBatch, Batch, PackedBatch, SharedObjective, packed
 from ..wan import WanModel
 from ..wan.text_encoder import pad_text
 from .config import Pairing
@@ -86,6 +87,7 @@ class Batches:
             EMPTY_TEXT,
             *self.target_tensors,
             *((DESCRIBED,) if self.objective.described_weight else ()),
+            *((FACE_SHARES,) if self.objective.face_area_weight else ()),
         )
         sample = self.data.read(index, wanted)
         sample |= self.data.read(reference, self.required_tensors)
@@ -161,7 +163,7 @@ def draw_row(
 
 def first_frames(sample: Mapping[str, Tensor], frame_axes: Mapping[str, int]) -> dict[str, Tensor]:
     """What is of a sample's clip, cut to its first latent frame."""
-    axes = {"video": 1, START: 1, **frame_axes}
+    axes = {"video": 1, START: 1, FACE_SHARES: 0, **frame_axes}
     return {name: sample[name].narrow(axis, 0, 1) for name, axis in axes.items() if name in sample}
 
 
@@ -206,6 +208,21 @@ def with_mask(latents: Tensor) -> Tensor:
     mask = latents.new_zeros(len(latents), MASK_CHANNELS, *latents.shape[2:])
     mask[:, :, 0] = 1
     return torch.cat([mask, latents], dim=1)
+
+
+def check_faces(objective: SharedObjective, prepared: Mapping, folder: Path) -> None:
+    """
+    Args:
+        prepared: settings that the data in `folder` was prepared with.
+
+    Raises:
+        SlotIDError: the objective weighs faces, and the data does not say where they are.
+    """
+    if objective.face_area_weight and not prepared.get(FACE_SHARES):
+        raise SlotIDError(
+            f"objective.face_area_weight is {objective.face_area_weight:g}, and the data in {folder} does not say "
+            "where faces are. Prepare it with face_shares: boxes or masks, or set objective.face_area_weight to 0."
+        )
 
 
 def given_tensors(model: WanModel) -> tuple[str, ...]:

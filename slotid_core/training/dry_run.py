@@ -24,6 +24,10 @@ from .processes import start_processes
 GIB = 2**30
 TIMED_STEPS = 4
 TEXT_WIDTH = 4096
+LATENTS_OF_A_TOKEN = 4  # places
+# Of a place, in float32: its share, and the squared error, which is kept for its gradient. The error's own squares, of
+# 16 channels, are kept in any case.
+FACE_COPIES = 3
 
 
 def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: float = UTILIZATION) -> dict[str, float]:
@@ -57,6 +61,9 @@ def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: floa
         "activations_gib_a_gpu": activation_bytes(strategy.model.config, tokens, size, recomputes) / GIB,
         "other_networks_gib_a_gpu": held_by_others(strategy, config, shape) / GIB,
     }
+    if config.objective.face_area_weight:
+        figures["face_area_gib_a_gpu"] = FACE_COPIES * 4 * (tokens * LATENTS_OF_A_TOKEN) / GIB
+        figures["face_area_gib_a_thousand_samples"] = 1000 * 2 * math.prod(shape) / GIB
     figures["memory_gib_a_gpu"] = sum(value for name, value in figures.items() if name.endswith("gib_a_gpu"))
     figures |= {
         "host_gib_a_gpu": host_bytes(config, sum(swapped), frozen_bytes) / share / GIB,

@@ -28,7 +28,7 @@ from ..systems.registry import strategy_of
 from ..wan import WanModel
 from ..wan.guidance import Predict, sample_guided
 from .backbone import load_backbone
-from .batches import Batches, given_tensors
+from .batches import Batches, check_faces, given_tensors
 from .block_swap import BlockSwap
 from .checkpoint import checkpoints, latest_checkpoint, newest_step, save_checkpoint
 from .config import TrainingConfig, config_to_json
@@ -77,6 +77,8 @@ class Trainer:
         self.held_out = CachedDataset(Path(config.data.validation)) if config.data.validation else None
         system = strategy_of(config.system)
         members = self.data.members if isinstance(self.data, JoinedDataset) else [self.data]
+        for data in members:
+            check_faces(config.objective, data.manifest["config"], data.folder)
         for data in members if self.held_out is None else [*members, self.held_out]:
             settings = system.settings_for_data(config.adapter, data.manifest["config"], data.folder)
             config = replace(config, adapter=settings)

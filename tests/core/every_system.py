@@ -35,14 +35,16 @@ ADAPTERS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def make_people(folder: Path) -> Path:
-    """`folder` with data/ that every system reads, and backbone.safetensors of `BLOCKS` blocks."""
+def make_people(folder: Path, **data: Any) -> Path:
+    """`folder` with data/ that every system reads, prepared with `data` besides, and backbone.safetensors of `BLOCKS`
+    blocks."""
     torch.manual_seed(0)
     face_encoder = folder / "face_encoder.safetensors"
     save_weights(face_encoder, FaceEncoder(8).eval().state_dict(), {"kind": "face_encoder", "version": 1})
     config = drawn(
         models(folder / "models"), people=3, clips_per_person=2, systems=tuple(registry.SYSTEMS), height=SIZE,
         width=SIZE, portrait_size=SIZE, face_encoder=str(face_encoder), augmentation=AugmentationSettings(count=1),
+        **data,
     )  # fmt: skip
     prepare_dataset(config, folder / "data")
     backbone = WanModel(WanConfig(dim=128, ffn_dim=256, num_layers=BLOCKS, num_heads=1))

@@ -172,7 +172,7 @@ class Strategy(nn.Module):
                 targets = token_targets(shares_of(batch, index), people.shown[index], logits.shape[2])
                 loss = loss.index_add(0, index, own.route_weight * route_loss(logits, targets).to(loss))
         loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
-        return loss + objective.auxiliary_losses(errors)
+        return loss + objective.auxiliary_losses(errors, batch)
 
     def idle(self, routes: Routes) -> Tensor:
         """Zero, by way of the adapter's every parameter.

@@ -159,7 +159,7 @@ class Strategy(nn.Module):
         if not self.training:
             return loss
         loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
-        return loss + objective.auxiliary_losses(errors)
+        return loss + objective.auxiliary_losses(errors, batch)
 
     def predictor(self, batch: Batch) -> Predict:
         return predictor(self.model, self.adapter, None if self.readout is not None else batch.conditions)

@@ -205,7 +205,7 @@ class Strategy(nn.Module):
         self, streams: Sequence[IdentityStream | None], batch: AnyBatch, errors: Sequence[Tensor]
     ) -> Tensor:
         """What training adds to flow matching (B,), weighted and summed."""
-        loss = self.settings.objective.auxiliary_losses(errors)
+        loss = self.settings.objective.auxiliary_losses(errors, batch)
         clip_stream = streams[0]
         if self.movement_readout is not None and clip_stream is not None:
             loss = loss + self.objective.movement_weight * self.movement_loss(clip_stream, batch)

@@ -175,7 +175,7 @@ class Strategy(nn.Module):
             seen = zip(batch.parts, velocities, strict=True)
             loss = loss + torch.cat([self.faces(part, part.noisy, velocity) for part, velocity in seen])
         loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
-        return loss + objective.auxiliary_losses(errors)
+        return loss + objective.auxiliary_losses(errors, batch)
 
     @property
     def token_lora(self):

@@ -165,7 +165,7 @@ class Strategy(nn.Module):
         if self.training:
             taught = batch.video, batch.conditions[CHOICE][:, 0] < self.objective.taught
             error = self.temporal(estimate + drift, config.beta, length, taught).float() - batch.video
-            return self.shared.loss(error[:, :, 1:]) + self.shared.auxiliary_loss(error)
+            return self.shared.loss(error[:, :, 1:]) + self.shared.auxiliary_loss(error, batch)
         refined = self.temporal(estimate, config.beta, length).float()
         before, after, truth = (part[:, :, 1:] for part in (estimate, refined, batch.video))
         self.figures = {
