@@ -9,7 +9,7 @@ PYTHON := $(SLOTID_VENV)/bin/python
 export SLOTID_VENV
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: env demo test test-core test-page test-comfy test-browser prove bench lint types
+.PHONY: env demo test test-core test-page test-comfy test-browser prove newest-page bench lint types
 
 env:
 	@$(BOOTSTRAP) tools/bootstrap.py
@@ -46,10 +46,15 @@ prove: test
 	PYTHONPATH= $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/comfy -m slow -s
 	SLOTID_MORE_EXAMPLES=20 $(PYTHON) -m pytest --timeout 1200 $$(grep -l 'examples(' tests/core/test_*.py)
 ifdef NEWEST_COMFYUI
-	COMFYUI_PATH="$(NEWEST_COMFYUI)" $(MAKE) SLOTID_VENV=.cache/newest env test-comfy test-browser
+	COMFYUI_PATH="$(NEWEST_COMFYUI)" $(MAKE) SLOTID_VENV=.cache/newest env test-comfy test-browser newest-page
+	COMFYUI_PATH="$(NEWEST_COMFYUI)" $(MAKE) SLOTID_VENV=.cache/newest test-browser
 else
 	@echo "With NEWEST_COMFYUI=folder the server and browser tests also run against that ComfyUI."
 endif
+
+# The newest page that the package index has, in place of the one that the ComfyUI asks for.
+newest-page:
+	$(PYTHON) -m pip install --quiet --upgrade --no-deps comfyui-frontend-package
 
 bench: env
 	@$(PYTHON) -m benchmarks

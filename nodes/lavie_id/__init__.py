@@ -1,10 +1,10 @@
 """LaVieID's nodes."""
 
-from . import apply, load, maps, paths, person, temporal, temporal_paths
+from . import apply, load, maps, mix, paths, person, temporal, temporal_paths
 
 __all__ = ["NODES", "register_folders"]
 
-NODES = [*load.NODES, *person.NODES, *apply.NODES, *maps.NODES, *temporal.NODES]
+NODES = [*load.NODES, *person.NODES, *mix.NODES, *apply.NODES, *maps.NODES, *temporal.NODES]
 
 
 def register_folders() -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from ...slotid_core.systems.lynx import AttentionBranch, LynxCondition, install_lynx
 from ...slotid_core.wan.hooks.regions import TokenRegion
 from ...slotid_core.wan.region import Region
+from ..shared.models import check_attention
 from ..shared.patching import Call, add_to_calls
 from ..shared.regions import check_region, tokens_of_calls
 
@@ -73,7 +74,11 @@ def apply_lynx(
         held: branches of two rows, nobody and the person; see `hold`.
         id_scale, ref_scale: 0 leaves that branch out; both at 0, the model is bit-identical.
         region: the part of the frame that shows the person, or nobody; the rest is the model's own. None for all.
+
+    Raises:
+        SlotIDError: a model whose attentions no branch can join.
     """
+    check_attention(model)
     check_region(model, region)
     blocks, tokens = tuple(blocks), tokens_of_calls(region)
 

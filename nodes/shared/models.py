@@ -20,6 +20,11 @@ def wan_shape(model: ModelPatcher) -> tuple[int, int]:
             "Wan 2.2 S2V runs its blocks in a way of its own, into which no person can be put. Use a Wan 2.1 or 2.2 "
             "text-to-video or image-to-video MODEL."
         )
+    if hasattr(transformer, "init_kv_caches"):  # its sampler calls the blocks past every hook
+        raise SlotIDError(
+            "A causal Wan MODEL draws a video piece by piece, in a way into which no person can be put. Use a Wan 2.1 "
+            "or 2.2 text-to-video or image-to-video MODEL."
+        )
     if not isinstance(transformer, comfy.ldm.wan.model.WanModel):
         raise SlotIDError(
             f"This node needs a Wan 2.1 or 2.2 MODEL; it got {type(model.model).__name__}. "
@@ -41,12 +46,28 @@ def check_size(model: ModelPatcher, made: str, width: int, depth: int) -> None:
 def check_rows_apart(transformer: torch.nn.Module, num_rows: int) -> None:
     """An error for models whose blocks take the batch as it is, where a prompt leaves no room for `num_rows` rows.
 
-    Rows of the batch then run a block apart, and HuMo's blocks hold the audio of all of them.
+    Rows of the batch then run a block apart, and HuMo's blocks hold the audio of all of them, Animate 2's the poses.
     """
-    if isinstance(transformer, getattr(comfy.ldm.wan.model, "HumoWanModel", ())):
+    is_humo = isinstance(transformer, getattr(comfy.ldm.wan.model, "HumoWanModel", ()))
+    if is_humo or attends_by_frame(transformer):
+        kind = "a HuMo" if is_humo else "an Animate 2"
         raise SlotIDError(
-            f"The prompt leaves no room for {num_rows} tokens of the identity, and a HuMo MODEL cannot take more rows. "
+            f"The prompt leaves no room for {num_rows} tokens of the identity, and {kind} MODEL cannot take more rows. "
             f"Shorten the prompt to {TEXT_ROWS - num_rows} tokens."
+        )
+
+
+def attends_by_frame(transformer: torch.nn.Module) -> bool:
+    """Whether a block computes its self-attention frame by frame, each beside its pose, as Wan Animate 2 does."""
+    return hasattr(type(transformer), "rope_encode_pose")
+
+
+def check_attention(model: ModelPatcher) -> None:
+    """An error for models whose self-attention cannot be told from the attention to the prompt."""
+    if attends_by_frame(model.model.diffusion_model):
+        raise SlotIDError(
+            "Wan Animate 2 computes its self-attention frame by frame, so that no branch can join it. Use a Wan 2.1 or "
+            "2.2 text-to-video or image-to-video MODEL, VACE or camera control."
         )
 
 

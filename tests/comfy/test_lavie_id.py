@@ -74,6 +74,24 @@ def test_a_person_saved_and_loaded_gives_the_same(client, server, latents):
     assert torch.equal(latents(loaded), expected)
 
 
+def test_people_joined_into_one(latents):
+    def two_people(**joined) -> dict:
+        graph = lavie_graph()
+        graph["other clip"], graph["other"] = copy.deepcopy(graph["clip"]), copy.deepcopy(graph["person"])
+        graph["other clip"]["inputs"]["file"] = "slotid_examples/person_1009991.mp4"
+        graph["other"]["inputs"]["pictures"] = ["other clip", 0]
+        graph["apply"]["inputs"]["person"] = ["joined", 0]
+        return graph | joined
+
+    def mix(weight: float) -> dict:
+        return two_people(joined=node("LaVieIDMixPeople", first=["person", 0], second=["other", 0], weight=weight))
+
+    assert torch.equal(latents(mix(0.0)), latents(lavie_graph()))
+    assert torch.equal(latents(mix(1.0)), latents(lavie_graph(person=1009991)))
+    merge = two_people(joined=node("LaVieIDMergePeople", first=["person", 0], second=["other", 0]))
+    assert torch.allclose(latents(merge), latents(mix(0.5)), atol=1e-4)
+
+
 def test_masks_stand_for_the_parsing_and_a_hidden_component_is_left_out(client, latents):
     """Six equal masks, and a plain picture without a face."""
     graph = lavie_graph()
@@ -186,5 +204,11 @@ def test_a_person_of_another_adapter_and_latents_of_another_model_are_refused(cl
 def test_every_node_is_used_above(client):
     registered = {name for name in client.object_info() if name.startswith("LaVieID")}
     used = {entry["class_type"] for entry in lavie_graph().values()}
-    elsewhere = {"LaVieIDSavePerson", "LaVieIDLoadPerson", "LaVieIDRouterMaps"}
+    elsewhere = {
+        "LaVieIDSavePerson",
+        "LaVieIDLoadPerson",
+        "LaVieIDRouterMaps",
+        "LaVieIDMergePeople",
+        "LaVieIDMixPeople",
+    }
     assert registered >= {name for name in used if name.startswith("LaVieID")} | elsewhere

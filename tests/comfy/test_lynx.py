@@ -148,6 +148,30 @@ def test_reference_saved_and_loaded_gives_the_same(client, server, latents):
     assert torch.equal(latents(loaded), expected)
 
 
+def test_faces_and_references_joined_into_one(latents):
+    def two_people(**joined) -> dict:
+        graph = lynx_graph("full") | joined
+        graph["other picture"] = node("EmptyImage", width=128, height=128, batch_size=1, color=0x3060C0)
+        graph["other"] = node("LynxFaceEmbedding", **graph["face"]["inputs"] | {"image": ["other picture", 0]})
+        graph["apply"]["inputs"]["face"] = ["joined", 0]
+        return graph
+
+    def mix(weight: float) -> dict:
+        return node("LynxMixFaces", first=["face", 0], second=["other", 0], weight=weight)
+
+    ann, bob = latents(lynx_graph("full")), latents(lynx_graph("full", color=0x3060C0))
+    assert torch.equal(latents(two_people(joined=mix(0.0))), ann)
+    assert torch.equal(latents(two_people(joined=mix(1.0))), bob)
+    merge = latents(two_people(joined=node("LynxMergeFaces", first=["face", 0], second=["other", 0])))
+    assert torch.allclose(merge, latents(two_people(joined=mix(0.5))), atol=1e-4)
+
+    twice = lynx_graph()
+    twice["both"] = node("LynxMergeReferences", first=["reference", 0], second=["reference", 0])
+    twice["apply"]["inputs"]["reference"] = ["both", 0]
+    # Attention to the same tokens twice gives the same.
+    assert torch.allclose(latents(twice), latents(lynx_graph()), atol=1e-3)
+
+
 def test_nothing_stays_on_the_model_after_an_interrupt_and_an_error(client, latents):
     graph = base_graph()
     base = latents(graph)
@@ -224,5 +248,8 @@ def test_download_locations_are_in_the_template():
 def test_every_node_is_used_above(client):
     registered = {name for name in client.object_info() if name.startswith("Lynx")}
     assert registered == {entry["class_type"] for name in NAMES for entry in api(name).values()} & registered | {
-        "LynxLoadReference"
+        "LynxLoadReference",
+        "LynxMergeFaces",
+        "LynxMixFaces",
+        "LynxMergeReferences",
     }
