@@ -6,7 +6,7 @@ import math
 from comfy_api.latest import io, ui
 
 from ...slotid_core.errors import SlotIDError
-from ...slotid_core.evaluation.likeness.in_graph import Looked, best_of, look_at
+from ...slotid_core.evaluation.likeness.in_graph import Looked, best_of, look_at, prompt_scores, totals
 from ...slotid_core.evaluation.likeness.pictures import curve_picture, worst_pictures
 from ...slotid_core.recognisers.recogniser import Recogniser
 from ...slotid_core.recognisers.recognisers import BACKENDS, find_recogniser, find_recognisers
@@ -16,6 +16,7 @@ from ..shared.warnings import warn
 
 CATEGORY = "Slot-ID/scoring"
 FOLDERS = ("insightface", "facexlib", "face_detection")
+PROMPT_NETWORKS = "clip_vision"
 AUTO = "auto"
 SHOWN = ("similarity", "detected", "with_missing", "opens2v", "worst", "worst_frame", "drift", "end_minus_start")
 STRICT, WARNING = "stop", "warn"
@@ -121,7 +122,8 @@ class SlotIDBestOfSeeds(io.ComfyNode):
             node_id="SlotIDBestOfSeeds",
             display_name="Best of Seeds",
             category=CATEGORY,
-            description="Keeps the one of several videos that looks most like the person.",
+            description="Keeps the one of several videos that looks most like the person, or that looks like the "
+            "person and follows the prompt.",
             inputs=[
                 reference_input(),
                 recogniser_input(),
@@ -129,6 +131,26 @@ class SlotIDBestOfSeeds(io.ComfyNode):
                 *(
                     io.Image.Input(f"video_{number}", optional=True, tooltip="A finished video, of another seed.")
                     for number in range(2, 9)
+                ),
+                io.String.Input(
+                    "prompt",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="What the videos should show; connect the text that they were made from. Read only with "
+                    "prompt_weight above 0.",
+                ),
+                io.Float.Input(
+                    "prompt_weight",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="Share of the prompt in the choice, 0 to 1: 0 is likeness alone, 0.5 both alike, 1 the "
+                    "prompt alone. Each of the two counts from the worst of these videos to the best. Above 0 it needs "
+                    "X-CLIP or CLIP in models/clip_vision, in a folder as published: xclip-base-patch32 or "
+                    "clip-vit-base-patch32. Raise it if the best likeness ignores the prompt.",
                 ),
             ],
             outputs=[
@@ -140,16 +162,26 @@ class SlotIDBestOfSeeds(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, reference, recogniser, video_1, **others) -> io.NodeOutput:
+    def execute(cls, reference, recogniser, video_1, prompt="", prompt_weight=0.0, **others) -> io.NodeOutput:
+        if prompt_weight > 0 and not prompt.strip():
+            raise SlotIDError(
+                f"prompt_weight is {prompt_weight:g}, and prompt is empty. Write the prompt, or set it to 0."
+            )
         videos = {"video_1": video_1} | {name: others[name] for name in sorted(others) if others[name] is not None}
         judge = recogniser_of(recogniser)
         looked = dict(zip(videos, look_at(list(videos.values()), reference, judge, 0, progress_bar()), strict=True))
-        names = list(looked)
-        best = names[best_of(list(looked.values()))]
+        names, seen = list(looked), list(looked.values())
+        network, followed = "", None
+        if prompt_weight > 0:
+            network, followed = prompt_scores(seen, prompt, model_folders(PROMPT_NETWORKS))
+        values = totals(seen, followed, prompt_weight)
+        best = names[best_of(values)]
         warn(cls, "\n".join(f"{name}: {note}" for name in names for note in notes_of(looked[name], judge)))
         title = f"{judge.name}: the best is {best}"
         curve = curve_picture({name: one.track for name, one in looked.items()}, judge.threshold, title)
         table = {name: {key: plain(value) for key, value in one.figures.items()} for name, one in looked.items()}
+        for place, name in enumerate(names if followed else []):
+            table[name] |= {network: plain(followed[place]), "total": plain(values[place])}
         return io.NodeOutput(
             videos[best], int(best.removeprefix("video_")), looked[best].figures["with_missing"],
             json.dumps({"best": best, "recogniser": judge.description, **table}, indent=2),

@@ -1,6 +1,7 @@
 """The nodes that score likeness, through a real server: curve, worst frames, the best video, and the gate."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from graphs import node
 from PIL import Image
 
 from slotid_core.comfy_client import WorkflowError
+from slotid_core.evaluation.likeness.frames import read_video
+from slotid_core.evaluation.likeness.networks import Networks
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "core"))
 from likeness_clips import ANN, BOB, REAL, drawn, write_frames  # pyright: ignore[reportMissingImports]
+from likeness_small_networks import small_networks  # pyright: ignore[reportMissingImports]
 
 
 def loaded(file: str, frames: int = 17) -> dict:
@@ -64,12 +68,12 @@ def test_the_curve_falls_where_another_face_is(client, clips, tmp_path):
     assert 8 / 16 - 0.06 < np.argmax(lowest) / 880 < 13 / 16  # the dip is drawn where the other face is
 
 
-def best(names: list[str], clips: dict) -> dict:
+def best(names: list[str], clips: dict, **settings) -> dict:
     videos = {f"video_{place}": [name, 0] for place, name in enumerate(names, 1)}
     return {
         **{key: value for name in names for key, value in generated(name, clips[name]).items()},
         "reference": loaded(clips["ann"]),
-        "best": node("SlotIDBestOfSeeds", reference=["reference", 0], recogniser="toy", **videos),
+        "best": node("SlotIDBestOfSeeds", reference=["reference", 0], recogniser="toy", **videos, **settings),
         "number": node("PreviewAny", source=["best", 1]),
         "table": node("PreviewAny", source=["best", 3]),
         "frames": node("PreviewImage", images=["best", 0]),
@@ -83,6 +87,38 @@ def test_the_best_of_seeds_is_the_person(client, clips):
     assert table["best"] == "video_2"
     assert table["video_2"]["with_missing"] > table["video_3"]["with_missing"] > table["video_1"]["with_missing"]
     assert len(result.outputs["frames"]["images"]) == 17
+
+
+def test_the_best_of_seeds_can_also_follow_the_prompt(client, server, clips, tmp_path):
+    """By random networks: what they say is not sense, but each video's score of them is its own."""
+    names, prompt = ["bob", "good", "bad"], "a person smiles </s>"
+    with pytest.raises(WorkflowError, match=r"nothing can score the prompt.*xclip-base-patch32 was not found"):
+        client.run(best(names, clips, prompt=prompt, prompt_weight=0.5))
+    with pytest.raises(WorkflowError, match=r"prompt_weight is 0\.5, and prompt is empty"):
+        client.run(best(names, clips, prompt_weight=0.5))
+    folder = server.base / "models" / "clip_vision"
+    shutil.copytree(small_networks(tmp_path), folder, dirs_exist_ok=True)
+    try:
+        tables = {}
+        for weight in (0.25, 1.0):
+            result = client.run(best(names, clips, prompt=prompt, prompt_weight=weight))
+            tables[weight] = json.loads(result.outputs["table"]["text"][0])
+    finally:
+        shutil.rmtree(folder)
+    for weight, table in tables.items():
+        found = [table[f"video_{place}"] for place in (1, 2, 3)]
+        likeness, followed, total = (
+            np.array([one[key] for one in found]) for key in ("with_missing", "xclip", "total")
+        )
+        assert np.ptp(followed) > 0
+        stretched = [(values - values.min()) / np.ptp(values) for values in (likeness, followed)]
+        assert total == pytest.approx((1 - weight) * stretched[0] + weight * stretched[1], abs=1e-3)
+        assert table["best"] == f"video_{total.argmax() + 1}"
+    networks = Networks([tmp_path])
+    for place, name in enumerate(names, 1):
+        pixels = read_video(server.base / "input" / clips[name])
+        expected = networks.figures(pixels, prompt)["video.xclip"]
+        assert tables[1.0][f"video_{place}"]["xclip"] == pytest.approx(expected, abs=1e-3)
 
 
 def gated(video: str, clips: dict, **settings) -> dict:

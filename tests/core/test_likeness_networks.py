@@ -1,10 +1,8 @@
 """Figures of networks that lie in folders, on small random ones: against plain loops and transformers' own way."""
 
-import importlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +11,13 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from likeness_clips import ANN, drawn
+from likeness_small_networks import small_networks
 
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation.likeness.consistency import consistency, dynamic_degree, frames_at
 from slotid_core.evaluation.likeness.frames import Frames, evenly
 from slotid_core.evaluation.likeness.judgements import RUBRICS, Judge
 from slotid_core.evaluation.likeness.networks import NEEDED, NETWORK_FIGURES, Networks
-
-SMALL: dict[str, Any] = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
 
 
 @given(st.integers(2, 12), st.integers(0, 1000))
@@ -47,32 +44,7 @@ def test_dynamic_degree_counts_pairs_that_move_far_enough():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A DINO, a CLIP and an X-CLIP of two small layers with random weights, in their makers' folders."""
-    transformers: Any = importlib.import_module("transformers")
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    base = tmp_path_factory.mktemp("networks")
-    torch.manual_seed(0)
-    text = dict(SMALL, vocab_size=40, eos_token_id=2)
-    vision = dict(SMALL, patch_size=32)
-    clip = dict(text_config=text, vision_config=vision, projection_dim=16)
-    xclip = dict(
-        text_config=text, projection_dim=16, prompt_num_attention_heads=2, prompt_layers=1,
-        vision_config=dict(vision, mit_hidden_size=16, mit_intermediate_size=32, mit_num_hidden_layers=1,
-                           mit_num_attention_heads=2, num_frames=8),
-    )  # fmt: skip
-    made = {
-        "dino-vitb16": transformers.ViTModel(transformers.ViTConfig(**SMALL), add_pooling_layer=False),
-        "clip-vit-base-patch32": transformers.CLIPModel(transformers.CLIPConfig(**clip)),
-        "xclip-base-patch32": transformers.XCLIPModel(transformers.XCLIPConfig(**xclip)),
-    }
-    words = {word: number for number, word in enumerate(["<unk>", "<s>", "</s>", "a", "person", "smiles"])}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    for name, model in made.items():
-        model.save_pretrained(base / name)
-        tokenizer.save(str(base / name / "tokenizer.json"))
-    return base
+    return small_networks(tmp_path_factory.mktemp("networks"))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +55,8 @@ def clip_frames():
 def test_every_network_that_is_there_gives_its_figure_and_the_others_are_named(folder, clip_frames):
     networks = Networks([folder])
     assert (
-        networks.missing.keys() == {"dynamic_degree"} and "download.pytorch.org" in networks.missing["dynamic_degree"]
+        networks.missing.keys() == {"dynamic_degree", "face_fid"}
+        and "download.pytorch.org" in networks.missing["dynamic_degree"]
     )
     figures = networks.figures(clip_frames, "a person smiles </s>")
     assert figures.keys() == {
@@ -128,6 +101,51 @@ def test_prompt_figures_are_those_of_transformers_own_way(folder, clip_frames):
         out = xclip(pixel_values=((eight - mean) / deviation)[None], **tokens)
         cosine = F.cosine_similarity(out.video_embeds[0], out.text_embeds[0].flatten(), dim=-1)
     assert ours["video.xclip"] == pytest.approx(float(cosine), abs=1e-4)
+
+
+def test_clip_score_is_that_of_torchmetrics(folder, clip_frames):
+    torchmetrics = pytest.importorskip("torchmetrics.multimodal")
+    import transformers
+
+    clip = transformers.CLIPModel.from_pretrained(folder / "clip-vit-base-patch32").eval()
+
+    class Features(torch.nn.Module):
+        config = clip.config
+
+        def get_image_features(self, pictures):
+            return clip.visual_projection(clip.vision_model(pictures).pooler_output)
+
+        def get_text_features(self, tokens, mask):
+            return clip.text_projection(clip.text_model(input_ids=tokens, attention_mask=mask).pooler_output)
+
+    def process(images=None, text=None, **_):
+        if images is not None:
+            return transformers.CLIPImageProcessor()(images=images, return_tensors="pt")
+        return {
+            "input_ids": torch.tensor([[3, 4, 5, 2]] * len(text)),
+            "attention_mask": torch.ones(len(text), 4).long(),
+        }
+
+    pixels = np.stack([np.kron(one[:56, :56], np.ones((4, 4, 1))) for one in clip_frames.pixels]).astype(np.uint8)
+    metric = torchmetrics.CLIPScore(lambda: (Features(), process))
+    chosen = [torch.from_numpy(pixels[index]).movedim(-1, 0) for index in evenly(17, 16)]
+    metric.update(chosen, ["a person smiles </s>"] * len(chosen))
+    ours = Networks([folder]).figures(Frames(pixels, 16), "a person smiles </s>")["video.clip_score"]
+    assert ours > 0 and ours == pytest.approx(float(metric.compute()) / 100, abs=1e-4)
+
+
+def test_flow_is_torchvisions_and_small_frames_have_one(tmp_path):
+    from torchvision.models.optical_flow import raft_large
+
+    torch.manual_seed(0)
+    network = raft_large(weights=None).eval()
+    torch.save(network.state_dict(), tmp_path / NEEDED["dynamic_degree"].file)
+    flow = Networks([tmp_path]).flow
+    first, second = torch.rand(2, 1, 3, 128, 128) * 255
+    with torch.inference_mode():
+        expected = network(first / 127.5 - 1, second / 127.5 - 1, num_flow_updates=20)[-1][0]
+    assert torch.equal(flow(first, second), expected)
+    assert flow(first[..., :64, :90], second[..., :64, :90]).shape == (2, 64, 90)
 
 
 def test_a_folder_without_a_tensor_is_refused(folder, tmp_path, clip_frames):

@@ -130,6 +130,14 @@ def test_hits_that_agree_are_one_face_and_single_hits_are_noise():
     assert overlap(faces[0].box, (40, 50, 100, 110)) > 0.9
 
 
+def test_faces_do_not_depend_on_the_order_of_hits():
+    """OpenCV searches on several threads, and gives hits as they come."""
+    rng = np.random.default_rng(0)
+    hits = np.array([40, 50, 100, 110]) + rng.normal(0, 14, (40, 4)).round()
+    found = [merge_hits(hits[rng.permutation(40)], min_support=3) for _ in range(20)]
+    assert len(found[0]) > 0 and all(one == found[0] for one in found)
+
+
 @given(st.integers(2, 40), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_two_people_who_keep_apart_are_never_mixed(frames, speed, random):
     detections = {}

@@ -56,10 +56,10 @@ def run_benchmark(options: "Namespace") -> None:
             print(f"{address} was lost: {why}", file=sys.stderr)
         conditioned = sorted(name for name in options.conditioned.split(",") if name)
         made, errors = made_of(jobs, runner, options.references)
-        results, failed = score_all(
+        results, failed, faces = score_all(
             made, recognisers, {"looks": 0, "conditioned": conditioned}, options.folder / "scores"
         )
-    figures = summary(results)
+    figures = summary(results) | faces
     for row, count in Counter(job.workflow for job in jobs).items():
         figures[f"{row}.jobs"] = count
         figures[f"{row}.errors"] = sum(row == name for name, _ in errors)

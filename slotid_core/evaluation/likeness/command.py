@@ -2,9 +2,11 @@
 
 import contextlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from tqdm import tqdm
 
 from ...errors import SlotIDError
@@ -12,6 +14,7 @@ from ...files import write_json, write_text
 from ...folder_lock import only_run_in
 from ...recognisers.recogniser import Recogniser
 from ...recognisers.recognisers import BACKENDS, find_recognisers
+from .face_sets import FACE_FID, Inception, face_set_figures, faces_of, frechet_key
 from .frames import read_video
 from .jobs import Job, jobs_of_folders, jobs_of_list, read_prompts
 from .judgements import Judge
@@ -63,18 +66,18 @@ def evaluate_videos(options: "Namespace") -> None:
     networks = Networks(options.models)
     settings = {
         "looks": options.looks, "conditioned": sorted(conditioned), "networks": sorted(networks.places),
-        "judge": options.judge_model if options.judge else "",
+        "inception": networks.inception is not None, "judge": options.judge_model if options.judge else "",
     }  # fmt: skip
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slotid-videos-")))
         stack.enter_context(only_run_in(folder))
         try:
             judge = Judge(options.judge, options.judge_model, folder / "judgements") if options.judge else None
-            results, failed = score_all(jobs, recognisers, settings, folder, networks, judge)
+            results, failed, faces = score_all(jobs, recognisers, settings, folder, networks, judge)
         except KeyboardInterrupt:
             how = f"run it again to go on from {folder}" if options.folder else "with --folder it could go on"
             raise SlotIDError(f"stopped; {how}.") from None
-    figures = summary(results)
+    figures = summary(results) | faces
     described = {recogniser.name: recogniser.description for recogniser in recognisers}
     missing |= networks.missing | failed
     text = markdown(figures, described, missing)
@@ -96,9 +99,12 @@ def score_all(
     folder: Path,
     networks: Networks | None = None,
     judge: Judge | None = None,
-) -> tuple[list[Result], dict[str, str]]:
-    """Results of all videos, those that are kept in the folder taken from there; and what could not be scored, why."""
-    people = People(recognisers)
+) -> tuple[list[Result], dict[str, str], dict[str, float]]:
+    """Results of all videos, those that are kept in the folder taken from there; what could not be scored, why; and
+    the figures of each row's faces together.
+    """
+    inception = networks.inception if networks else None
+    people = People(recognisers, inception)
     results, failed = [], {}
     for job in tqdm(jobs, desc="videos"):
         key = content_key(job, recognisers, settings)
@@ -115,16 +121,17 @@ def score_all(
             except SlotIDError as error:
                 failed[f"{job.row}/{job.video.name}"] = str(error)
                 continue
-            result = keep(folder, key, job, scored)
+            faces = faces_of(scored, frames, able, settings["conditioned"], inception)
+            result = keep(folder, key, job, scored, faces)
         results.append(result)
-    return results, failed
+    return results, failed, face_set_figures(results, people.features(results, settings["conditioned"]))
 
 
 class People:
     """People as each recogniser knows them, looked at once."""
 
-    def __init__(self, recognisers: list[Recogniser]):
-        self.recognisers = recognisers
+    def __init__(self, recognisers: list[Recogniser], inception: Inception | None = None):
+        self.recognisers, self.inception = recognisers, inception
         self.known: dict[tuple, Person | SlotIDError] = {}
 
     def of(self, job: Job) -> tuple[list[Recogniser], dict[str, list[Person]]]:
@@ -148,10 +155,25 @@ class People:
         key = (recogniser.name, name, *map(str, paths))
         if key not in self.known:
             try:
-                self.known[key] = person_of(name, recogniser, reference_pictures(paths))
+                self.known[key] = person_of(
+                    name, recogniser, reference_pictures(paths), crop=self.inception is not None
+                )
             except SlotIDError as error:
                 self.known[key] = error
         found = self.known[key]
         if isinstance(found, SlotIDError):
             raise found
+        return found
+
+    def features(self, results: list[Result], conditioned: Sequence[str]) -> dict[tuple[str, str], np.ndarray]:
+        """Of the people of some videos the features of their references' faces, for `face_set_figures`."""
+        found: dict[tuple[str, str], np.ndarray] = {}
+        for job in {tuple(result.job.people): result.job for result in results}.values():
+            able, wanted = self.of(job)
+            for recogniser in able:
+                for person in wanted[recogniser.name]:
+                    found[frechet_key(recogniser.name, conditioned), person.name] = person.vectors
+            if self.inception is not None:
+                for person in wanted[able[0].name]:
+                    found[FACE_FID, person.name] = self.inception.features(person.crops)
         return found

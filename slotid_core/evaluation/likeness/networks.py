@@ -18,6 +18,7 @@ from ...errors import SlotIDError
 from ...tensor_shapes import fill
 from ...weights import read_pth
 from .consistency import consistency, dynamic_degree, frames_at
+from .face_sets import FACE_FID, Inception
 from .frames import Frames, evenly
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -25,6 +26,7 @@ OPENAI = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757771
 SIDE, BATCH = 224, 16
 XCLIP_FRAMES, CLIP_FRAMES = 8, 16
 TEXT_LENGTH = 77
+LEAST_FOR_RAFT = 128  # pixels: below, torchvision's RAFT has nothing left to shrink
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ NEEDED = {
     "clip_score": Network("clip-vit-base-patch32", "huggingface.co/openai/clip-vit-base-patch32"),
     "xclip": Network("xclip-base-patch32", "huggingface.co/microsoft/xclip-base-patch32"),
     "dynamic_degree": Network("raft_large_C_T_SKHT_V2-ff5fadd5.pth", "download.pytorch.org/models"),
+    FACE_FID: Network("weights-inception-2015-12-05-6726825d.pth", "github.com/toshas/torch-fidelity/releases, v0.2.0"),
 }
 NETWORK_FIGURES = {
     "subject_consistency": "VBench's: DINO features of each frame against the frame before and the first",
@@ -126,6 +129,17 @@ class Networks:
         return load_transformer(self.places["background_consistency"], "CLIP")
 
     @cached_property
+    def inception(self) -> Inception | None:
+        """The network of face FID; None where its file or its package is not there, which `missing` then says."""
+        if FACE_FID not in self.places:
+            return None
+        try:
+            return Inception(self.places[FACE_FID])
+        except SlotIDError as error:
+            self.missing[FACE_FID] = str(error)
+            return None
+
+    @cached_property
     def flow(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Frames (1, 3, H, W) in [0, 255] -> flow (2, H, W) in pixels."""
         from torchvision.models.optical_flow import raft_large
@@ -137,7 +151,7 @@ class Networks:
         @torch.inference_mode()
         def between(first: Tensor, second: Tensor) -> Tensor:
             height, width = first.shape[-2:]
-            pad = (0, -width % 8, 0, -height % 8)
+            pad = (0, max(-width % 8, LEAST_FOR_RAFT - width), 0, max(-height % 8, LEAST_FOR_RAFT - height))
             one, two = (F.pad(frame / 127.5 - 1, pad, mode="replicate") for frame in (first, second))
             return model(one, two, num_flow_updates=20)[-1][0, :, :height, :width]
 

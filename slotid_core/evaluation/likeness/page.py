@@ -9,6 +9,7 @@ import numpy as np
 from ...files import write_text
 from .colours import COLOURS
 from .face_scores import FACE_FIGURES
+from .face_sets import FACE_FID, FACE_FRECHET, FACE_SET_FIGURES
 from .frame_scores import FRAME_FIGURES
 from .networks import NETWORK_FIGURES
 from .results import Result
@@ -44,11 +45,22 @@ def table(figures: dict[str, float]) -> tuple[list[str], list[list[str]]]:
     return ["row", "videos", *names], lines
 
 
+def face_sets(figures: dict[str, float]) -> list[tuple[str, float, float, float]]:
+    """Name, Fréchet distance, and the numbers of faces that it is of."""
+    names = [key for key in figures if key.rsplit(".", 1)[-1] in (FACE_FID, FACE_FRECHET)]
+    return [(n, figures[n], figures[f"{n}.faces"], figures[f"{n}.reference_faces"]) for n in names]
+
+
 def markdown(figures: dict[str, float], described: dict[str, str], missing: dict[str, str]) -> str:
     head, rows = table(figures)
     lines = ["# Likeness of videos", "", "95% intervals are over people.", ""]
     lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
+    sets = face_sets(figures)
+    if sets:
+        lines += ["", "Faces of a row together against those of its references; it falls with the number of faces.", "",
+                  "| figure | value | faces | references' faces |", "|---|---|---|---|"]  # fmt: skip
+        lines += [f"| {name} | {value:.4f} | {faces:g} | {of:g} |" for name, value, faces, of in sets]
     lines += ["", "## Recognisers", ""] + [f"- `{name}`: {text}" for name, text in described.items()]
     if any(name.startswith("conditioned.") for name in head):
         lines.append("- `conditioned.…`: the video was made from this network's embedding, so its figure says how well "
@@ -60,6 +72,7 @@ def markdown(figures: dict[str, float], described: dict[str, str], missing: dict
     lines += [f"- `{name}`: {text}" for name, text in FACE_FIGURES.items()]
     lines += [f"- `frames.{name}`: {text}" for name, text in FRAME_FIGURES.items()]
     lines += [f"- `video.{name}`: {text}" for name, text in NETWORK_FIGURES.items()]
+    lines += [f"- `{name}`: {text}" for name, text in FACE_SET_FIGURES.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -70,6 +83,9 @@ def write_page(
     parts = [f"<!doctype html><meta charset='utf-8'><title>Likeness of videos</title><style>{STYLE}</style>"]
     parts.append("<h1>Likeness of videos</h1><p>95% intervals are over people.</p>")
     parts.append(_html_table(head, rows))
+    if sets := face_sets(figures):
+        lines = [[name, f"{value:.4f}", f"{faces:g}", f"{of:g}"] for name, value, faces, of in sets]
+        parts.append(_html_table(["faces of a row together", "value", "faces", "references' faces"], lines))
     parts.append("<ul>" + "".join(f"<li><b>{_t(n)}</b>: {_t(d)}</li>" for n, d in described.items()) + "</ul>")
     if missing:
         parts.append(

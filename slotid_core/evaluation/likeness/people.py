@@ -10,6 +10,7 @@ from ...errors import SlotIDError
 from ...picture_files import read_rgb
 from ...recognisers.recogniser import Recogniser, unit
 from ...reference.faces.face import Face, area
+from .face_crops import face_crops
 from .frames import evenly, is_picture, is_video, read_video
 
 LOOKS = 16  # frames of a reference clip
@@ -19,12 +20,21 @@ GREY = 128
 
 @dataclass(frozen=True)
 class Person:
-    """A person's name and unit vector; `faces` says in how many pictures of `pictures` a face was found."""
+    """Who somebody is to one recogniser.
+
+    Attributes:
+        vector: (D,) unit vector, the mean direction of `vectors`.
+        faces: in how many of `pictures` a face was found.
+        vectors: (faces, D) unit vectors.
+        crops: (faces, 299, 299, 3) uint8 of the faces where they were asked for, else (0, 299, 299, 3).
+    """
 
     name: str
     vector: np.ndarray
     faces: int
     pictures: int
+    vectors: np.ndarray
+    crops: np.ndarray
 
 
 def look_twice(recogniser: Recogniser, frame: np.ndarray) -> list[Face]:
@@ -37,19 +47,24 @@ def look_twice(recogniser: Recogniser, frame: np.ndarray) -> list[Face]:
     return [_moved(face, -width, -height) for face in recogniser.look(padded)]
 
 
-def person_of(name: str, recogniser: Recogniser, pictures: Sequence[np.ndarray]) -> Person:
+def person_of(name: str, recogniser: Recogniser, pictures: Sequence[np.ndarray], crop: bool = False) -> Person:
     """A person from pictures (H, W, 3) uint8, of each the largest face.
 
     Raises:
         SlotIDError: no picture shows a face that the recogniser finds.
     """
     largest = [max(look_twice(recogniser, one), key=lambda face: area(face.box), default=None) for one in pictures]
-    vectors = [face.embedding for face in largest if face is not None and face.embedding is not None]
-    if not vectors:
+    known = [
+        (picture, face.box, face.embedding) for picture, face in zip(pictures, largest, strict=True)
+        if face is not None and face.embedding is not None
+    ]  # fmt: skip
+    if not known:
         raise SlotIDError(
             f"{recogniser.name} finds no face in the reference of {name}. Give larger, frontal, upright pictures."
         )
-    return Person(name, unit(np.mean(vectors, axis=0)), len(vectors), len(pictures))
+    shown, boxes, vectors = zip(*known, strict=True)
+    crops = face_crops(shown, boxes) if crop else face_crops([], [])
+    return Person(name, unit(np.mean(vectors, axis=0)), len(vectors), len(pictures), np.stack(vectors), crops)
 
 
 def reference_pictures(paths: Sequence[Path]) -> list[np.ndarray]:

@@ -1,5 +1,6 @@
 """Figures of many videos: kept one file each, so that a stopped run goes on; summed up with intervals over people."""
 
+import base64
 import hashlib
 import json
 from collections import defaultdict
@@ -16,17 +17,20 @@ from .frames import is_picture, is_video
 from .jobs import Job
 from .score import Scored
 
-VERSION = 1  # of what is counted; results of another are not taken up
+VERSION = 2  # of what is counted; results of another are not taken up
 
 
 @dataclass(frozen=True)
 class Result:
-    """One video: the figures, the curves by recogniser and person, and what was suspicious."""
+    """One video: the figures, the curves by recogniser and person, what was suspicious, and features (N, D) of its
+    faces by the name of their figure.
+    """
 
     job: Job
     figures: dict[str, float]
     curves: dict[str, dict[str, list]]
     suspects: dict[str, list[int]]
+    faces: dict[str, np.ndarray]
 
 
 def content_key(job: Job, recognisers: list[Recogniser], settings: dict) -> str:
@@ -41,7 +45,7 @@ def content_key(job: Job, recognisers: list[Recogniser], settings: dict) -> str:
     return digest.hexdigest()[:24]
 
 
-def keep(folder: Path, key: str, job: Job, scored: Scored) -> Result:
+def keep(folder: Path, key: str, job: Job, scored: Scored, faces: dict[str, np.ndarray]) -> Result:
     curves = {
         f"{recogniser}.{person}": {
             "frame": track.indices.tolist(),
@@ -56,8 +60,10 @@ def keep(folder: Path, key: str, job: Job, scored: Scored) -> Result:
             "frame": list(range(len(values))), "cosine": [None if np.isnan(v) else float(v) for v in values]
         }  # fmt: skip
     figures = {name: None if not np.isfinite(value) else value for name, value in scored.figures.items()}
-    write_json(folder / f"{key}.json", {"figures": figures, "curves": curves, "suspects": scored.suspects})
-    return Result(job, scored.figures, curves, scored.suspects)
+    written = {name: _as_text(features) for name, features in faces.items()}
+    entry = {"figures": figures, "curves": curves, "suspects": scored.suspects, "faces": written}
+    write_json(folder / f"{key}.json", entry)
+    return Result(job, scored.figures, curves, scored.suspects, faces)
 
 
 def kept(folder: Path, key: str, job: Job) -> Result | None:
@@ -66,7 +72,18 @@ def kept(folder: Path, key: str, job: Job) -> Result | None:
         return None
     found = read_json(path, "Delete it, and the video is scored again.")
     figures = {name: float("nan") if value is None else value for name, value in found["figures"].items()}
-    return Result(job, figures, found["curves"], found["suspects"])
+    faces = {name: _from_text(text) for name, text in found["faces"].items()}
+    return Result(job, figures, found["curves"], found["suspects"], faces)
+
+
+def _as_text(features: np.ndarray) -> dict:
+    """Features in JSON, so that a result stays one file that is there whole or not at all."""
+    numbers = np.ascontiguousarray(features, dtype="<f4")
+    return {"shape": list(numbers.shape), "float32": base64.b64encode(numbers.tobytes()).decode()}
+
+
+def _from_text(entry: dict) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(entry["float32"]), "<f4").reshape(entry["shape"])
 
 
 def summary(results: list[Result]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """How like somebody the faces of a video are, frame by frame."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -24,6 +24,7 @@ class Track:
         cosine: (N,) to the person; NaN where no face was found, or all belonged to others.
         boxes: the face in each frame, in pixels, None where there was none.
         steady: (N,) cosine to the face in the frame looked at before; NaN where one of the two is missing.
+        vectors: the unit vector of the face in each frame, None where there was none.
     """
 
     indices: np.ndarray
@@ -31,6 +32,7 @@ class Track:
     cosine: np.ndarray
     boxes: list[Box | None]
     steady: np.ndarray
+    vectors: list[np.ndarray | None] = field(default_factory=list)
 
     @property
     def found(self) -> np.ndarray:
@@ -67,7 +69,7 @@ def follow(
                 boxes[person][place], vectors[person][place] = faces[face].box, seen[face]
         advance()
     seconds = frames.seconds(indices)
-    return [Track(indices, seconds, cosine[n], boxes[n], _steady(vectors[n])) for n in range(len(people))]
+    return [Track(indices, seconds, cosine[n], boxes[n], _steady(vectors[n]), vectors[n]) for n in range(len(people))]
 
 
 def _steady(vectors: list[np.ndarray | None]) -> np.ndarray:

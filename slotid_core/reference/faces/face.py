@@ -72,11 +72,13 @@ def merge_hits(boxes: np.ndarray, min_support: int) -> list[Face]:
     """The many hits of a cascade -> one face per place, scored by how many hits agree on it.
 
     Args:
-        boxes: (N, 4) left, top, right, bottom.
+        boxes: (N, 4) left, top, right, bottom, in any order.
         min_support: places with fewer hits are noise.
     """
     groups: list[list[np.ndarray]] = []
-    for box in boxes:
+    # Cascades that search on several threads give their hits in another order each time, and groups depend on it.
+    # This is the order of one thread: by size, then by rows.
+    for box in boxes[np.lexsort((boxes[:, 0], boxes[:, 1], boxes[:, 2] - boxes[:, 0]))]:
         group = max(groups, key=lambda members: overlap(box, _mean(members)), default=None)
         if group is not None and overlap(box, _mean(group)) > 0.4:
             group.append(box)
