@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from ..slotid_core.systems.registry import REFINEMENTS, SYSTEMS
 from .shared.choices import with_checked_choices
+from .shared.finding import with_finding
 from .shared.warnings import with_warnings
 
 # A refinement's nodes lie in the folder of the system that it is part of: ".<system>.<part>" in `<system>`.
@@ -20,4 +21,4 @@ for folder in FOLDERS:
     if hasattr(folder, "register_folders"):
         folder.register_folders()
 
-NODES = [with_checked_choices(with_warnings(node)) for folder in FOLDERS for node in folder.NODES]
+NODES = [with_finding(with_checked_choices(with_warnings(node))) for folder in FOLDERS for node in folder.NODES]

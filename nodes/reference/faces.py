@@ -22,7 +22,7 @@ class SlotIDFaceTrack(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="SlotIDFaceTrack",
-            display_name="Track Face",
+            display_name="Track Face (Slot-ID)",
             category=CATEGORY,
             description="Follows one face and cuts a steady square around it.",
             inputs=[
@@ -118,7 +118,7 @@ class SlotIDSelectPortrait(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="SlotIDSelectPortrait",
-            display_name="Select Portrait",
+            display_name="Select Portrait (Slot-ID)",
             category=CATEGORY,
             description="Picks the frame that shows the face best (frontal, eyes open, looking ahead, sharp, well lit) "
             "and clears its background. The node shows the ranked candidates.",

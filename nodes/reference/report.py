@@ -24,7 +24,7 @@ class SlotIDReferenceReport(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="SlotIDReferenceReport",
-            display_name="Reference Report",
+            display_name="Reference Report (Slot-ID)",
             category=CATEGORY,
             description="Says how good a reference is: a card with what is missing and what to film instead.",
             inputs=[

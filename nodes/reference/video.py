@@ -94,7 +94,7 @@ class SlotIDLoadReferenceVideo(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="SlotIDLoadReferenceVideo",
-            display_name="Load Reference Video",
+            display_name="Load Reference Video (Slot-ID)",
             category=CATEGORY,
             description="Reads a few seconds of a clip that shows the person: upright, shrunk, always 4n+1 frames.",
             inputs=[

@@ -63,7 +63,7 @@ class SlotIDLikenessScore(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="SlotIDLikenessScore",
-            display_name="Likeness Score",
+            display_name="Likeness Score (Slot-ID)",
             category=CATEGORY,
             description="Scores how much a video looks like the person, frame by frame: the curve over time, the "
             "worst frames, and a table. For likeness, identity, face similarity, consistent characters.",
@@ -120,7 +120,7 @@ class SlotIDBestOfSeeds(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="SlotIDBestOfSeeds",
-            display_name="Best of Seeds",
+            display_name="Best of Seeds (Slot-ID)",
             category=CATEGORY,
             description="Keeps the one of several videos that looks most like the person, or that looks like the "
             "person and follows the prompt.",
@@ -194,7 +194,7 @@ class SlotIDLikenessGate(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="SlotIDLikenessGate",
-            display_name="Likeness Gate",
+            display_name="Likeness Gate (Slot-ID)",
             category=CATEGORY,
             description="Lets a video through if it looks enough like the person; else stops the run, or warns.",
             inputs=[

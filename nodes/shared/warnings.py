@@ -15,7 +15,7 @@ _said: ContextVar[list[str] | None] = ContextVar("slotid_said", default=None)
 
 def say(node_cls: type[io.ComfyNode], text: str) -> None:
     """Show a fact about the run on the node, such as how many passes a step takes, and log it."""
-    logging.info("Slot-ID, %s: %s", (node_cls.SCHEMA or node_cls.define_schema()).display_name, text)
+    logging.info("Slot-ID, %s: %s", _name(node_cls), text)
     context = get_executing_context()
     if context is not None:
         from server import PromptServer
@@ -30,12 +30,15 @@ def warn(node_cls: type[io.ComfyNode], text: str) -> None:
     Outside `execute` there is no node to show it on, and the text is logged alone.
     """
     if text:
-        # A node that runs is a locked copy of its class, of which the schema can be read and not asked for.
-        schema = node_cls.SCHEMA or node_cls.define_schema()
-        logging.warning("Slot-ID, %s: %s", schema.display_name, text)
+        logging.warning("Slot-ID, %s: %s", _name(node_cls), text)
     said = _said.get()
     if said is not None:
         said[:] = [line for line in text.splitlines() if line.strip()]
+
+
+def _name(node_cls: type[io.ComfyNode]) -> str:
+    # A node that runs is a locked copy of its class, of which the schema can be read and not asked for.
+    return (node_cls.SCHEMA or node_cls.define_schema()).display_name.removesuffix(" (Slot-ID)")
 
 
 def with_warnings(node: type[io.ComfyNode]) -> type[io.ComfyNode]:

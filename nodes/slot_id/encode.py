@@ -24,7 +24,7 @@ class SlotIDEncodeReference(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="SlotIDEncodeReference",
-            display_name="Encode Reference",
+            display_name="Encode Reference (Slot-ID)",
             category=REFERENCE_CATEGORY,
             description="Face clip and portrait to latents, through Wan 2.1's VAE.",
             inputs=[
