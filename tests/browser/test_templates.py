@@ -33,8 +33,9 @@ def wait_for_thumbnails(page) -> None:
     )
 
 
+# By the type and not by `has_errors`, which newer pages also set where a model's file is missing, as it is here.
 MISSING_NODES = """() => window.app.graph.nodes
-    .filter((node) => node.has_errors || (!node.comfyClass && node.type !== "MarkdownNote"))
+    .filter((node) => !window.LiteGraph.registered_node_types[node.type])
     .map((node) => node.type)"""
 
 
@@ -50,20 +51,18 @@ def test_template_opens_whole_and_reads_back_as_the_api_form(page, name):
 
 
 def check_same(found: dict, expected: dict) -> None:
-    """Links and values are the same. Core's nodes gain and rename widgets from release to release: what both have."""
+    """Links and values are the same. Core's nodes gain widgets from release to release, and 0.33.0 has `codec` below
+    `format`, where the `codec` of older graphs is a hidden widget of its own."""
     assert found.keys() == expected.keys()
     for number, (kind, inputs) in expected.items():
         found_kind, found_inputs = found[number]
         assert found_kind == kind
-        if not kind.startswith(PREFIXES):
-            assert links(found_inputs) == links(inputs), kind
-            inputs = {name: value for name, value in inputs.items() if name in found_inputs}
-            found_inputs = {name: value for name, value in found_inputs.items() if name in inputs}
-        assert found_inputs == inputs, kind
-
-
-def links(inputs: dict) -> dict:
-    return {name: value for name, value in inputs.items() if isinstance(value, list)}
+        if kind.startswith(PREFIXES):
+            assert found_inputs == inputs, kind
+            continue
+        for name, value in inputs.items():
+            by_that_name = [found_inputs[other] for other in found_inputs if other.split(".")[-1] == name]
+            assert value in by_that_name, (kind, name)
 
 
 def test_the_clip_can_be_uploaded_from_the_node(page):
