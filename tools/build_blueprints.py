@@ -292,7 +292,7 @@ def main() -> None:
     for blueprint in BLUEPRINTS:
         template = json.loads((PACK / "workflows" / f"{blueprint.template}.json").read_text())
         workflow = blueprint_workflow(blueprint, template)
-        (FOLDER / f"{blueprint.name}.json").write_text(json.dumps(workflow, indent=1) + "\n")
+        (FOLDER / f"{blueprint.name}.json").write_text(json.dumps(workflow, separators=(",", ":")) + "\n")
         print(blueprint.name)
 
 

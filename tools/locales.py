@@ -79,7 +79,7 @@ def write(language: str, name: str, content: dict) -> None:
     path = LOCALES / language / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as unfinished:
-        Path(unfinished).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        Path(unfinished).write_text(json.dumps(content, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main() -> int:
