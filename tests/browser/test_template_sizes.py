@@ -12,7 +12,8 @@ NODES = """() => window.app.graph.nodes.map((node) => ({
   id: node.id,
   pos: [...node.pos],
   size: [node.size[0], node.flags?.collapsed ? 0 : Math.max(node.size[1], node.computeSize()[1])],
-  inputs: Object.fromEntries((node.inputs ?? []).map((input, slot) => [input.name, node.getInputPos(slot)[1] - node.pos[1]])),
+  inputs: Object.fromEntries(
+    (node.inputs ?? []).map((input, slot) => [input.name, node.getInputPos(slot)[1] - node.pos[1]])),
   outputs: (node.outputs ?? []).map((_, slot) => node.getOutputPos(slot)[1] - node.pos[1]),
 }))"""
 
