@@ -91,7 +91,8 @@ def spline(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     corners = [start, start + reach, end - reach, end]
     t = SAMPLES[None, :, None]
     weights = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3]
-    return sum(weight * corner[:, None] for weight, corner in zip(weights, corners, strict=True))
+    parts = [weight * corner[:, None] for weight, corner in zip(weights, corners, strict=True)]
+    return np.sum(parts, axis=0)
 
 
 def overlaps(workflow: dict) -> list[tuple]:
@@ -116,7 +117,11 @@ def links_behind_nodes(workflow: dict) -> list[tuple]:
             (points[..., 0] > rect.x0 + NEAR) & (points[..., 0] < rect.x1 - NEAR)
             & (points[..., 1] > rect.y0 + NEAR) & (points[..., 1] < rect.y1 - NEAR)
         )  # fmt: skip
-        hidden += [(link.source, link.target, node["id"]) for link, at in zip(links, inside.any(1), strict=True) if at]
+        hidden += [
+            (link.source, link.target, node["id"])
+            for link, at in zip(links, np.any(inside, axis=1).tolist(), strict=True)
+            if at
+        ]
     return hidden
 
 
