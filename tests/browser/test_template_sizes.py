@@ -1,0 +1,37 @@
+"""Templates on the page: no node is larger than its file says, also once players and panels are there."""
+
+import json
+
+import pytest
+from test_templates import NAMES, WORKFLOWS
+
+from tools.graph_geometry import overlaps, socket_heights
+
+OPEN = "async ([workflow, name]) => { await window.app.loadGraphData(workflow, true, true, name); }"
+NODES = """() => window.app.graph.nodes.map((node) => ({
+  id: node.id,
+  pos: [...node.pos],
+  size: [node.size[0], node.flags?.collapsed ? 0 : Math.max(node.size[1], node.computeSize()[1])],
+  inputs: Object.fromEntries(
+    (node.inputs ?? []).map((input, slot) => [input.name, node.getInputPos(slot)[1] - node.pos[1]])),
+  outputs: (node.outputs ?? []).map((_, slot) => node.getOutputPos(slot)[1] - node.pos[1]),
+}))"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nodes_are_as_large_as_the_file_says(page, name):
+    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text())
+    page.evaluate(OPEN, [workflow, name])
+    page.wait_for_timeout(3000)  # players and panels come
+    expected = {node["id"]: node for node in workflow["nodes"]}
+    found = page.evaluate(NODES)
+    assert len(found) == len(expected)
+    for node in found:
+        assert node["size"][0] <= expected[node["id"]]["size"][0] + 1
+        assert node["size"][1] <= expected[node["id"]]["size"][1] + 1, expected[node["id"]]["type"]
+        inputs, outputs = socket_heights(expected[node["id"]])
+        for socket, ours in zip(expected[node["id"]].get("inputs", []), inputs, strict=True):
+            if "widget" not in socket:  # those are somewhere at their widget
+                assert abs(node["inputs"][socket["name"]] - ours) < 2, socket["name"]
+        assert all(abs(real - ours) < 2 for real, ours in zip(node["outputs"], outputs, strict=True))
+    assert overlaps({"nodes": found}) == []

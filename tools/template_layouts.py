@@ -1,0 +1,124 @@
+"""How the templates lie: columns from left to right, the stages that they make, and room that nodes need in use.
+
+Links run from a column to a later one. Heights within the columns are found by `tools/graph_layout.py`.
+"""
+
+from dataclasses import dataclass
+
+GAP = 46  # between columns
+NOTE_WIDTH = 340  # in a column of its own
+
+# Least (width, height) of nodes: what their panel, player or picture takes once it is there, as measured in the page.
+ROOM = {
+    "CLIPTextEncode": (250, 150),
+    "CreateVideo": (210, 80),
+    "LoadImage": (320, 330),
+    "PreviewImage": (240, 290),
+    "SaveVideo": (310, 430),
+    "SlotIDFaceTrack": (320, 650),
+    "SlotIDLoadIdentity": (320, 420),
+    "SlotIDLoadReferenceVideo": (320, 826),
+    "SlotIDSelectPortrait": (320, 480),
+    "VAEDecode": (170, 50),
+}  # fmt: skip
+WIDTH = 240  # of all others
+
+PERSON, WHO, DRAW, VIDEO = "#3f789e", "#8a6d3b", "#a1309b", "#4f8a4f"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A group of whole columns, by their places."""
+
+    title: str
+    colour: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Node ids by column; the note stands over some columns.
+
+    Args:
+        note: (first column, last column, where it begins, height); column -1 is its own, at the left.
+        seen: (first input, prompt, result), which should be in view when the template opens.
+    """
+
+    columns: tuple[tuple[int, ...], ...]
+    stages: tuple[Stage, ...]
+    note: tuple[int, int, float, float]
+    seen: tuple[int, int, int]
+
+
+def stages(person: int, draw: int, video: int, last: int) -> tuple[Stage, ...]:
+    """The stages of a graph whose later ones begin at these columns."""
+    return (
+        Stage("1 · Person and models", PERSON, 0, 0),
+        Stage("2 · Who it is", WHO, person, draw - 1),
+        Stage("3 · What happens", DRAW, draw, video - 1),
+        Stage("4 · The video", VIDEO, video, last),
+    )
+
+
+LAYOUTS = {
+    "slot_id_text_to_video": Layout(
+        columns=(
+            (1, 4, 5), (2,), (3,), (6, 20, 21), (7, 8), (9, 11), (12, 10, 13, 14, 15), (16,),
+            (17,), (18,), (22,), (19,),
+        ),
+        stages=stages(1, 6, 8, 11),
+        note=(-1, -1, 0, 640),
+        seen=(1, 13, 19),
+    ),
+    "slot_id_reuse_identity": Layout(
+        columns=((1, 2, 3), (4, 8), (5, 6, 7), (9,), (10,), (11,), (13,), (12,)),
+        stages=(
+            Stage("1 · Person and models", PERSON, 0, 0),
+            Stage("2 · What happens", DRAW, 1, 3),
+            Stage("3 · The video", VIDEO, 4, 7),
+        ),
+        note=(4, 6, 320, 400),
+        seen=(1, 6, 12),
+    ),
+    "lynx_text_to_video": Layout(
+        columns=((1, 3, 4), (5,), (6, 16), (8, 9, 10, 11), (12, 7), (13,), (14,), (17,), (15,)),
+        stages=stages(1, 3, 5, 8),
+        note=(5, 7, 320, 480),
+        seen=(1, 9, 15),
+    ),
+    "st_drc_text_to_video": Layout(
+        columns=((1, 3, 4), (5, 6), (7, 16), (8, 9, 10, 11), (12,), (13,), (14,), (17,), (15,)),
+        stages=stages(1, 3, 5, 8),
+        note=(5, 7, 320, 480),
+        seen=(1, 9, 15),
+    ),
+    "lavie_id_text_to_video": Layout(
+        columns=((1, 3, 4), (5,), (6, 7), (8, 9, 10, 11), (12,), (13,), (14, 16), (18,), (15, 17)),
+        stages=stages(1, 3, 5, 8),
+        note=(5, 7, 320, 480),
+        seen=(1, 9, 15),
+    ),
+    "lavie_id_refine_video": Layout(
+        columns=((1, 2, 3, 10), (4, 8), (5, 6, 7), (9,), (11, 14), (12, 15, 17), (13, 18, 20), (21,), (16, 19)),
+        stages=(
+            Stage("1 · Person and models", PERSON, 0, 0),
+            Stage("2 · What happens", DRAW, 1, 3),
+            Stage("3 · Refined, and the video", VIDEO, 4, 8),
+        ),
+        note=(5, 7, 320, 480),
+        seen=(1, 6, 19),
+    ),
+    "stand_in_wan_14b": Layout(
+        columns=((1, 2, 4, 5, 6), (3, 7), (8, 18), (10, 11, 12, 13), (14, 9), (15,), (16,), (19,), (17,)),
+        stages=stages(1, 3, 5, 8),
+        note=(5, 7, 320, 480),
+        seen=(1, 11, 17),
+    ),
+    "lynx_wan_14b": Layout(
+        columns=((1, 2, 4, 5, 6), (3, 7), (8, 18), (10, 11, 12, 13), (14, 9), (15,), (16,), (19,), (17,)),
+        stages=stages(1, 3, 5, 8),
+        note=(5, 7, 320, 480),
+        seen=(1, 11, 17),
+    ),
+}  # fmt: skip
