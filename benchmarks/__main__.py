@@ -5,7 +5,7 @@ import pkgutil
 
 import benchmarks
 
-NOT_BENCHMARKS = {"paired", "portraits", "__main__"}  # `portraits` needs clips and a network of yours
+NOT_BENCHMARKS = {"live_bytes", "paired", "portraits", "__main__"}  # `portraits` needs clips and a network of yours
 
 print(f"{'claim: first / second':<78} median   [middle half]")
 for module in pkgutil.iter_modules(benchmarks.__path__):

@@ -16,6 +16,7 @@ from .renamed import with_new_names
 
 BaseDtype = Literal["float32", "bfloat16", "float8_e4m3fn"]
 Distribution = Literal["ddp", "fsdp"]
+OptimizerKind = Literal["adamw", "adamw_8bit", "schedule_free"]
 Pairing = Literal["other clip", "same clip"]
 PAIR_KINDS = ("other clip", "same clip", "augmented")
 
@@ -76,6 +77,8 @@ class BackboneConfig:
             `block_swap`. Needs activation_checkpointing; the result is the same.
         low_noise_path: the low-noise expert of Wan 2.2, where `path` is the high-noise one; one adapter learns with
             both.
+        compile: compile each block (`torch.compile`), which takes minutes at the start and makes steps faster on GPUs;
+            the result differs by rounding. Not with swapped_blocks.
         boundary: noise level from which on the high-noise expert predicts: Wan 2.2's are 0.875 for text-to-video and
             0.9 for image-to-video.
         expert_steps: steps for which one expert stays on the GPU before the next is drawn.
@@ -87,12 +90,18 @@ class BackboneConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
     activation_checkpointing: bool = False
     swapped_blocks: Step = 0
+    compile: bool = False
     low_noise_path: str = ""
     boundary: Share = 0.875
     expert_steps: Many = 1
 
     def __post_init__(self):
         check_ranges(self)
+        if self.compile and self.swapped_blocks:
+            raise SlotIDError(
+                f"model.compile is set and model.swapped_blocks is {self.swapped_blocks}; a compiled block cannot "
+                "change its weights. Leave one of them out."
+            )
         if self.low_noise_path and not 0 < self.boundary < 1:
             raise SlotIDError(
                 f"model.boundary is {self.boundary}, and each of two experts needs noise levels. Set it to 0.875 for "
@@ -111,10 +120,13 @@ class ObjectiveConfig(SharedObjective):
 class OptimizerConfig:
     """AdamW, linear warm-up, then a cosine down to `final_fraction` of the learning rate.
 
+    `kind`: "adamw"; "adamw_8bit", the same with moments in eight bits, on GPUs; "schedule_free", whose learning rate
+    stays after the warm-up, so that a run may end anywhere, and which keeps its own average. See `optimizer_kinds`.
     `lr_multipliers`: factors on the learning rate by group of parameters; the system's README lists its groups.
     `max_grad_norm`: gradients are clipped to this norm.
     """
 
+    kind: OptimizerKind = "adamw"
     learning_rate: float = 1e-4
     lr_multipliers: dict = field(default_factory=dict)
     warmup_steps: int = 200

@@ -19,6 +19,7 @@ from .config import TrainingConfig
 from .cost import GPU, TEXT_ROWS, UTILIZATION, Work, activation_bytes, gpu_named, operations, seconds_of_a_step
 from .loop import Trainer, noise_levels
 from .optimizer import trainable
+from .optimizer_kinds import EIGHT_BIT, STATE_BYTES
 from .processes import start_processes
 
 GIB = 2**30
@@ -44,7 +45,8 @@ def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: floa
     trained = sum(p.numel() for p in trainable(strategy).values())
     frozen = [p for p in strategy.parameters() if not p.requires_grad]
     frozen_bytes = sum(p.numel() * p.element_size() for p in frozen)
-    copies = 4 + (1 if config.run.ema_decay else 0)  # weight, gradient, two moments, average; all float32
+    # Weight, gradient and average in float32, and what the optimiser keeps.
+    bytes_each = 4 * (2 + bool(config.run.ema_decay)) + STATE_BYTES[config.optimizer.kind]
     share = gpus if config.run.distribution == "fsdp" else 1
     swapped = swapped_blocks(strategy.model, config)
     # FSDP gathers one block while it computes with it, and the next one ahead of it; swapped blocks have two buffers.
@@ -57,7 +59,7 @@ def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: floa
         "trainable_parameters": trained,
         "frozen_parameters": sum(p.numel() for p in frozen),
         "frozen_gib_a_gpu": ((frozen_bytes - sum(swapped)) / share + held) / GIB,
-        "trained_gib_a_gpu": 4 * trained * copies / share / GIB,
+        "trained_gib_a_gpu": trained * bytes_each / share / GIB,
         "activations_gib_a_gpu": activation_bytes(strategy.model.config, tokens, size, recomputes) / GIB,
         "other_networks_gib_a_gpu": held_by_others(strategy, config, shape) / GIB,
     }
@@ -143,10 +145,13 @@ def cost_of_options(
         "model.dtype: float8_e4m3fn": replace(config.model, dtype="float8_e4m3fn"),
         **{f"model.swapped_blocks: {count}": replace(recomputing, swapped_blocks=count) for count in swaps},
     }
+    changed = {name: replace(config, model=model) for name, model in options.items()}
+    if not shared_out:
+        changed[f"optimizer.kind: {EIGHT_BIT}"] = replace(config, optimizer=replace(config.optimizer, kind=EIGHT_BIT))
     told = {}
-    for name, model in options.items():
+    for name, option in changed.items():
         try:
-            figures = estimate(replace(config, model=model), gpus, gpu, utilization)
+            figures = estimate(option, gpus, gpu, utilization)
         except SlotIDError:  # a system refuses recomputation with some of its settings
             continue
         told[name] = {key: figures[key] for key in ("memory_gib_a_gpu", "seconds_by_arithmetic")}

@@ -37,12 +37,14 @@ from .experts import Experts
 from .mix import cut_into, mix_of
 from .noise import NoiseLevels
 from .optimizer import learning_rate, new_optimizer, trainable
+from .optimizer_kinds import ADAMW, averaged, check_kind, restore_state, state_tensors
 from .processes import Processes, distribute, gather_full, scatter_into, start_processes, unsharded
 from .resume import check_settings, fingerprints
 from .samples import sheet_of_pairs
 from .validation import Check, validate, validation_checks
 
 SHEET_ROWS = 4
+COMPILER = "inductor"  # of `torch.compile`
 
 
 def train(
@@ -72,6 +74,7 @@ class Trainer:
             raise SlotIDError(
                 f"run.batch is {run.batch}, which {processes.count} processes cannot share evenly. Make it a multiple."
             )
+        check_kind(config, processes.count)
         self.folder, self.processes, self.given_adapter = folder, processes, config.adapter
         self.data = open_prepared(config.data.train, config.data.more)
         self.held_out = CachedDataset(Path(config.data.validation)) if config.data.validation else None
@@ -92,6 +95,8 @@ class Trainer:
         self.block_swap = self.swapped(config.model.swapped_blocks)
         if self.block_swap is not None and other is not None:
             self.block_swap.add(other)
+        if config.model.compile:
+            compile_blocks(self.strategy.model, *([other] if other is not None else []))
         self.model = distribute(self.strategy, self.strategy.shards(), run.distribution, processes)
         self.experts = Experts(self.strategy.model, other, self.levels, self.block_swap) if other is not None else None
         self.trainable = trainable(self.strategy)
@@ -282,6 +287,8 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         tensors = {f"trainable.{name}": gather_full(parameter) for name, parameter in self.trainable.items()}
         tensors |= {f"average.{name}": gather_full(value) for name, value in self.ema.items()}
+        if self.config.optimizer.kind != ADAMW:
+            return tensors | state_tensors(self.optimizer, self.trainable)
         for name, parameter in self.trainable.items():
             for moment in ("exp_avg", "exp_avg_sq"):
                 if parameter in self.optimizer.state:
@@ -322,10 +329,14 @@ class Trainer:
                 scatter_into(parameter, tensors[f"trainable.{name}"])
                 if self.ema:
                     scatter_into(self.ema[name], tensors[f"average.{name}"])
+                if self.config.optimizer.kind != ADAMW:
+                    continue
                 moments = {moment: torch.zeros_like(parameter) for moment in ("exp_avg", "exp_avg_sq")}
                 for moment, value in moments.items():
                     scatter_into(value, tensors[f"{moment}.{name}"])
                 self.optimizer.state[parameter] = {"step": torch.tensor(float(header["step"])), **moments}
+            if self.config.optimizer.kind != ADAMW and header["step"]:
+                restore_state(self.optimizer, self.trainable, tensors, header["step"], scatter_into)
         except (KeyError, RuntimeError) as error:
             raise SlotIDError(
                 f"The checkpoint in {self.folder} is of a run with other modules ({error}). Use its configuration, or "
@@ -335,8 +346,9 @@ class Trainer:
 
     def export(self, step: int) -> Path:
         self.strategy.at_step(max(0, step - 1))  # a run resumed at its end has taken no step
-        source = self.ema or self.trainable
-        tensors = {name: gather_full(value) for name, value in source.items()}
+        with averaged(self.optimizer, self.trainable):
+            source = self.ema or self.trainable
+            tensors = {name: gather_full(value).clone() for name, value in source.items()}
         path = self.folder / "adapter.safetensors"
         if self.processes.is_first:
             self.strategy.export(path, tensors, {**self.facts, "steps": step})
@@ -344,9 +356,10 @@ class Trainer:
 
     @contextmanager
     def ema_weights(self):
-        """Within this context the trained weights are replaced by their exponential moving average."""
+        """Within this context the trained weights are replaced by their average, exponential or the optimiser's."""
         if not self.ema:
-            yield
+            with averaged(self.optimizer, self.trainable):
+                yield
             return
         kept = {name: parameter.detach().clone() for name, parameter in self.trainable.items()}
         self.swap(self.ema)
@@ -371,6 +384,13 @@ class Trainer:
         elif not last and isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync()
         return nullcontext()
+
+
+def compile_blocks(*models: WanModel) -> None:
+    """Compile every block, in place, one for all of its kind: names of parameters stay."""
+    for model in models:
+        for block in model.blocks:
+            block.compile(backend=COMPILER)
 
 
 def noise_levels(config: TrainingConfig) -> NoiseLevels:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from every_system import BLOCKS, make_people, settings_of
-from live_bytes import LiveBytes
 from torch.utils.flop_counter import FlopCounterMode
 from typed import present
 
+from benchmarks.live_bytes import LiveBytes
 from slotid_core.errors import SlotIDError
 from slotid_core.training.config import config_from_settings
 from slotid_core.training.cost import GPUS, Work, activation_bytes, gpu_named, operations, seconds_of_a_step
