@@ -1,5 +1,6 @@
 """The section of docs/scores.md on the toy world, and its plot, from figures alone."""
 
+from itertools import pairwise
 from pathlib import Path
 
 from slotid_core.files import whole_file
@@ -18,6 +19,13 @@ def section(figures: dict[str, float]) -> str:
     rows = rows_of(figures)
     same = rows == sorted(rows, key=lambda row: figures[f"videos.{row}"])
     verdict = "the order is the same" if same else "the order is **not** the same"
+    close = [
+        f"{low} and {high}" for low, high in pairwise(rows)
+        if figures[f"judge.{low}.high"] >= figures[f"judge.{high}.low"]
+    ]  # fmt: skip
+    doubt = (
+        [f"The judge's intervals of {', and of '.join(close)} overlap, so their order is chance.", ""] if close else []
+    )
     lines = [
         "## Do they rank systems as they should?", "",
         f"In the toy world the truth is known. {figures['people']:g} held-out people are drawn by each row, by "
@@ -36,7 +44,7 @@ def section(figures: dict[str, float]) -> str:
         others = f"{figures[f'detected.{row}']:.0%} | {figures[f'face_frechet.{row}']:.3f}"
         lines.append(f"| {row} | {cells[0]} | {cells[1]} | {others} |")
     lines += [
-        "", "![Bars of both scores for each row](scores/drawn.png)", "",
+        "", *doubt, "![Bars of both scores for each row](scores/drawn.png)", "",
         f"The toy recogniser's own figures, on two clips of each of 64 people: AUC {figures['recogniser.auc']:.4f}, "
         f"same {figures['recogniser.same']:.3f}, different {figures['recogniser.different']:.3f}. Slot-ID's toy "
         "adapter never saw it; Lynx's reads its vector.",
