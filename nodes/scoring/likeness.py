@@ -180,8 +180,8 @@ class SlotIDBestOfSeeds(io.ComfyNode):
         title = f"{judge.name}: the best is {best}"
         curve = curve_picture({name: one.track for name, one in looked.items()}, judge.threshold, title)
         table = {name: {key: plain(value) for key, value in one.figures.items()} for name, one in looked.items()}
-        for place, name in enumerate(names if followed else []):
-            table[name] |= {network: plain(followed[place]), "total": plain(values[place])}
+        for name, follows, total in zip(names, followed or [], values, strict=False):
+            table[name] |= {network: plain(follows), "total": plain(total)}
         return io.NodeOutput(
             videos[best], int(best.removeprefix("video_")), looked[best].figures["with_missing"],
             json.dumps({"best": best, "recogniser": judge.description, **table}, indent=2),

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 from slotid_core.errors import SlotIDError
-from slotid_core.files import write_json, write_text
+from slotid_core.files import read_json, write_json, write_text
 from slotid_core.recognisers.recognisers import find_recognisers
 
+from .drawn_page import with_section
 from .measure import measure
 from .page import draw, page
 
@@ -30,7 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     draw(measured, folder / "overlap.png")
     write_json(folder / "figures.json", measured["figures"])
-    write_text(options.output / "scores.md", page(measured["figures"], recognisers, missing))
+    text = page(measured["figures"], recognisers, missing)
+    drawn = folder / "drawn.json"
+    if drawn.is_file():
+        text = with_section(text, read_json(drawn, "Write it again by python -m studies.scores.drawn."))
+    write_text(options.output / "scores.md", text)
     return 0
 
 

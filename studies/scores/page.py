@@ -4,7 +4,9 @@ import math
 from pathlib import Path
 
 from slotid_core.evaluation.likeness.face_scores import FACE_FIGURES
+from slotid_core.evaluation.likeness.face_sets import FACE_SET_FIGURES
 from slotid_core.evaluation.likeness.frame_scores import FRAME_FIGURES
+from slotid_core.evaluation.likeness.networks import NETWORK_FIGURES
 from slotid_core.files import whole_file
 from slotid_core.recognisers.recogniser import Recogniser
 
@@ -92,6 +94,8 @@ def page(figures: dict[str, float], recognisers: list[Recogniser], missing: dict
             lines.append(f"- {first} and {second}: {figures[key]:.2f} of one person, {others:.2f} of strangers.")
     lines += ["", "## Every figure", "", *(f"- `{name}`: {text}." for name, text in FACE_FIGURES.items())]
     lines += [f"- `frames.{name}`: {text}." for name, text in FRAME_FIGURES.items()]
+    lines += [f"- `video.{name}`: {text}." for name, text in NETWORK_FIGURES.items()]
+    lines += [f"- `{name}`: {text}." for name, text in FACE_SET_FIGURES.items()]
     if missing:
         lines += ["", "## Not measured here", "", *(f"- `{name}`: {why}" for name, why in missing.items())]
     return "\n".join(lines) + "\n"

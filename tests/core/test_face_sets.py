@@ -95,8 +95,8 @@ def test_faces_of_the_people_are_nearer_than_those_of_others(folder):
     assert marked[f"theirs.conditioned.{key}"] == figures[f"theirs.{key}"] and f"theirs.{key}" not in marked
 
 
-def test_face_fid_is_of_torch_fidelitys_network(folder, tmp_path, monkeypatch):
-    """On random weights, which need no download."""
+def test_face_fid_is_of_torch_fidelitys_network(tmp_path, monkeypatch):
+    """On random weights, which need no download, and few frames, as the network is large."""
     published = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     torch.manual_seed(0)
     with monkeypatch.context() as patched:
@@ -106,7 +106,9 @@ def test_face_fid_is_of_torch_fidelitys_network(folder, tmp_path, monkeypatch):
             "random", ["2048"], feature_extractor_weights_path=str(tmp_path / "empty.pth")
         )
     torch.save(network.state_dict(), tmp_path / NEEDED["face_fid"].file)
-    figures = run(folder, "--models", str(tmp_path))
+    for folder, scene in (("people", 8), ("theirs", 3), ("others", 4)):
+        write_frames(tmp_path / folder / "ann.mp4", drawn(ANN, scene, 3))
+    figures = run(tmp_path, "--models", str(tmp_path))
     assert (
         figures["theirs.face_fid"] > 0 and figures["theirs.face_fid.faces"] == figures["theirs.toy.face_frechet.faces"]
     )

@@ -7,6 +7,7 @@ recogniser's name. ConsisID's "FID" is neither: it averages over pairs of single
 The distance of few faces is too large, and falls with their number, so compare rows with equally many.
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +61,11 @@ class Inception:
     def __init__(self, path: Path):
         read_pth(path)  # refuses a file whose reading would run code; torch-fidelity reads it without asking
         try:
-            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+            published = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
         except ImportError as error:
             raise SlotIDError(f"{path.name} is there, but torch-fidelity is not. pip install torch-fidelity") from error
         try:
-            self.network: Any = FeatureExtractorInceptionV3(
+            self.network: Any = published.FeatureExtractorInceptionV3(
                 "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
             )
         except RuntimeError as error:
