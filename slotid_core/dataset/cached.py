@@ -92,7 +92,7 @@ class CachedDataset:
         unknown = [name for name in names or () if name not in tensors]
         if unknown:
             raise SlotIDError(f"{sample.key} has no tensor {unknown[0]!r}; it has {', '.join(sorted(tensors))}.")
-        return {name: tensors[name].float() for name in names or sorted(tensors)}
+        return {name: tensors[name].float() for name in (sorted(tensors) if names is None else names)}
 
     def partner(self, index: int, rng: np.random.Generator, same_clip: bool) -> int:
         """Whose face clip and portrait go with this sample's video.

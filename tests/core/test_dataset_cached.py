@@ -52,6 +52,7 @@ def test_samples_are_what_encoding_them_directly_gives(config, folder):
 def test_only_what_is_named_is_returned(folder):
     dataset = CachedDataset(folder)
     assert set(dataset.read(2, ("text", "portrait"))) == {"text", "portrait"}
+    assert dataset.read(2, ()) == {}  # for a refinement, which reads nothing of a partner
     assert torch.equal(dataset.read(2, ("video",))["video"], dataset.read(2)["video"])
     with pytest.raises(SlotIDError, match="'vidoe'"):
         dataset.read(2, ("vidoe",))
