@@ -141,6 +141,9 @@ def test_evaluation_has_a_row_from_a_clip_whose_tensors_are_made(tmp_path):
         def latents(self, frames):
             return frames.mean(dim=(1, 2, 3)).view(1, -1, 1, 1).expand(16, -1, 2, 2).half()
 
+        def text_rows(self, caption):
+            raise AssertionError("nothing of a person is read from a caption")
+
     maker = TensorMaker(config, Encoders(), None)  # pyright: ignore[reportArgumentType]
     made = maker.make([FACE, CLIP_FACE, CLIP_PICTURES], pixels)
     assert made[CLIP_PICTURES].shape == (4, 16, 1, 2, 2)

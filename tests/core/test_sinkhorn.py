@@ -168,7 +168,8 @@ def test_scales_that_grow_as_fast_as_they_can_neither_overflow_nor_vanish(dtype,
     (plan, gradient), (expected, expected_gradient) = results
     accuracy = 1e-4 if dtype == torch.float32 else 1e-9
     torch.testing.assert_close(plan, expected, rtol=accuracy, atol=1e-30)
-    torch.testing.assert_close(gradient, expected_gradient, rtol=accuracy, atol=accuracy / 4352)
+    # Twice: on CPUs of narrower vectors, sums over 4,352 places round more often.
+    torch.testing.assert_close(gradient, expected_gradient, rtol=accuracy, atol=2 * accuracy / 4352)
 
 
 def test_gradient_of_marginals_is_exact_over_more_than_one_kernel():

@@ -139,7 +139,9 @@ def test_recomputing_gives_the_same_gradient(trainer):
         asked = (velocity + 0.1).requires_grad_()
         strategy.faces(batch, noisy, asked).sum().backward()
         gradients.append(asked.grad)
-    assert torch.allclose(*gradients, atol=1e-6) and gradients[0].any()
+    at_once, again = gradients
+    # Faces one by one are convolved in another order of sums than all at once, on some CPUs; a wrong face is 1 away.
+    assert at_once.any() and (at_once - again).norm() < 2e-3 * at_once.norm()
 
 
 def test_what_shows_no_face_to_compare_is_not_decoded(trainer):
