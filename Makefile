@@ -31,10 +31,10 @@ test-page:
 
 # These run in processes of their own: their path starts with ComfyUI, not with this repository.
 test-comfy:
-	PYTHONPATH= $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/comfy
+	OMP_NUM_THREADS=1 PYTHONPATH= $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/comfy -n auto --dist loadfile
 
 test-browser:
-	PYTHONPATH= $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/browser
+	OMP_NUM_THREADS=1 PYTHONPATH= $(PYTHON) -m pytest -c tests/comfy/pytest.ini tests/browser
 
 # What is too slow for every change: the package index, work on many processes, the pack as Manager and the registry
 # install it, the wheel in a bare environment, an attack on the whole pack, and a second ComfyUI in an environment of

@@ -31,7 +31,7 @@ FLOOR = 1180  # lower than this a small window does not show at half size
 ROUND, HEADING = 10, 36  # of a group around its nodes, and above them for its title
 WINDOW = (1366, 690)  # what a laptop's screen leaves for the canvas
 SIDE_BAR, MENU, EDGE = 62, 80, 6  # pixels of it that are covered at the left and the top, or kept free
-SMALLEST, LARGEST = 0.5, 0.62
+SMALLEST, LARGEST = 0.6, 0.62  # below, the canvas leaves text out
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def _group(stage: Stage, layout: Layout, places: list[dict]) -> dict:
 
 
 def opening(workflow: dict, layout: Layout) -> dict:
-    """The scale and place at which the note, the first input, the prompt and the result are in a small window; if that
-    needs too small a scale, the left part of the graph."""
+    """The scale and place at which the note, the first input, the prompt and the result are in a small window; where
+    text could not be read then, the left part of the graph at the smallest scale at which it can."""
     wanted = [node for node in workflow["nodes"] if node["id"] in layout.seen or node["type"] == NOTE]
     edges = around(map(rect_of, wanted))
     room_x, room_y = WINDOW[0] - SIDE_BAR - EDGE, WINDOW[1] - MENU - EDGE

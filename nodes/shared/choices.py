@@ -9,6 +9,7 @@ import inspect
 from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
+from .finding import title
 
 # Combos of files: `paths` finds these, and says into which folder a missing one belongs.
 FILES = frozenset(
@@ -45,11 +46,11 @@ def check_choices(node: type[io.ComfyNode], values: dict) -> None:
         if combo.id in FILES:
             if not isinstance(values[combo.id], str):  # JSON in a prompt may be anything
                 raise SlotIDError(
-                    f"{combo.id} of {schema.display_name} is {values[combo.id]!r}; it must be the name of a file."
+                    f"{combo.id} of {title(schema)} is {values[combo.id]!r}; it must be the name of a file."
                 )
             continue
         if values[combo.id] not in combo.options:
             raise SlotIDError(
-                f"{combo.id} of {schema.display_name} is {values[combo.id]!r}; it must be one of "
+                f"{combo.id} of {title(schema)} is {values[combo.id]!r}; it must be one of "
                 f"{', '.join(map(str, combo.options))}."
             )

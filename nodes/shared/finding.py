@@ -91,6 +91,11 @@ def findable(schema: io.Schema) -> io.Schema:
     return schema
 
 
+def title(schema: io.Schema) -> str:
+    """What sentences call a node: its name without the brand, which is there for the search."""
+    return schema.display_name.removesuffix(" (Slot-ID)")
+
+
 def aliases(node_id: str) -> tuple[str, ...]:
     words = next((words for part, words in WORDS.items() if part in node_id), ())
     system = next((words for prefix, words in SYSTEMS.items() if node_id.startswith(prefix)), ())

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from comfy_api.latest import io
 from comfy_execution.utils import get_executing_context
 
+from .finding import title
 from .seen import with_ui
 
 KEY = "slotid_warnings"  # of a node's `ui`, which the page reads (web/slotid.js)
@@ -38,7 +39,7 @@ def warn(node_cls: type[io.ComfyNode], text: str) -> None:
 
 def _name(node_cls: type[io.ComfyNode]) -> str:
     # A node that runs is a locked copy of its class, of which the schema can be read and not asked for.
-    return (node_cls.SCHEMA or node_cls.define_schema()).display_name.removesuffix(" (Slot-ID)")
+    return title(node_cls.SCHEMA or node_cls.define_schema())
 
 
 def with_warnings(node: type[io.ComfyNode]) -> type[io.ComfyNode]:

@@ -25,9 +25,10 @@ from tools.graph_layout import MENU, SIDE_BAR, WINDOW
 from tools.template_layouts import LAYOUTS, ROOM
 
 NAMES = sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
-# Twelve steps from clip to file do not fit into a small window from left to right; of the others' results the player's
-# right edge is beyond the window.
-RESULT_OUT_OF_VIEW = {"slot_id_text_to_video", "lavie_id_refine_video", "lavie_id_text_to_video"}
+READABLE = 0.6  # the smallest scale at which the canvas draws text
+DESKTOP = (1920, 1000)
+# Twelve steps from clip to file do not fit into a window from left to right.
+RESULT_OUT_OF_VIEW = {"slot_id_text_to_video"}
 # Links (source, target) that a node hides in part, because no heights were found without: these, and no others.
 HIDDEN = {
     "slot_id_text_to_video": {(1, 6), (1, 21), (2, 6), (2, 7), (3, 6)},
@@ -66,12 +67,16 @@ def test_links_run_from_left_to_right_and_not_behind_nodes(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_note_first_input_prompt_and_result_are_in_view_at_opening(name):
     workflow, layout = template(name), LAYOUTS[name]
-    assert workflow["extra"]["ds"]["scale"] >= 0.5
-    seen = view(workflow, *WINDOW, left=SIDE_BAR - 1, top=MENU - 1)
+    assert workflow["extra"]["ds"]["scale"] >= READABLE
+    seen, laptop = (view(workflow, *window, left=SIDE_BAR - 1, top=MENU - 1) for window in (DESKTOP, WINDOW))
     wanted = [node for node in workflow["nodes"] if node["id"] in layout.seen or node["type"] == NOTE]
     assert len(wanted) == 4
     hidden = [node["id"] for node in wanted if not seen.holds(rect_of(node))]
     assert hidden == ([layout.seen[2]] if name in RESULT_OUT_OF_VIEW else [])
+    for node in wanted:  # on a laptop, where they begin
+        x, y = node["pos"]
+        if node["id"] == layout.seen[0] or node["type"] == NOTE:
+            assert laptop.holds(Rect(x, y, x + 200, y + 60)), node["type"]
 
 
 @pytest.mark.parametrize("name", NAMES)

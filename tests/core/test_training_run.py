@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from training_settings import STREAM, command, losses, make_world, run, settings, write_settings
-from typed import instance, present
+from typed import instance, one_size, present
 
 from slotid_core.dataset.cached import CachedDataset
 from slotid_core.errors import SlotIDError
@@ -211,7 +211,7 @@ def test_the_change_of_the_error_is_weighed_while_training_only(world, tmp_path)
     weighing, objective = Trainer(weighed, tmp_path, start_processes()).strategy, weighed.objective
     steady = torch.randn(2, 16, 1, 4, 4).expand(-1, -1, 5, -1, -1)
     turning = steady * torch.tensor([1.0, -1, 1, -1, 1]).view(-1, 1, 1)
-    batch = Trainer(config_of(settings(world)), tmp_path, start_processes()).batches.rows(0, range(2))
+    batch = one_size(Trainer(config_of(settings(world)), tmp_path, start_processes()).batches.rows(0, range(2)))
     for same in (steady, steady[:, :, :1]):
         assert torch.equal(objective.auxiliary_loss(same, batch), torch.zeros(2))
     torch.testing.assert_close(objective.auxiliary_loss(turning, batch), 2 * 0.5 * 4 * objective.loss(steady))
