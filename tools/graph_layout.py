@@ -30,7 +30,7 @@ STEPS, TRIES = 16_000, 2
 FLOOR = 1180  # lower than this a small window does not show at half size
 ROUND, HEADING = 10, 36  # of a group around its nodes, and above them for its title
 WINDOW = (1366, 690)  # what a laptop's screen leaves for the canvas
-SIDE_BAR, MENU, EDGE = 62, 80, 6  # pixels of it that are covered at the left and the top, or kept free
+SIDE_BAR, MENU, EDGE = 62, 130, 6  # pixels of it that are covered at the left and the top, or kept free
 SMALLEST, LARGEST = 0.6, 0.62  # below, the canvas leaves text out
 
 
