@@ -194,9 +194,12 @@ def describe_call(
 def window_frames(options: dict, x: Tensor) -> tuple[int, ...] | None:
     """Latent frames of the context window that x (B, C, T, H, W) is; None outside of one."""
     window = options.get("context_window")
-    if window is None or getattr(window, "dim", None) != TIME_AXIS or len(window.index_list) != x.shape[TIME_AXIS]:
+    if window is None or getattr(window, "dim", None) != TIME_AXIS:
         return None
-    return tuple(window.index_list)
+    # ComfyUI 0.33.0 puts the frame before a window in front of it, and takes it away from what is predicted.
+    before = getattr(window, "causal_anchor_index", None)
+    frames = (*(() if before is None else (before,)), *window.index_list)
+    return frames if len(frames) == x.shape[TIME_AXIS] else None
 
 
 def token_grid(x: Tensor, patch_size: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ each person's alone in their region, and the incoming model's outside of both.
 """
 
 import math
+from types import SimpleNamespace
 
 import comfy.context_windows
 import comfy.ldm.wan.model
@@ -178,6 +179,15 @@ def test_a_moving_mask_in_context_windows(pack, model, put):
     expected = base.clone()
     expected[:, :, 2:, :, :4] = alone[:, :, 2:, :, :4]
     assert (ours - expected).abs().max() < 1e-4 * base.abs().max()
+
+
+def test_the_frame_in_front_of_a_window_is_counted(pack):
+    """ComfyUI 0.33.0 puts it there; a mask would otherwise be that of the whole video."""
+    frames, x = pack["shared.patching"].window_frames, torch.zeros(1, 16, 3, 8, 8)
+    window = SimpleNamespace(dim=2, index_list=[4, 5], causal_anchor_index=3)
+    assert frames({"context_window": window}, x) == (3, 4, 5)
+    assert frames({"context_window": SimpleNamespace(dim=2, index_list=[0, 1, 2])}, x) == (0, 1, 2)
+    assert frames({"context_window": SimpleNamespace(dim=2, index_list=[4, 5])}, x) is None and frames({}, x) is None
 
 
 def test_models_with_other_tokens_in_front_are_refused(pack, load, put, sides):
