@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ...slotid_core.systems.lavie_id.mixing import merged, mixed
-from ..shared.inputs import fraction_input
+from ..shared.inputs import connected, second_share_input
 from .types import CATEGORY, Person
 
 
@@ -27,7 +27,7 @@ class LaVieIDMergePeople(io.ComfyNode):
 
     @classmethod
     def execute(cls, first, second, third=None, fourth=None) -> io.NodeOutput:
-        return io.NodeOutput(merged([one for one in (first, second, third, fourth) if one is not None]))
+        return io.NodeOutput(merged(connected(first, second, third, fourth)))
 
 
 class LaVieIDMixPeople(io.ComfyNode):
@@ -41,9 +41,7 @@ class LaVieIDMixPeople(io.ComfyNode):
             inputs=[
                 Person.Input("first", tooltip="From Encode LaVieID Person or Load LaVieID Person."),
                 Person.Input("second", tooltip="Another person, encoded with the same adapter."),
-                fraction_input(
-                    "weight", 0.5, "Share of the second person, 0 to 1. 0 is exactly the first, 1 exactly the second."
-                ),
+                second_share_input(),
             ],
             outputs=[Person.Output(display_name="person", tooltip="For Apply LaVieID and Save LaVieID Person.")],
         )

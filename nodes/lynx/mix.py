@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ...slotid_core.reference.faces.mean_face import mean_face
 from ...slotid_core.systems.lynx.mixing import check_faces, merged_references, mixed_face
 from ..reference.faces import as_json
-from ..shared.inputs import fraction_input
+from ..shared.inputs import connected, second_share_input
 from ..shared.warnings import warn
 from .face import EmbeddedFace
 from .types import CATEGORY, Face, Reference
@@ -33,7 +33,7 @@ class LynxMergeFaces(io.ComfyNode):
 
     @classmethod
     def execute(cls, first, second, third=None, fourth=None) -> io.NodeOutput:
-        faces = [one for one in (first, second, third, fourth) if one is not None]
+        faces = connected(first, second, third, fourth)
         check_faces([one.embedding for one in faces])
         mean = mean_face(torch.cat([one.embedding for one in faces]))
         if mean.left_out:
@@ -54,9 +54,7 @@ class LynxMixFaces(io.ComfyNode):
             inputs=[
                 Face.Input("first", tooltip="From Lynx Face Embedding."),
                 Face.Input("second", tooltip="Another person, by the same face_encoder."),
-                fraction_input(
-                    "weight", 0.5, "Share of the second person, 0 to 1. 0 is exactly the first, 1 exactly the second."
-                ),
+                second_share_input(),
             ],
             outputs=[
                 Face.Output(display_name="face", tooltip="For Apply Lynx without a reference, which shows one of them.")
@@ -88,7 +86,7 @@ class LynxMergeReferences(io.ComfyNode):
 
     @classmethod
     def execute(cls, first, second, third=None, fourth=None) -> io.NodeOutput:
-        return io.NodeOutput(merged_references([one for one in (first, second, third, fourth) if one is not None]))
+        return io.NodeOutput(merged_references(connected(first, second, third, fourth)))
 
 
 def reports(faces: list[EmbeddedFace]) -> list:

@@ -1,9 +1,13 @@
 """Inputs that several nodes have, and how what is written in them is read."""
 
+from typing import TypeVar
+
 from comfy_api.latest import io
 
 from ...slotid_core.errors import SlotIDError
 from .patching import CONDITIONINGS
+
+Value = TypeVar("Value")
 
 
 def strength_input(name: str, tooltip: str, optional: bool = False) -> io.Float.Input:
@@ -76,3 +80,15 @@ def parse_blocks(text: str, depth: int) -> list[int]:
     if not chosen or max(chosen) >= depth:
         raise SlotIDError(f"Blocks {text!r} do not lie in this model's 0 to {depth - 1}.")
     return sorted(chosen)
+
+
+def second_share_input() -> io.Float.Input:
+    """The weight of a node that makes somebody between two people."""
+    return fraction_input(
+        "weight", 0.5, "Share of the second person, 0 to 1. 0 is exactly the first, 1 exactly the second."
+    )
+
+
+def connected(*values: Value | None) -> list[Value]:
+    """What came in by sockets of which some are optional."""
+    return [value for value in values if value is not None]

@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ...slotid_core.systems.slot_id.mixing import merged, mixed
-from ..shared.inputs import fraction_input
+from ..shared.inputs import connected, second_share_input
 from .types import CATEGORY, Identity
 
 
@@ -26,7 +26,7 @@ class SlotIDMergeIdentities(io.ComfyNode):
 
     @classmethod
     def execute(cls, first, second, third=None, fourth=None) -> io.NodeOutput:
-        return io.NodeOutput(merged([one for one in (first, second, third, fourth) if one is not None]))
+        return io.NodeOutput(merged(connected(first, second, third, fourth)))
 
 
 class SlotIDMixIdentities(io.ComfyNode):
@@ -40,9 +40,7 @@ class SlotIDMixIdentities(io.ComfyNode):
             inputs=[
                 Identity.Input("first", tooltip="From Slot-ID Blend or Load Slot-ID Identity."),
                 Identity.Input("second", tooltip="Another person, encoded by the same adapter."),
-                fraction_input(
-                    "weight", 0.5, "Share of the second person, 0 to 1. 0 is exactly the first, 1 exactly the second."
-                ),
+                second_share_input(),
             ],
             outputs=[Identity.Output(display_name="identity", tooltip="For Apply and Save Slot-ID Identity.")],
         )
