@@ -3,7 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from dataset_settings import drawn
 
+from slotid_core.dataset.models import Encoders
 from slotid_core.precision import cpu_has, fast_autocast, fast_dtype
 from slotid_core.wan.vae import CausalConv3d, by_onednn
 
@@ -39,3 +41,13 @@ def test_other_precisions_stay_with_pytorch():
     assert not by_onednn(torch.zeros(1, dtype=torch.float64)) and not by_onednn(torch.zeros(1, device="meta"))
     with torch.autocast("cpu", torch.bfloat16):
         assert not by_onednn(torch.zeros(1))
+
+
+def test_the_text_encoder_keeps_the_precision_that_was_asked_for():
+    """It is asked for to save memory, which the VAE's is not."""
+    config = drawn(
+        {"vae": "toy_world", "text_encoder": "toy_world"}, vae_dtype="bfloat16", text_encoder_dtype="bfloat16"
+    )
+    encoders = Encoders(config)
+    assert encoders.text.shared.weight.dtype == torch.bfloat16
+    assert encoders.vae_dtype == fast_dtype(torch.bfloat16, encoders.device)
