@@ -2,14 +2,13 @@
 
 import copy
 import json
-import re
 from pathlib import Path
 
 import av
 import pytest
 from graphs import applied, base_graph, node, person
 
-from slotid_core.comfy_server import ComfyServer
+from benchmarks import start_time
 
 PACK = Path(__file__).resolve().parents[2]
 WORKFLOWS = PACK / "workflows"
@@ -183,19 +182,9 @@ def widget_values(entry: dict, sockets: dict) -> dict:
     return found
 
 
-def test_pack_starts_fast(server, tmp_path):
-    """ComfyUI's own report, to a tenth; the promise is 0.3 s. The fastest of five, as the first start compiles, and
-    cores are shared with whatever else runs."""
-    reports = [seconds_to_import(server.log)]
-    while reports[-1] > 0.3 and len(reports) < 5:
-        with ComfyServer(tmp_path / str(len(reports))) as another:
-            reports.append(seconds_to_import(another.log))
-    assert min(reports) <= 0.3, reports
-
-
-def seconds_to_import(log: Path) -> float:
-    (seconds,) = re.findall(r"([\d.]+) seconds.*/slotid$", log.read_text(), re.MULTILINE)
-    return float(seconds)
+def test_pack_starts_fast():
+    """CPU seconds, since tests run side by side; the promise is 0.3 s."""
+    assert min(start["pack"] for start in start_time.measure()) <= 0.2
 
 
 def test_the_example_clip_is_offered_and_a_queue_survives_a_failing_workflow(client):
