@@ -20,7 +20,10 @@ FOLDER = PACK / "subgraphs"
 CATEGORY = "Slot-ID"
 INPUT, OUTPUT = -10, -20  # ids of a subgraph's own two ends
 END_WIDTH, ROW = 160, 20
-INTEGERS, NUMBERS = ("width", "height", "length", "seed", "steps", "subject", "rank"), ("strength", "scale", "id_scale")
+INTEGERS, NUMBERS = (
+    ("width", "height", "length", "seed", "steps", "subject", "rank"),
+    ("strength", "scale", "id_scale", "denoise"),
+)
 KINDS = {"text": "STRING", "face_encoder": "COMBO"} | dict.fromkeys(INTEGERS, "INT") | dict.fromkeys(NUMBERS, "FLOAT")
 VIDEO_WIDGETS = ("prompt", "negative prompt", "width", "height", "length", "seed", "steps")
 
@@ -56,6 +59,15 @@ def video_widgets(prompt: int, negative: int, size: int, sampler: int) -> dict[t
 
 
 BLUEPRINTS = (
+    Blueprint(
+        "Second pass on the face (Slot-ID)",
+        "A small face in a finished video, drawn once more and larger by a MODEL with a person, and put back.",
+        "lynx_small_face_wan_14b",
+        (21, 22, 23, 24, 25),
+        {(15, 0): "frames", (10, 0): "model", (11, 0): "positive", (12, 0): "negative", (5, 0): "vae"},
+        {(23, "denoise"): "denoise", (23, "seed"): "seed", (23, "steps"): "steps", (21, "subject"): "subject"},
+        {(25, 0): "frames", (21, 2): "overlay"},
+    ),
     Blueprint(
         "Clip to person (Slot-ID)",
         "A clip of one person becomes a Slot-ID identity: face, portrait, report and encoders in one node.",

@@ -18,12 +18,13 @@ ROOM = {
     "SlotIDFaceTrack": (320, 650),
     "SlotIDLoadIdentity": (320, 420),
     "SlotIDLoadReferenceVideo": (320, 826),
+    "SlotIDRegion": (320, 400),
     "SlotIDSelectPortrait": (320, 480),
     "VAEDecode": (170, 50),
 }  # fmt: skip
 WIDTH = 240  # of all others
 
-PERSON, WHO, DRAW, VIDEO = "#3f789e", "#8a6d3b", "#a1309b", "#4f8a4f"
+PERSON, WHO, DRAW, VIDEO, FACE = "#3f789e", "#8a6d3b", "#a1309b", "#4f8a4f", "#8a3b3b"
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,30 @@ def stages(person: int, draw: int, video: int, last: int) -> tuple[Stage, ...]:
     )
 
 
+def with_a_clip(columns: tuple[tuple[int, ...], ...], sampled: int, video: int) -> Layout:
+    """Slot-ID on a real model: the clip's column, then its face's, its portrait's, and what is made of both."""
+    return Layout(
+        columns=columns,
+        stages=(
+            Stage("1 · Person and models", PERSON, 0, 2),
+            Stage("2 · Who it is", WHO, 3, 5),
+            Stage("3 · What happens", DRAW, sampled, video - 1),
+            Stage("4 · The video", VIDEO, video, len(columns) - 1),
+        ),
+        note=(-1, -1, 0, 640),
+        seen=(1, 13, 19),
+    )
+
+
+ON_WAN = (
+    (1,), (2, 23), (3, 4, 5, 24), (6,), (7, 8), (9, 25), (11, 10, 13, 14, 15), (12,), (16,), (17,), (18,), (22,),
+    (19,),
+)  # fmt: skip
+
 LAYOUTS = {
     "slot_id_text_to_video": Layout(
         columns=(
-            (1, 4, 5), (2,), (3,), (6, 20, 21), (7, 8), (9, 11), (12, 10, 13, 14, 15), (16,),
+            (1, 4, 5), (2,), (3,), (6,), (7, 8), (9, 11), (12, 10, 13, 14, 15), (16,),
             (17,), (18,), (22,), (19,),
         ),
         stages=stages(1, 6, 8, 11),
@@ -119,6 +140,44 @@ LAYOUTS = {
         columns=((1, 2, 4, 5, 6), (3, 7), (8, 18), (10, 11, 12, 13), (14, 9), (15,), (16,), (19,), (17,)),
         stages=stages(1, 3, 5, 8),
         note=(5, 7, 320, 480),
+        seen=(1, 11, 17),
+    ),
+    "slot_id_wan_14b": with_a_clip(ON_WAN, 6, 9),
+    "slot_id_wan_1_3b": with_a_clip(ON_WAN, 6, 9),
+    "slot_id_wan_i2v_14b": with_a_clip(
+        (
+            (1,), (2, 23), (3, 4, 5, 24), (6,), (7, 8), (9, 25), (11, 10, 26, 27), (13, 14, 28), (12, 15), (16,),
+            (17,), (18,), (22,), (19,),
+        ), 6, 10,
+    ),
+    "slot_id_wan_2_2_14b": with_a_clip(
+        (
+            (1,), (2, 23), (3, 4, 26, 5, 24), (6,), (7, 8), (9, 25, 27), (11, 28, 10, 13, 14, 15), (12, 29),
+            (16,), (30,), (17,), (18,), (22,), (19,),
+        ), 6, 10,
+    ),
+    "lynx_two_people_wan_14b": Layout(
+        columns=(
+            (1, 21, 2, 4), (7, 27, 5), (8, 28, 3), (31, 6, 32), (10,), (30, 11, 12, 13), (14,), (15,), (16,), (19,),
+            (20,), (17,),
+        ),
+        stages=stages(1, 4, 7, 11),
+        note=(-1, -1, 0, 640),
+        seen=(1, 11, 17),
+    ),
+    "lynx_small_face_wan_14b": Layout(
+        columns=(
+            (1, 2, 4, 5, 6), (3, 7), (8, 18), (10, 11, 12, 13), (14,), (15,), (21,), (22,), (23,), (24,), (25,), (16,),
+            (19,), (17,),
+        ),
+        stages=(
+            Stage("1 · Person and models", PERSON, 0, 0),
+            Stage("2 · Who it is", WHO, 1, 2),
+            Stage("3 · What happens", DRAW, 3, 5),
+            Stage("4 · The face once more", FACE, 6, 10),
+            Stage("5 · The video", VIDEO, 11, 13),
+        ),
+        note=(-1, -1, 0, 640),
         seen=(1, 11, 17),
     ),
 }  # fmt: skip

@@ -126,6 +126,68 @@ Look at *The face as Stand-In sees it*: the head must be whole, on white. The se
 *identity first* with *identity_scale* 1 is their guidance, where the negative prompt has the picture too.
 """
 
+NEEDS_ADAPTER = """## Needs your adapter: Slot-ID on {model}
+
+**This graph does not run before you have trained an adapter.** None has been published for a Wan model. Train one with
+the recipe *{recipe}* (*docs/training.md* of the pack says how, and what it takes), put the file into *models/slotid*,
+and choose it in *Load your adapter*. To see Slot-ID at work today, open *slot_id_text_to_video*; for a real video of a
+person with public weights, *lynx_wan_14b* or *stand_in_wan_14b*.
+
+Then choose a few seconds of video of one person, write a prompt, and queue. {more}
+
+| to change | turn |
+|---|---|
+| likeness is weak | {likeness} |
+| the prompt is ignored | *strength* down to 0.8, or *start_percent* up to 0.1 |
+| speed | {speed} |
+
+The other files are {size}; ComfyUI offers those that are missing. Shift, steps and scales are those of Wan's authors.
+"""
+SCALES = {
+    "likeness": "*identity_scale* of the sampler above *text_scale*; a step then takes three passes instead of two",
+    "speed": "*steps* down to 30",
+}
+EXPERTS = {
+    "likeness": "*strength* of both *Apply identity* up to 1.2",
+    "speed": "*steps* down to 20 in both samplers, and the step of the hand-over to 13",
+}
+
+TWO_PEOPLE_NOTE = """## Lynx: two people in one video, each from a picture
+
+Choose two pictures with one large, frontal face each, write a prompt that says who is where, and queue. Each person
+reaches their half of the frame only.
+
+Files are those of *lynx_wan_14b*, about 31 GB; ComfyUI offers those that are missing. Lynx was trained on one person in
+the frame: nobody has measured how well two work on a real Wan.
+
+| to change | turn |
+|---|---|
+| a face is between the halves | *where* of both regions to *box*, as wide as each person needs |
+| two faces look alike | say in the prompt how they differ: hair, age, clothes |
+| more people | another picture, region and *Apply Lynx*, with thirds of the frame |
+| the face is stiff or always frontal | *id_scale* down to 0.6 |
+
+In both pictures the head must be upright and whole.
+"""
+
+SMALL_FACE_NOTE = """## Lynx: a person far away, and a second pass on the face
+
+A face of 60 pixels has too few latents to look like anybody. Here the finished video's face is cut out at 512 × 512,
+sampled again with the person at *denoise* 0.4, and put back with a soft edge.
+
+Files are those of *lynx_wan_14b*, about 31 GB; ComfyUI offers those that are missing. The same five nodes stand behind
+any other system: they are the blueprint *Second pass on the face (Slot-ID)*.
+
+| to change | turn |
+|---|---|
+| the face is still somebody else | *denoise* of *Sample the face again* up to 0.55 |
+| the face does not fit its head, or moves otherwise | *denoise* down to 0.3 |
+| the square is seen | *feather* up, or a face mask into *Paste the face* |
+| another person's face is taken | *subject* of *Track the face* |
+
+It has not been measured on real videos. Faces under 32 pixels are not found.
+"""
+
 NOTES = {
     "slot_id_text_to_video": START_NOTE.format(
         title="a new video of the person in a clip",
@@ -144,4 +206,28 @@ NOTES = {
     "lavie_id_refine_video": TEMPORAL_NOTE,
     "stand_in_wan_14b": STAND_IN_NOTE,
     "lynx_wan_14b": LYNX_NOTE.format(what=LYNX_FILES),
+    "slot_id_wan_14b": NEEDS_ADAPTER.format(
+        model="Wan 2.1 T2V 14B", recipe="wan_14b_24gb", more="", size="about 21 GB", **SCALES
+    ),
+    "slot_id_wan_1_3b": NEEDS_ADAPTER.format(
+        model="Wan 2.1 T2V 1.3B", recipe="wan_1_3b_24gb", more="", size="about 10 GB", **SCALES
+    ),
+    "slot_id_wan_i2v_14b": NEEDS_ADAPTER.format(
+        model="Wan 2.1 I2V 14B",
+        recipe="wan_14b_24gb",
+        more="The first frame is a picture of your choice, best one in which the person is to be seen; the clip says "
+        "who turns or moves there. Train it on the I2V model, with data of *start_image: true*.",
+        size="about 24 GB",
+        **SCALES,
+    ),
+    "slot_id_wan_2_2_14b": NEEDS_ADAPTER.format(
+        model="Wan 2.2 T2V 14B",
+        recipe="wan_2_2_14b_24gb",
+        more="One adapter serves both experts: its LoRA and the identity go into each of them, and the gate runs on "
+        "across the hand-over.",
+        size="about 36 GB",
+        **EXPERTS,
+    ),
+    "lynx_two_people_wan_14b": TWO_PEOPLE_NOTE,
+    "lynx_small_face_wan_14b": SMALL_FACE_NOTE,
 }

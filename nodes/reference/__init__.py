@@ -5,11 +5,11 @@ import os
 import folder_paths
 
 from ..shared import paths
-from . import faces, report, video
+from . import faces, report, second_pass, video
 
 __all__ = ["NODES", "register_folders"]
 
-NODES = [*video.NODES, *faces.NODES, *report.NODES]
+NODES = [*video.NODES, *faces.NODES, *second_pass.NODES, *report.NODES]
 
 
 def register_folders() -> None:

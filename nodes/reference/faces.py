@@ -14,6 +14,7 @@ from .seen import portraits, tracked
 from .video import CATEGORY
 
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "grey": (0.5, 0.5, 0.5), "black": (0.0, 0.0, 0.0)}
+CropSocket = io.Custom("SLOTID_CROP")
 BoundingBox = io.Custom("BOUNDING_BOX")  # core's type since 0.23; older versions have no class for it
 
 
@@ -90,6 +91,9 @@ class SlotIDFaceTrack(io.ComfyNode):
                     "orange the other people with their numbers.",
                 ),
                 io.String.Output(display_name="report", tooltip="JSON: detector, detection rate, jitter, notes."),
+                CropSocket.Output(
+                    display_name="crop", tooltip="Where the square was on each frame, for Paste Face (Slot-ID)."
+                ),
             ],
         )
 
@@ -109,7 +113,8 @@ class SlotIDFaceTrack(io.ComfyNode):
             subject_image=subject_image,
         )
         warn(cls, "\n".join(found.report["notes"]))
-        output = io.NodeOutput(found.clip, core_boxes(found.boxes, len(frames)), found.overlay, as_json(found.report))
+        boxes = core_boxes(found.boxes, len(frames))
+        output = io.NodeOutput(found.clip, boxes, found.overlay, as_json(found.report), found.squares)
         return with_ui(output, tracked(frames, found, subject_image is not None))
 
 

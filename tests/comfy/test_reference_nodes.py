@@ -69,12 +69,24 @@ def test_a_clip_in_a_subfolder_becomes_a_face_clip_and_a_portrait(reference, inp
     frames, rate, audio, notes, timeline, window = load(reference, "people/ann.mp4")
     assert frames.shape == (9, 64, 96, 3) and rate == 25 and audio is None and "9" in notes
     assert timeline.shape[0] == 1 and json.loads(window)["frames"] == 9
-    clip, boxes, overlay, report = track(reference, frames)
+    clip, boxes, overlay, report, _ = track(reference, frames)
     assert clip.shape == (9, 64, 64, 3) and len(overlay) == 9
     assert boxes == [[]] * 9 and "No face" in json.loads(report)["notes"][0]
     image, mask, candidates, report = portrait(reference, clip)
     assert image.shape == (1, 64, 64, 3) and mask.shape == (1, 64, 64) and len(candidates) == 3
     assert json.loads(report)["candidates"][0]["frame"] == json.loads(report)["frame"]
+
+
+def test_a_face_that_was_tracked_goes_back_to_where_it_was(reference, pack_module):
+    frames = render_reference(sample_person(1_000_015), 22, num_frames=9, size=128)
+    clip, _, _, _, crop = track(reference, frames, detector="drawn", size=256)
+    paste = pack_module("nodes.reference.second_pass").SlotIDPasteFace
+    (same,) = paste.execute(frames, clip, crop, 0.2).args
+    assert (same - frames).abs().mean() < 0.01
+    (marked,) = paste.execute(frames, torch.zeros_like(clip), crop, 0.2).args
+    left, top, side = crop[4]
+    middle = marked[4, int(top + 0.4 * side) : int(top + 0.6 * side), int(left + 0.4 * side) : int(left + 0.6 * side)]
+    assert middle.abs().max() == 0
 
 
 def test_the_best_window_is_searched_and_shown(reference, input_folder):
@@ -131,7 +143,7 @@ def test_a_folder_of_pictures_is_offered_and_read(reference, input_folder):
 def test_the_report_joins_what_the_other_nodes_reported(reference, input_folder):
     write_clip(input_folder / "ann.mp4", frames=13)
     frames, *_, window = load(reference, "ann.mp4")
-    clip, _, _, tracking = track(reference, frames)
+    clip, _, _, tracking, _ = track(reference, frames)
     card, report = reference.SlotIDReferenceReport.execute(clip, "auto", tracking, window, None).args
     facts = json.loads(report)
     assert card.shape[0] == 1 and card.shape[2:] == (960, 3) and card.std() > 0.05
@@ -164,7 +176,7 @@ def test_d8_a_face_that_is_rarely_found_is_told_on_the_node(reference, caplog):
 
 def test_the_report_judges_the_portrait_and_warns_of_what_makes_it_poor(reference, input_folder, caplog):
     write_clip(input_folder / "ann.mp4", frames=13)
-    clip, _, _, tracking = track(reference, load(reference, "ann.mp4")[0])
+    clip, _, _, tracking, _ = track(reference, load(reference, "ann.mp4")[0])
     mask = torch.zeros(1, *clip.shape[1:3])
     portrait, report = clip[4:5], json.dumps({"frame": 4, "background": "mask input"})
     with caplog.at_level(logging.WARNING):

@@ -28,12 +28,19 @@ NAMES = sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
 READABLE = 0.6  # the smallest scale at which the canvas draws text
 DESKTOP = (1920, 1000)
 # Twelve steps from clip to file do not fit into a window from left to right.
-RESULT_OUT_OF_VIEW = {"slot_id_text_to_video"}
+RESULT_OUT_OF_VIEW = {
+    "slot_id_text_to_video", "slot_id_wan_14b", "slot_id_wan_1_3b", "slot_id_wan_i2v_14b", "slot_id_wan_2_2_14b",
+    "lynx_two_people_wan_14b", "lynx_small_face_wan_14b",
+}  # fmt: skip
 # Links (source, target) that a node hides in part, because no heights were found without: these, and no others.
 HIDDEN = {
     "slot_id_text_to_video": {(1, 6), (1, 21), (2, 6), (2, 7), (3, 6)},
     "lynx_wan_14b": {(7, 9)},
     "lavie_id_text_to_video": {(3, 9)},
+    "slot_id_wan_i2v_14b": {(24, 6), (24, 15)},
+    "slot_id_wan_2_2_14b": {(23, 13), (23, 14), (9, 12), (3, 10)},
+    "lynx_two_people_wan_14b": {(27, 28), (4, 12), (28, 30)},
+    "lynx_small_face_wan_14b": {(12, 23)},
 }
 
 
