@@ -12,10 +12,11 @@ NOTE_WIDTH = 340  # in a column of its own
 ROOM = {
     "CLIPTextEncode": (250, 150),
     "CreateVideo": (210, 80),
+    "KSamplerAdvanced": (250, 334),
     "LoadImage": (320, 330),
     "PreviewImage": (240, 290),
     "SaveVideo": (310, 430),
-    "SlotIDFaceTrack": (320, 650),
+    "SlotIDFaceTrack": (320, 670),
     "SlotIDLoadIdentity": (320, 420),
     "SlotIDLoadReferenceVideo": (320, 826),
     "SlotIDRegion": (320, 400),
@@ -85,7 +86,7 @@ ON_WAN = (
 LAYOUTS = {
     "slot_id_text_to_video": Layout(
         columns=(
-            (1, 4, 5), (2,), (3,), (6,), (7, 8), (9, 11), (12, 10, 13, 14, 15), (16,),
+            (1, 4, 5), (2,), (3,), (6, 20, 21), (7, 8), (9, 11), (12, 10, 13, 14, 15), (16,),
             (17,), (18,), (22,), (19,),
         ),
         stages=stages(1, 6, 8, 11),

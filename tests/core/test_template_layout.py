@@ -34,13 +34,13 @@ RESULT_OUT_OF_VIEW = {
 }  # fmt: skip
 # Links (source, target) that a node hides in part, because no heights were found without: these, and no others.
 HIDDEN = {
-    "slot_id_text_to_video": {(1, 6), (1, 21), (2, 6), (2, 7), (3, 6)},
+    "slot_id_text_to_video": {(1, 21), (5, 8), (9, 22)},
     "lynx_wan_14b": {(7, 9)},
     "lavie_id_text_to_video": {(3, 9)},
-    "slot_id_wan_i2v_14b": {(24, 6), (24, 15)},
-    "slot_id_wan_2_2_14b": {(23, 13), (23, 14), (9, 12), (3, 10)},
+    "slot_id_wan_i2v_14b": {(2, 7), (24, 15)},
+    "slot_id_wan_2_2_14b": {(2, 7), (9, 29)},
     "lynx_two_people_wan_14b": {(27, 28), (4, 12), (28, 30)},
-    "lynx_small_face_wan_14b": {(12, 23)},
+    "lynx_small_face_wan_14b": {(12, 14), (8, 19)},
 }
 
 
