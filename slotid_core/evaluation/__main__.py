@@ -3,6 +3,7 @@
     python -m slotid_core.evaluation train-variants --config slotid_core/training/configs/toy_world.yaml --output DIR
     python -m slotid_core.evaluation toy [--systems a,b] [--adapters DIR] [--identities N] [--rows a,b] [--json FILE]
     python -m slotid_core.evaluation scales [--systems a,b] [--text-scales 1,4] [--identity-scales 1,4] [--map FILE]
+    python -m slotid_core.evaluation levels [--systems a,b] [--levels 1,0.7] [--identities N] [--json FILE]
     python -m slotid_core.evaluation long [--systems a,b] [--refiner FILE] [--frames N] [--curves FILE]
     python -m slotid_core.evaluation pairs [--systems a,b] [--pairs N] [--sheet FILE] [--json FILE]
     python -m slotid_core.evaluation mixing [--systems a,b] [--identities N] [--json FILE]
@@ -21,6 +22,7 @@ from pathlib import Path
 from ..errors import SlotIDError
 from ..files import write_json
 from ..systems.registry import DEFAULT, SYSTEMS
+from .levels import add_levels
 from .likeness.benchmark_command import add_benchmark
 from .likeness.command import add_videos
 from .likeness.study_command import add_study
@@ -96,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     graph.add_argument("--sheet", type=Path, help="write reference, portrait and result to this PNG or JPG")
     graph.set_defaults(run=run_graph)
 
+    add_levels(commands)
     add_long(commands)
     add_pairs(commands)
     add_videos(commands)

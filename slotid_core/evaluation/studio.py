@@ -27,7 +27,7 @@ from ..wan.guidance import Predict, sample_guided
 from ..wan.sampling import shifted
 from ..wan.text_encoder import pad_text
 from ..wan.together import together
-from ..wan.vae import denormalize_latents
+from ..wan.vae import denormalize_latents, normalize_latents
 from .subjects import Subject, described, stranger
 from .usage import Reference, Usage
 from .variants import DESCRIBED, FULL, GROUND_TRUTH, STRANGER, Row
@@ -209,16 +209,25 @@ class Studio:
     @torch.no_grad()
     def sample(self, predict: Predict, has_person: bool, jobs: list, seeds: list[int], usage: Usage) -> Tensor:
         text = [self.encoders.text_rows(subject.prompts[place]).float() for subject, place in jobs]
-        noise = [torch.randn(16, 5, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        noise = torch.stack([torch.randn(16, 5, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        if usage.begin < 1:
+            noise = torch.lerp(self.drawn_latents(jobs), noise, usage.begin)
         start, end = (shifted(1 - part, FLOW_SHIFT) for part in (usage.start, usage.end))
         with fast_autocast("cpu", self.compute_dtype == "bfloat16"):
             latents = sample_guided(
-                predict, torch.stack(noise), pad_text(text, room=TEXT_ROOM), self.encoders.text_rows("").float(),
+                predict, noise, pad_text(text, room=TEXT_ROOM), self.encoders.text_rows("").float(),
                 has_person, usage.steps, FLOW_SHIFT, usage.text_scale, usage.identity_scale, usage.order,
-                active=(start, end),
+                active=(start, end), begin=usage.begin,
             )  # fmt: skip
             parts = denormalize_latents(latents).split(DECODED_AT_ONCE)
             return torch.cat([to_drawings(self.vae.decode(part)).float() for part in parts])
+
+    @torch.no_grad()
+    def drawn_latents(self, jobs: list) -> Tensor:
+        """Normalised latents (B, 16, T, H, W) of the people really drawn in their scenes."""
+        people, scenes = [subject.person for subject, _ in jobs], [subject.scenes[place] for subject, place in jobs]
+        parts = to_pixels(render_clips(people, scenes)).split(DECODED_AT_ONCE)
+        return normalize_latents(torch.cat([self.vae.encode(part) for part in parts]).float())
 
     @torch.no_grad()
     def ground_truth(self, subject: Subject) -> Tensor:

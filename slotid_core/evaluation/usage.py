@@ -83,7 +83,8 @@ def random_order(count: int, seed: int) -> Tensor:
 class Usage:
     """Sampling steps and scales, in which order these are applied, and when the identity acts.
 
-    `start` and `end` are parts of sampling, 0 to 1, as in the node Apply Identity.
+    `start` and `end` are parts of sampling, 0 to 1, as in the node Apply Identity. `begin` is the noise level at which
+    sampling begins: below 1, with the person really drawn in the scene and noise of that level.
     """
 
     steps: int = 20
@@ -93,3 +94,4 @@ class Usage:
     end: float = 1.0
     reference: Reference = field(default_factory=Reference)
     order: GuidanceOrder = "text first"
+    begin: float = 1.0

@@ -126,6 +126,7 @@ def sample_guided(
     order: GuidanceOrder = "text first",
     active: tuple[float, float] = (1.0, 0.0),
     refinement: Refinement = OFF,
+    begin: float = 1.0,
 ) -> Tensor:
     """Normalised latents like `noise` (B, 16, T, H, W), by Euler steps.
 
@@ -135,6 +136,7 @@ def sample_guided(
         has_person: False for ordinary guidance by the text.
         active: the person acts from the first of these noise levels down to the second.
         refinement: of the steps of guidance.
+        begin: the noise level of `noise`; below 1 it is latents with noise of this level.
     """
     count = len(noise)
     empty_text = empty_text.to(context)
@@ -163,4 +165,4 @@ def sample_guided(
         guided = guided_latents(clean_empty, clean_middle, clean_full, first, second, refinement)
         return (x - guided) / level.view(-1, 1, 1, 1, 1).clamp(min=1e-6)
 
-    return euler(velocity, noise, steps, shift)
+    return euler(velocity, noise, steps, shift, begin)

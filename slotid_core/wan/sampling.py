@@ -20,10 +20,16 @@ def shifted(noise_level, shift: float):
 
 
 @torch.no_grad()
-def euler(velocity: Velocity, noise: Tensor, steps: int, shift: float) -> Tensor:
-    """From noise (B, C, T, H, W) to latents; `velocity(x, noise_level (B,))` predicts noise minus latents."""
+def euler(velocity: Velocity, noise: Tensor, steps: int, shift: float, begin: float = 1.0) -> Tensor:
+    """From noise (B, C, T, H, W) to latents; `velocity(x, noise_level (B,))` predicts noise minus latents.
+
+    Args:
+        steps: from noise level 1 to 0.
+        begin: the level of `noise`; below 1 it is latents with noise of this level, and takes the steps that are left.
+    """
     x = noise
     levels = noise_levels(steps, shift, noise.device)
+    levels = torch.cat([levels.new_tensor([begin]), levels[levels < begin]])
     for now, after in itertools.pairwise(levels):
         x = x + (after - now) * velocity(x, now.expand(len(x))).to(x.dtype)
     return x

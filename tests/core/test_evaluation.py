@@ -19,6 +19,7 @@ from slotid_core.errors import SlotIDError
 from slotid_core.evaluation import scales
 from slotid_core.evaluation.estimators import mean
 from slotid_core.evaluation.intervals import bootstrap, bootstrap_difference
+from slotid_core.evaluation.levels import levels_of
 from slotid_core.evaluation.metrics import Metrics, gap_closed, summarize
 from slotid_core.evaluation.studio import TEXT_ROOM, Studio
 from slotid_core.evaluation.subjects import described, stranger, subjects_of
@@ -333,3 +334,22 @@ def test_scales_in_both_orders_are_drawn_once_each_and_their_passes_counted(stud
 def test_scales_that_are_none_are_refused(listed):
     with pytest.raises(SlotIDError, match="from 0 to 30"):
         scales.scales_of(listed)
+
+
+def test_sampling_that_begins_late_keeps_what_was_drawn(studio):
+    """Almost without noise the drawing comes back; from noise alone nothing of it is left."""
+    subjects = subjects_of(0, 2, 1)
+    drawn = studio.clips(row("ground_truth"), subjects, 0)
+    late, early, whole = (
+        studio.clips(row("base"), subjects, 0, usage=Usage(steps=2, begin=begin)) for begin in (0.001, 0.6, 1.0)
+    )
+    off = [(clips - drawn).abs().mean().item() for clips in (late, early, whole)]
+    assert off[0] < 0.1 * off[1] and off[1] < off[2]
+    assert torch.equal(whole, studio.clips(row("base"), subjects, 0))
+
+
+@pytest.mark.parametrize("listed", ["", "0,1", "1.5", "high"])
+def test_noise_levels_that_are_none_are_refused(listed):
+    with pytest.raises(SlotIDError, match="Noise levels"):
+        levels_of(listed)
+    assert levels_of("0.55,1") == [1.0, 0.55]
