@@ -1,10 +1,8 @@
 """Two people in one toy-world frame, each in a half of it: is each side more like its own reference than the other's?
 
-The toy base was trained on square frames with one head. A frame of twice the width has columns that it has never seen,
-and it draws no head at all. So the frame is composed: both halves have the columns of a square frame; until
-`joint_from` each half is predicted as a frame of its own with its own person, and from there on the frame is one video.
-Its self-attention joins all tokens then, and the two people act in their halves by regions. As tokens in the same place
-of both halves have the same position, attention confuses them more than in a frame that a model was trained on.
+The toy base was trained on square frames with one head, and draws no head at all in a frame of twice the width. So the
+frame is composed: until `joint_from` each half is predicted as a frame of its own with its own person, and from there
+on the frame is one video. Its self-attention joins all tokens then, and the two people act in their halves by regions.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,15 +21,10 @@ from ..toy_world.render import render_clips
 from ..toy_world.scene import sample_scene
 from ..wan import WanModel
 from ..wan.guidance import Predict, sample_guided
-from ..wan.hooks.blocks import wrap_blocks
-from ..wan.model import HEAD_WIDTH
-from ..wan.packing import grid_of
-from ..wan.packing import predict as predict_packed
 from ..wan.region import Region, box
-from ..wan.rope import rotary_matrices
 from ..wan.sampling import shifted
 from ..wan.text_encoder import pad_text
-from ..wan.together import Install, options_of, together
+from ..wan.together import Install, together
 from ..wan.vae import denormalize_latents
 from .estimators import estimate, mean
 from .intervals import bootstrap
@@ -57,7 +50,7 @@ class PairSettings:
 
     pairs: int = 8
     seed: int = 0
-    joint_from: float = 0.75
+    joint_from: float = 0.85
 
 
 def halves_apart(sides: Sequence[Predict], joint: Predict, until: float) -> Predict:
@@ -70,20 +63,6 @@ def halves_apart(sides: Sequence[Predict], joint: Predict, until: float) -> Pred
         return torch.cat([predict(half, noise_level, context, strength) for predict, half in halves], dim=4)
 
     return composed
-
-
-def in_same_columns(model: WanModel, people: Sequence[Install]) -> Predict:
-    """The prediction of a wide frame both halves of which have the columns of a square one."""
-
-    def predict(noisy: Tensor, noise_level: Tensor, context: Tensor, strength: Tensor | None) -> Tensor:
-        frames, height, width = grid_of(noisy)
-        half = rotary_matrices((frames, height, width // 2), HEAD_WIDTH).unflatten(1, (frames, height, width // 2))
-        rotary = torch.cat([half, half], dim=3).flatten(1, 3)
-        options = options_of(people, noisy, noise_level, context, strength)
-        blocks = {index: lambda args, run: run({**args, "pe": rotary}) for index in range(len(model.blocks))}
-        return predict_packed(model, [noisy], noise_level, context, wrap_blocks(options, blocks))[0]
-
-    return predict
 
 
 class PairStudio:
@@ -111,7 +90,7 @@ class PairStudio:
         until = float(shifted(1 - self.settings.joint_from, FLOW_SHIFT))
         for pair in self.pairs:
             sides = [self.installs(model, pair, [side] if side in shown else []) for side in (0, 1)]
-            joint = in_same_columns(model, self.installs(model, pair, shown, HALVES))
+            joint = together(model, self.installs(model, pair, shown, HALVES))
             predicts.append(halves_apart([together(model, side) for side in sides], joint, until))
         return self.draw(predicts, has_people=bool(shown), width=2 * SIDE)
 

@@ -5,13 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_wan
 
 from slotid_core.evaluation.__main__ import main
-from slotid_core.evaluation.pairs import halves_apart, in_same_columns, pair_figures
+from slotid_core.evaluation.pairs import halves_apart, pair_figures
 from slotid_core.toy_world.family import has_part
 from slotid_core.wan.guidance import Predict
-from slotid_core.wan.together import together
 
 
 def painted(value: float) -> Predict:
@@ -26,16 +24,6 @@ def test_halves_are_frames_of_their_own_until_the_frame_is_one():
     composed = halves_apart([painted(1.0), painted(2.0)], painted(7.0), until=0.6)
     high, low = (composed(noisy, torch.tensor([level]), torch.zeros(1, 1, 1), torch.ones(1)) for level in (0.9, 0.5))
     assert (high[..., :8] == 1).all() and (high[..., 8:] == 2).all() and (low == 7).all()
-
-
-def test_both_halves_have_the_columns_of_a_square_frame():
-    """Two equal halves stay equal, and a wide frame's own columns would tell them apart."""
-    model, half = tiny_wan(), torch.randn(1, 16, 2, 8, 8, generator=torch.Generator().manual_seed(1))
-    wide, level, context = torch.cat([half, half], dim=4), torch.tensor([0.5]), torch.zeros(1, 4, 4096)
-    with torch.no_grad():
-        left, right = in_same_columns(model, [])(wide, level, context, None).split(8, dim=4)
-        own = together(model, [])(wide, level, context, None).split(8, dim=4)
-    assert torch.allclose(left, right, atol=1e-5) and not torch.allclose(own[0], own[1], atol=1e-3)
 
 
 def test_what_is_counted_of_pairs():
