@@ -76,6 +76,6 @@ def test_nodes_are_known_and_do_not_lie_over_one_another(path):
     _, definition = loaded(path)
     kinds = {node["type"] for node in definition["nodes"]}
     assert kinds & OURS and kinds - OURS <= {
-        "CLIPTextEncode", "EmptyHunyuanLatentVideo", "VAEDecode", "CreateVideo", "ModelSamplingSD3",
+        "CLIPTextEncode", "EmptyHunyuanLatentVideo", "VAEEncode", "VAEDecode", "CreateVideo", "ModelSamplingSD3",
     }  # fmt: skip
     assert overlaps(definition) == []
