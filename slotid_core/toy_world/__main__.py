@@ -106,7 +106,8 @@ def run_ship(options) -> None:
     part = PARTS[options.part]()
     config = settings(part, options.config)
     tensors, steps, figures = part.finish(options.folder, config, options.seed)
-    manifest = {"config": asdict(config), "seed": 0, "steps": steps, "metrics": figures}
+    # Where the other parts lay is nobody else's business, and a path of this machine.
+    manifest = {"config": asdict(config) | {"weights": ""}, "seed": 0, "steps": steps, "metrics": figures}
     path = ship(options.part, tensors, manifest, options.weights or WEIGHTS)
     print(f"{path} ({path.stat().st_size / 1e6:.2f} MB)")
     report(figures, options)

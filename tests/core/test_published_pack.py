@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,13 @@ def test_published_code_imports_published_code_only(published):
                 roots += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 missing += [f"{name}: {root}" for root in roots if root.split(".")[0] in DEVELOPERS_ONLY]
     assert not missing
+
+
+def test_files_hold_no_paths_of_the_machine_that_made_them(published):
+    """Headers of weights and of ready identities, workflows and manifests."""
+    for name in published:
+        if name.endswith((".safetensors", ".json")):
+            content = (PACK / name).read_bytes()
+            size = int.from_bytes(content[:8], "little") if name.endswith(".safetensors") else len(content)
+            found = re.search(rb'"(/|[A-Z]:\\\\)(home|root|Users|work|tmp|mnt)\b[^"]*', content[: 8 + size])
+            assert not found, (name, found.group())
