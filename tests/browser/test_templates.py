@@ -18,18 +18,19 @@ def open_template(page, name: str) -> None:
     page.locator("span", has_text="slotid").first.click()
     title = page.get_by_text(name, exact=True).last
     title.wait_for()
-    wait_for_thumbnails(page)
+    title.scroll_into_view_if_needed()  # pictures load as they come into view
+    wait_for_thumbnail(page, name)
     title.click()
     page.wait_for_function(f"() => window.app.graph.nodes.length > 10 && document.title.includes('{name}')")
     page.wait_for_timeout(1000)
 
 
-def wait_for_thumbnails(page) -> None:
-    """Each template's picture is there and not broken."""
+def wait_for_thumbnail(page, name: str) -> None:
+    """The template's picture is there and not broken."""
     page.wait_for_function(
-        """(names) => names.every((name) =>
-            [...document.querySelectorAll("img")].some((image) => image.alt === name && image.naturalWidth > 0))""",
-        arg=NAMES,
+        """(name) => [...document.querySelectorAll("img")]
+            .some((image) => image.alt === name && image.naturalWidth > 0)""",
+        arg=name,
     )
 
 
