@@ -6,11 +6,10 @@ What is above the level is given, so the fall from one level to a lower one is w
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 from ..errors import SlotIDError
 from ..files import write_json
-from ..systems.registry import DEFAULT, SYSTEMS
+from .pair_command import add_shared
 
 ROWS = ("base", "full")
 
@@ -21,13 +20,9 @@ def add_levels(commands) -> None:
     levels.add_argument("--rows", default=",".join(ROWS), help="default %(default)s")
     levels.add_argument("--identities", type=int, default=24, help="how many held-out people, default %(default)s")
     levels.add_argument("--prompts", type=int, default=1, help="scenes of each, default %(default)s")
-    levels.add_argument("--systems", default=DEFAULT, help=f"some of {', '.join(SYSTEMS)}; default {DEFAULT}")
-    levels.add_argument("--adapters", type=Path, help="as for toy")
-    levels.add_argument("--face-encoder", default="", help="as for toy")
-    levels.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
     levels.add_argument("--text-scale", type=float, help="default: as in evaluation.usage.Usage")
     levels.add_argument("--identity-scale", type=float, help="default: as in evaluation.usage.Usage")
-    levels.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
+    add_shared(levels)
     levels.set_defaults(run=run_levels)
 
 
@@ -41,7 +36,7 @@ def run_levels(options) -> None:
     from .usage import Usage
     from .variants import chosen_rows
 
-    chosen = {name: getattr(options, name) for name in ("text_scale", "identity_scale")}
+    chosen = {name: getattr(options, name) for name in ("steps", "text_scale", "identity_scale")}
     usage = Usage(**{name: value for name, value in chosen.items() if value is not None})
     rows = chosen_rows(
         [name for name in options.rows.split(",") if name], [name for name in options.systems.split(",") if name]

@@ -9,6 +9,7 @@ from graphs import node
 from PIL import Image
 
 from slotid_core.comfy_client import WorkflowError
+from slotid_core.wan.sampling import noise_levels
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NEED_AN_ADAPTER = ("slot_id_wan_14b", "slot_id_wan_1_3b", "slot_id_wan_i2v_14b", "slot_id_wan_2_2_14b")
@@ -98,6 +99,16 @@ def test_every_model_file_can_be_fetched(name):
                     models[value]["url"].endswith(f"/{models[value]['directory']}/{value}")
                     or "Kijai" in models[value]["url"]
                 )
+
+
+def test_the_experts_hand_over_where_wan_2_2_does():
+    """Its authors take the second below a noise level of 0.875, at shift 12."""
+    nodes = api("slot_id_wan_2_2_14b")
+    high, low = (nodes[number]["inputs"] for number in ("16", "30"))
+    assert high["end_at_step"] == low["start_at_step"]
+    levels = noise_levels(high["steps"], nodes["25"]["inputs"]["shift"])
+    assert levels[high["end_at_step"] - 1] >= 0.875 > levels[high["end_at_step"]]
+    assert nodes["27"]["inputs"]["shift"] == nodes["25"]["inputs"]["shift"]
 
 
 def graph_of(name: str) -> dict:

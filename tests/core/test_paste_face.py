@@ -30,6 +30,10 @@ def test_what_was_cut_out_and_put_back_changes_nothing(left, top, side, size, fe
     back = paste_squares(video, cut_squares(video, squares, size), squares, feather)
     assert (back - video).abs().max() < 0.2, "a square of few pixels is a blurred one"
     assert (back - video).abs().mean() < 0.01
+    onto_black = paste_squares(torch.zeros_like(video), cut_squares(video, squares, size), squares, feather=0.0)
+    for frame, (x, y, s) in enumerate(squares):
+        inside = (slice(max(0, int(y) + 2), max(0, int(y + s) - 2)), slice(max(0, int(x) + 2), max(0, int(x + s) - 2)))
+        assert torch.allclose(onto_black[frame][inside], video[frame][inside], atol=0.2), "the clip itself is there"
 
 
 def test_outside_the_square_nothing_changes_and_its_middle_is_the_new_face():
