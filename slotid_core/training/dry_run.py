@@ -20,7 +20,7 @@ from .cost import GPU, TEXT_ROWS, UTILIZATION, Work, activation_bytes, gpu_named
 from .loop import Trainer, noise_levels
 from .optimizer import trainable
 from .optimizer_kinds import EIGHT_BIT, STATE_BYTES
-from .processes import start_processes
+from .processes import joined_processes
 
 GIB = 2**30
 TIMED_STEPS = 4
@@ -215,14 +215,15 @@ def size_of_data(config: TrainingConfig) -> dict[str, float]:
 
 def time_steps(config: TrainingConfig, folder: Path) -> dict[str, float]:
     """Seconds of a few real steps on this machine, and what the run would take at that rate; nothing is written."""
-    processes = start_processes()
-    trainer = Trainer(config, folder, processes)
-    rows, seconds = processes.share(config.run.batch), []
-    for step in range(TIMED_STEPS):
-        batch = trainer.batches.rows(step, rows)
-        started = time.perf_counter()
-        trainer.step(step, batch, stopping=False)
-        seconds.append(time.perf_counter() - started)
+    seconds = []
+    with joined_processes() as processes:
+        trainer = Trainer(config, folder, processes)
+        rows = processes.share(config.run.batch)
+        for step in range(TIMED_STEPS):
+            batch = trainer.batches.rows(step, rows)
+            started = time.perf_counter()
+            trainer.step(step, batch, stopping=False)
+            seconds.append(time.perf_counter() - started)
     figures = {"seconds_a_step": statistics.median(seconds[1:])}
     figures["hours"] = figures["seconds_a_step"] * config.run.steps / 3600
     if processes.device.type == "cuda":

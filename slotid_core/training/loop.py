@@ -38,7 +38,7 @@ from .mix import cut_into, mix_of
 from .noise import NoiseLevels
 from .optimizer import learning_rate, new_optimizer, trainable
 from .optimizer_kinds import ADAMW, averaged, check_kind, restore_state, state_tensors
-from .processes import Processes, distribute, gather_full, scatter_into, start_processes, unsharded
+from .processes import Processes, distribute, gather_full, joined_processes, scatter_into, unsharded
 from .resume import check_settings, fingerprints
 from .samples import sheet_of_pairs
 from .validation import Check, validate, validation_checks
@@ -59,9 +59,12 @@ def train(
         SlotIDError: a setting, a file or the data is wrong, the loss stopped being a number, another run is at work in
             `folder`, or the disk is full.
     """
-    processes = start_processes()
-    # One run, however many processes it has: the first holds the folder for all.
-    with only_run_in(folder) if processes.is_first else nullcontext(), disk_errors(folder, only_full=True):
+    with (
+        joined_processes() as processes,
+        # One run, however many processes it has: the first holds the folder for all.
+        only_run_in(folder) if processes.is_first else nullcontext(),
+        disk_errors(folder, only_full=True),
+    ):
         return Trainer(config, folder, processes).run(resume, as_json, changed)
 
 

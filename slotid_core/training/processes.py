@@ -1,7 +1,7 @@
 """One process or many: what rank this is, and how parameters are shared out."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -61,6 +61,19 @@ def start_processes() -> Processes:
     if count > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if has_gpu else "gloo")
     return Processes(rank, count, device)
+
+
+@contextmanager
+def joined_processes() -> Iterator[Processes]:
+    """As `start_processes`, and leaves the others at the end.
+
+    A process that ends without leaving may abort, since gloo's threads still hold Python's tensors then.
+    """
+    try:
+        yield start_processes()
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def distribute(strategy: nn.Module, parts: Sequence[nn.Module], how: Distribution, processes: Processes) -> nn.Module:

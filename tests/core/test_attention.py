@@ -39,4 +39,14 @@ def test_products_in_bfloat16_equal_the_kernel_in_float32(queries, keys, width, 
 def test_elsewhere_it_is_the_kernel_to_the_bit(dtype, keys):
     queries_keys_values, bias = inputs(5, keys, 16, True, 0)
     q, k, v, bias = (tensor.detach().to(dtype) for tensor in (*queries_keys_values, present(bias)))
+    q.requires_grad_()
     assert torch.equal(dot_product_attention(q, k, v, bias), F.scaled_dot_product_attention(q, k, v, attn_mask=bias))
+
+
+def test_without_gradients_it_is_the_kernel_to_the_bit():
+    (q, k, v), bias = inputs(5, 20, 16, True, 0)
+    with torch.no_grad():
+        kernel = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        assert torch.equal(dot_product_attention(q, k, v, bias), kernel)
+    frozen = [tensor.detach() for tensor in (q, k, v)]
+    assert torch.equal(dot_product_attention(*frozen, bias), kernel)

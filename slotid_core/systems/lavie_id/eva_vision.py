@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import SlotIDError
 from ...tensor_shapes import count_numbered, fill, shape_of
+from ...wan.attention import dot_product_attention
 from ...weights import naming, read_pth, read_tensors, with_prefix
 
 ROTARY_SIDE = 16  # patches along a side of the pictures of its first training; others are spread over as much
@@ -35,7 +36,7 @@ class EvaAttention(nn.Module):
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
         projected = (self.q_proj(x) + self.q_bias, self.k_proj(x), self.v_proj(x) + self.v_bias)
         q, k, v = (rearrange(part, "n t (h d) -> n h t d", h=self.heads) for part in projected)
-        attended = F.scaled_dot_product_attention(rotated(q, rotation), rotated(k, rotation), v)
+        attended = dot_product_attention(rotated(q, rotation), rotated(k, rotation), v)
         return self.proj(self.inner_attn_ln(rearrange(attended, "n h t d -> n t (h d)")))
 
 

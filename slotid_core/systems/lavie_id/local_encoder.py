@@ -5,10 +5,10 @@ whose queries are L latents and a few identity tokens, and whose context changes
 """
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ...wan.attention import dot_product_attention
 from .config import EncoderConfig, VisionConfig
 
 PLACE_NUMBERS = 3  # middle x, y and side of the component's square, in sides of the face's box
@@ -32,7 +32,7 @@ class PerceiverAttention(nn.Module):
         seen = torch.cat([self.norm1(context), queries], dim=1)
         q = rearrange(self.to_q(queries), "n q (h d) -> n h q d", h=self.heads)
         k, v = rearrange(self.to_kv(seen), "n c (two h d) -> two n h c d", two=2, h=self.heads)
-        return self.to_out(rearrange(F.scaled_dot_product_attention(q, k, v), "n h q d -> n q (h d)"))
+        return self.to_out(rearrange(dot_product_attention(q, k, v), "n h q d -> n q (h d)"))
 
 
 class LocalEncoder(nn.Module):

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ...wan.attention import dot_product_attention
 from .config import RouterConfig
 
 
@@ -72,7 +73,7 @@ class CrossAttention(nn.Module):
         routed = torch.zeros_like(q)
         for component in range(key.shape[1]):
             weight = weights[:, None, :, component, None].to(q.dtype)  # (B, 1, N, 1)
-            routed = routed + weight * F.scaled_dot_product_attention(q, key[:, component], value[:, component])
+            routed = routed + weight * dot_product_attention(q, key[:, component], value[:, component])
         return self.to_out(rearrange(routed, "b h n d -> b n (h d)"))
 
 

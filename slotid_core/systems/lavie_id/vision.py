@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...errors import SlotIDError
 from ...tensor_shapes import count_numbered, fill, shape_of
+from ...wan.attention import dot_product_attention
 from ...weights import naming, read_tensors
 from .config import CALLED, FILES, VisionConfig
 from .eva_vision import EvaVision, load_eva
@@ -56,7 +57,7 @@ class Block(nn.Module):
             rearrange(self.self_attn[name](normed), "n t (h d) -> n h t d", h=self.heads)
             for name in ("q_proj", "k_proj", "v_proj")
         )
-        attended = rearrange(F.scaled_dot_product_attention(q, k, v), "n h t d -> n t (h d)")
+        attended = rearrange(dot_product_attention(q, k, v), "n h t d -> n t (h d)")
         x = x + self.self_attn["out_proj"](attended)
         return x + self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.layer_norm2(x))))
 

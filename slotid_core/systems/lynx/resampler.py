@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from ...errors import SlotIDError
 from ...ranges import Count, Layers, Width, check_ranges
 from ...tensor_shapes import count_numbered, shape_of
+from ...wan.attention import dot_product_attention
 
 HEAD_WIDTH = 64
 
@@ -71,7 +71,7 @@ class PerceiverAttention(nn.Module):
         seen = torch.cat([self.norm1(face), latents], dim=1)
         q = rearrange(self.to_q(latents), "b n (h d) -> b h n d", h=self.num_heads)
         k, v = rearrange(self.to_kv(seen), "b n (two h d) -> two b h n d", two=2, h=self.num_heads)
-        return self.to_out(rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)"))
+        return self.to_out(rearrange(dot_product_attention(q, k, v), "b h n d -> b n (h d)"))
 
 
 class Resampler(nn.Module):

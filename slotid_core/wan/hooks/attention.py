@@ -8,10 +8,10 @@ on the model.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..attention import dot_product_attention
 from ..model import ATTENTION_KIND, SELF_ATTENTION, TEXT_ATTENTION
 from ..packing import packing_of, sample_of
 from ..rope import undo_rotary
@@ -177,4 +177,4 @@ def attend(q: Tensor, branch: AttentionBranch, rows: Tensor, key_norm: nn.Module
         key = key_norm(key)
     rows = rows.to(q.device)
     q, key, value = (rearrange(t, "b n (h d) -> b h n d", h=heads) for t in (q, key[rows], value[rows]))
-    return rearrange(F.scaled_dot_product_attention(q, key, value), "b h n d -> b n (h d)")
+    return rearrange(dot_product_attention(q, key, value), "b h n d -> b n (h d)")
