@@ -10,6 +10,8 @@ from slotid_core.toy_world.person import DYNAMICS
 from studies.four_systems.figures import LONG, Figures, figures_of, read_results, undecided
 from studies.four_systems.plan import (
     BATCH,
+    DESCRIBED_STEPS,
+    DESCRIBED_WEIGHT,
     MODEL_NAMES,
     NOT_BUILT,
     PEOPLE,
@@ -17,6 +19,7 @@ from studies.four_systems.plan import (
     ROWS,
     SHEET,
     STEPS,
+    TIMESTEP_SHIFT,
     TRAINING_SEEDS,
     Row,
 )
@@ -33,6 +36,8 @@ writes this page from the files in `docs/four_systems/results`. No number on it 
 """
 PROTOCOL = """
 - Budget: {steps} steps of {batch} samples. Where a part is trained before (Lynx's resampler), that comes on top.
+- Objective: flow matching at a timestep shift of {shift:g}. What the model says for a caption that describes the person
+  is a second target; its weight of {described:g} falls to 0 over the first {described_steps:.0%} of the steps.
 - {people} held-out people in {prompts} scenes each, whose actions are balanced. Intervals are 95%, over people.
 - Up to {seeds} training seeds; figures are means over those that are there.
 - **similarity**: cosine of the face judge with the person. **closed**: of the gap between the model alone and the
@@ -62,7 +67,10 @@ def page(
 ) -> str:  # fmt: skip
     toy = facts.get("toy", {})
     planned = {"steps": STEPS, "batch": BATCH, "people": PEOPLE, "prompts": PROMPTS}
-    protocol = PROTOCOL.format(seeds=TRAINING_SEEDS, **{name: toy.get(name, value) for name, value in planned.items()})
+    objective = {"shift": TIMESTEP_SHIFT, "described": DESCRIBED_WEIGHT, "described_steps": DESCRIBED_STEPS}
+    protocol = PROTOCOL.format(
+        seeds=TRAINING_SEEDS, **objective, **{name: toy.get(name, value) for name, value in planned.items()}
+    )
     lines = [INTRODUCTION, "## Protocol", protocol, "## Likeness and prompts", "", *likeness(figures), ""]
     if sheet:
         lines += [f"![{', '.join(row.title for row in sheet)}: eight people, three frames each](sheet.jpg)", ""]

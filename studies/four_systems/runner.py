@@ -31,6 +31,7 @@ from studies.four_systems.plan import (
     BEFORE,
     DATA,
     LONG_FRAMES,
+    OBJECTIVE,
     PEOPLE,
     PROMPTS,
     RECIPES,
@@ -99,7 +100,9 @@ class Study:
         changes = inference_of(system).variants[variant].changes
         budget = (f"run.steps={self.settings.steps}", f"run.batch={self.settings.batch}", f"run.seed={seed}")
         quiet = ("run.validate_every=0", "run.sample_every=0")
-        return read_config(TRAINING / f"{RECIPES[system]}.yaml", [*budget, *quiet, *changes, *NOWHERE, *more])
+        return read_config(
+            TRAINING / f"{RECIPES[system]}.yaml", [*budget, *OBJECTIVE, *quiet, *changes, *NOWHERE, *more]
+        )
 
     def adapter_path(self, row: Row, seed: int) -> Path:
         key = digest(config_text(self.training(row.system, row.trained, seed)), self.models, self.data_hash)
