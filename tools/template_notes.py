@@ -1,5 +1,10 @@
 """What the note of each template says, in Markdown."""
 
+TOY = """**This graph runs at once, with the toy world:** tiny models in Wan's format that come with the pack. They draw
+cartoon people who smile, nod, look around, talk, laugh or look surprised, in six places and six outfits; a prompt in
+other words misses them. Their adapter has learnt from 1,500 drawn people; of a real person's picture it makes somebody
+drawn."""
+
 START_NOTE = """## Slot-ID: {title}
 
 {what}
@@ -35,9 +40,9 @@ Choose a picture with one large, frontal face, write a prompt, and queue.
 Look at *The face as Lynx sees it*: it must be upright and whole.
 """
 
-LYNX_TOY = """**This graph runs at once, with the toy world:** tiny models with random weights, made on your machine.
-They show that every part works, and draw noise. **For real videos** open *lynx_wan_14b*, which names the files to
-download."""
+LYNX_TOY = f"""{TOY}
+
+**For real videos** open *lynx_wan_14b*, which names the files to download."""
 
 ST_DRC_NOTE = """## ST-DRC: a video of the person in a picture
 
@@ -56,10 +61,11 @@ Choose a picture, write a prompt, and queue. The size in *Encode reference* is t
 Look at *What the VAE encoded*: the face must be whole and large.
 """
 
-LAVIE_ID_NOTE = """## LaVieID: a video of the person in a picture, component by component
+LAVIE_ID_NOTE = f"""## LaVieID: a video of the person in a picture, component by component
 
-**This graph runs at once, with the toy world:** tiny models with random weights, made on your machine. They show that
-every part works, and draw noise. There are no public LaVieID weights; adapters come from training with this pack.
+{TOY}
+
+**For real videos** train an adapter with this pack: there are no public LaVieID weights.
 
 Choose a picture with one large face, write a prompt, and queue. The face is cut into brows, eyes, mouth, nose, skin and
 hair; a router weighs, for each part of the video, how far each of them is drawn there.

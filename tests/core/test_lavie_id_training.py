@@ -85,7 +85,8 @@ def lavie_settings(world, data, adapter=None, **changes) -> dict:
     folders = {"train": str(data), "validation": str(data)}
     values = settings(world, system="lavie_id", data=folders, **changes)
     parts = {name: {**ADAPTER[name], **(adapter or {}).get(name, {})} for name in ADAPTER}
-    return {**values, "adapter": parts}
+    more = {name: value for name, value in (adapter or {}).items() if name not in parts}
+    return {**values, "adapter": {**parts, **more}}
 
 
 def trainer_of(world, data, folder: Path, **changes) -> Trainer:
@@ -299,6 +300,45 @@ def test_it_trains_and_its_file_predicts_what_was_trained(world, data, tmp_path,
             assert torch.allclose(by_file(*inputs, strength), trained(*inputs, strength), atol=1e-2)
         assert torch.equal(by_file(*inputs, rows)[1], by_file(*inputs, None)[1])
         assert (by_file(*inputs, rows)[0] - by_file(*inputs, None)[0]).abs().max() > 1e-3
+
+
+def test_a_lora_learns_beside_the_router_and_both_are_in_its_file(world, data, tmp_path):
+    """Nothing changes at its start; the file predicts what was trained, and a run can start from it."""
+    changes: dict[str, Any] = {
+        "adapter": {"lora": {"rank": 2, "alpha": 4.0}},
+        "optimizer": {"learning_rate": 1e-2, "warmup_steps": 2, "lr_multipliers": {"lora": 2.0}},
+        "run": {"steps": 30, "validate_every": 0, "sample_every": 0, "ema_decay": 0.0},
+    }
+    trainer = trainer_of(world, data, tmp_path / "1", **changes)
+    strategy: Any = trainer.strategy  # of LaVieID
+    assert strategy.parameter_group("model.blocks.0.self_attn.q.lora_A.default.weight") == "lora"
+    batch = one_size(trainer.batches.rows(1, range(4)))
+    inputs = (batch.noise, batch.noise_level, batch.context)
+    plain = load_backbone(trainer.config.model)
+    untrained = LoadedAdapter(load_adapter(trainer.export(0)))
+    with torch.no_grad():
+        assert torch.equal(
+            untrained.predictor(plain, None)(*inputs, None), strategy.predictor(batch)(*inputs, torch.ones(4))
+        )
+    for step in range(8):
+        trainer.step(step, batch, stopping=False)
+    loaded = LoadedAdapter(load_adapter(trainer.export(8)))
+    assert len(loaded.adapter.lora) == 3 * 8 * trainer.strategy.model.config.num_layers
+    model = load_backbone(trainer.config.model)
+    loaded.prepare_model(model)
+    trained, by_file = strategy.predictor(batch), loaded.predictor(model, loaded.person(batch.conditions))
+    with torch.no_grad():
+        for strength in (None, torch.ones(4)):
+            assert torch.allclose(by_file(*inputs, strength), trained(*inputs, strength), atol=2e-2)
+        assert (by_file(*inputs, None) - untrained.predictor(plain, None)(*inputs, None)).abs().max() > 0.1
+    file = trainer.export(8)
+    again: Any = trainer_of(world, data, tmp_path / "2", **{**changes, "run": {"start_from": str(file)}}).strategy
+    with torch.no_grad():
+        assert torch.allclose(
+            again.predictor(batch)(*inputs, torch.ones(4)), trained(*inputs, torch.ones(4)), atol=2e-2
+        )
+    with pytest.raises(SlotIDError, match=r"it has a LoRA, and adapter.lora is null"):
+        trainer_of(world, data, tmp_path / "3", run={"start_from": str(file)})
 
 
 @pytest.mark.parametrize("how", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -393,11 +394,31 @@ def test_st_drc_draws_its_reference_among_the_augmented_ones(world, st_drc_data,
     trainer = Trainer(config_from_settings(values), tmp_path, start_processes())
     batch = one_size(trainer.batches.rows(0, range(8)))
     strategy: Any = trainer.strategy  # of ST-DRC
-    shown = strategy.pictures(batch.conditions)
+    shown = strategy.pictures(batch)
     for row, picture in enumerate(shown):
         plain, augmented = batch.conditions["reference_picture"][row], batch.conditions["augmented_pictures"][row]
         candidates = [plain] if share == 0 else list(augmented.split(1, dim=1))
         assert any(torch.equal(picture, candidate) for candidate in candidates)
+
+
+def test_st_drc_begins_with_the_clips_own_frame_and_ends_with_other_pictures(world, st_drc_data, tmp_path):
+    own = {"augmented": 0.5, "own_frame": 1.0, "own_frame_steps": 0.5}
+    values = st_drc_settings(world, st_drc_data, objective={"own": own}, run={"steps": 20})
+    trainer = Trainer(config_from_settings(values), tmp_path, start_processes())
+    strategy: Any = trainer.strategy  # of ST-DRC
+    batch = one_size(trainer.batches.rows(0, range(8)))
+
+    def own_frames(step: int) -> int:
+        strategy.at_step(step)
+        pairs = zip(strategy.pictures(batch), batch.video[:, :, :1], strict=True)
+        return sum(torch.equal(picture, frame) for picture, frame in pairs)
+
+    counts = [own_frames(step) for step in (0, 5, 10, 19)]
+    assert counts[0] == 8 and counts[2] == counts[3] == 0 and 0 < counts[1] < 8
+    strategy.at_step(0)
+    undisturbed = {**batch.conditions, "picture_choice": strategy.undisturbed()["picture_choice"].expand(8, 3)}
+    shown = strategy.pictures(replace(batch, conditions=undisturbed))
+    assert torch.equal(shown, batch.conditions["reference_picture"])
 
 
 @pytest.mark.slow

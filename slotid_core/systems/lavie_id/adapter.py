@@ -1,4 +1,4 @@
-"""The LaVieID adapter: vision network of its own, local encoder and local router, in one file."""
+"""The LaVieID adapter: vision network of its own, local encoder, local router and LoRA, in one file."""
 
 import hashlib
 import os
@@ -12,6 +12,8 @@ from ...config import config_to_dict, known_settings
 from ...errors import SlotIDError
 from ...reference.portrait.components import NAMES
 from ...tensor_shapes import fill, floats
+from ...wan.lora import PREFIX as LORA_PREFIX
+from ...wan.lora import check_lora
 from ...weights import load_weights, naming, save_weights
 from .config import CALLED, FILES, AdapterConfig
 from .local_encoder import LocalEncoder
@@ -35,11 +37,15 @@ class LaVieIDAdapter(nn.Module):
 
     Args:
         fingerprint: of content; equal content, equal fingerprint, whatever the file.
+
+    Attributes:
+        lora: LoRA tensors by their file keys; putting them on a model is the model loader's part.
     """
 
     def __init__(self, config: AdapterConfig, fingerprint: str = ""):
         super().__init__()
         self.config, self.fingerprint = config, fingerprint
+        self.lora: dict[str, Tensor] = {}
         encoder = config.encoder
         self.vision = PatchEncoder(config.vision) if config.vision.kind == "own" else None
         self.encoder = LocalEncoder(encoder, config.vision)
@@ -120,7 +126,11 @@ def adapter_fingerprint(tensors: Mapping[str, Tensor], config: AdapterConfig) ->
 def save_adapter(
     path: str | os.PathLike, config: AdapterConfig, tensors: dict[str, Tensor], training: dict | None = None
 ) -> None:
-    """Write an adapter's tensors by parameter name. `training` are facts about how it was made; JSON-ready."""
+    """Write an adapter's tensors: by parameter name, and its LoRA's by file key.
+
+    Args:
+        training: facts about how it was made; JSON-ready.
+    """
     header = {"kind": KIND, "version": VERSION, "config": config_to_dict(config), "training": training or {}}
     save_weights(path, tensors, header)
 
@@ -132,9 +142,14 @@ def load_adapter(path: str | os.PathLike) -> LaVieIDAdapter:
         SlotIDError: not an adapter file, damaged, newer, with unknown settings or with tensors that do not fit.
     """
     tensors, header = load_weights(path, KIND, VERSION)
+    lora = {name: tensor for name, tensor in tensors.items() if name.startswith(LORA_PREFIX)}
+    own = {name: tensor for name, tensor in tensors.items() if name not in lora}
     with naming(path):
         config = known_settings(AdapterHeader, header).config
+        layers, rank = (config.lora.layers, config.lora.rank) if config.lora else ((), 0)
+        check_lora(lora, layers, rank, config.model_width, config.model_depth)
         with torch.device("meta"):
             adapter = LaVieIDAdapter(config, adapter_fingerprint(tensors, config))
-        fill(adapter, floats(tensors), "a LaVieID adapter of these settings")
+        fill(adapter, floats(own), "a LaVieID adapter of these settings")
+    adapter.lora = lora
     return adapter.eval().requires_grad_(False)

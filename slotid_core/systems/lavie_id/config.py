@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from ...errors import SlotIDError
 from ...ranges import Count, Depth, Layers, Patch, Pixels, Range, Width, check_ranges
+from ...wan.lora import LINEAR_LAYERS
 
 VisionKind = Literal["clip_vit_h", "eva02_clip_l", "own"]
 Place = Literal["before", "after"]
@@ -12,6 +13,7 @@ Routing = Literal["learned", "uniform"]
 NumBlocks = Annotated[int, Range(1, 64)]
 NumLevels = Annotated[int, Range(1, 16)]
 OptionalWidth = Annotated[int, Range(0, 2**17)]
+LORA_LAYERS = tuple(f"{attention}.{layer}" for attention in ("self_attn", "cross_attn") for layer in LINEAR_LAYERS)
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,32 @@ class RouterConfig:
 
 
 @dataclass(frozen=True)
+class LoRAConfig:
+    """LoRA on both attentions of every block: the paper trains the video model, which here stays frozen. Ours.
+
+    Attributes:
+        layers: linear layers inside a block.
+    """
+
+    rank: Count = 32
+    alpha: Annotated[float, Range(0, 1e5)] = 32.0
+    layers: tuple[str, ...] = LORA_LAYERS
+
+    def __post_init__(self):
+        check_ranges(self)
+        if not self.layers or set(self.layers) - set(LORA_LAYERS) or len(set(self.layers)) < len(self.layers):
+            raise SlotIDError(
+                f"The LoRA's layers are some of {', '.join(LORA_LAYERS)}, each once; got {list(self.layers)}."
+            )
+
+
+@dataclass(frozen=True)
 class AdapterConfig:
     """One adapter.
 
     Attributes:
         model_width, model_depth: of the video model; 1536 and 30 for Wan 1.3B, 5120 and 40 for 14B.
+        lora: on the video model; None leaves it as it is.
     """
 
     model_width: Width
@@ -125,6 +148,7 @@ class AdapterConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     router: RouterConfig = field(default_factory=RouterConfig)
+    lora: LoRAConfig | None = None
 
     def __post_init__(self):
         check_ranges(self)

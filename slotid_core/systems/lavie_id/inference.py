@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...wan import WanModel
 from ...wan.guidance import Predict
+from ...wan.lora import merge_lora
 from ...wan.packing import grid_of
 from ...wan.packing import predict as predict_packed
 from ...wan.region import Region
@@ -100,8 +101,8 @@ class LoadedAdapter:
         return people_of(self.adapter, conditions)
 
     def prepare_model(self, model: WanModel) -> None:
-        """LaVieID leaves the base's weights as they are."""
         self.adapter.check_model(model.config.dim, model.config.num_layers)
+        merge_lora(model, self.adapter.lora)
 
     def predictor(self, model: WanModel, person: People | None) -> Predict:
         return predictor(model, self.adapter, person)

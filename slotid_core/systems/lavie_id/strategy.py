@@ -13,6 +13,7 @@ from ...errors import SlotIDError
 from ...ranges import Range, check_ranges
 from ...wan import WanModel
 from ...wan.guidance import Predict
+from ...wan.lora import add_lora, exported_lora, put_lora
 from ...weights import with_prefix
 from ..contract import AnyBatch, StrategySettings, errors_of
 from ..described import described_loss
@@ -64,7 +65,7 @@ class Strategy(nn.Module):
     target_tensors: tuple[str, ...] = (SHARES,)
     shown_tensor = ""
     packs, frame_axes = True, {SHARES: 1}
-    parameter_groups = ("vision", "encoder", "attention", "weights")
+    parameter_groups = ("vision", "encoder", "attention", "weights", "lora")
     text_rows = 0
 
     def __init__(self, settings: StrategySettings, backbone: WanModel):
@@ -76,6 +77,8 @@ class Strategy(nn.Module):
         self.model = backbone.requires_grad_(False)
         self.config = adapter_config(settings.adapter, backbone)
         self.adapter = LaVieIDAdapter(self.config)
+        if self.config.lora is not None:
+            add_lora(self.model, self.config.lora.layers, self.config.lora.rank, self.config.lora.alpha)
         self._clip: list[nn.Module] = []  # in a list, so that it is no part of this module
         if self.config.encoder.face_width:
             self.required_tensors = (*self.required_tensors, EMBEDDING)
@@ -88,9 +91,13 @@ class Strategy(nn.Module):
         Raises:
             SlotIDError: it is no adapter, or one of other sizes.
         """
-        first = load_adapter(path)
+        first, lora = load_adapter(path), self.config.lora
         with starting_from(path):
             self.adapter.load_state_dict(first.state_dict())
+            if first.lora and lora is None:
+                raise SlotIDError("it has a LoRA, and adapter.lora is null")
+            if first.lora and lora is not None:
+                put_lora(self.model, first.lora, lora.rank, lora.alpha)
 
     @staticmethod
     def settings_for_data(adapter: dict, data: Mapping, folder: os.PathLike) -> dict:
@@ -119,6 +126,8 @@ class Strategy(nn.Module):
 
     def parameter_group(self, name: str) -> str:
         """Of the router, φ is "attention" and what equation 2 has is "weights"."""
+        if name.startswith("model."):
+            return "lora"
         part, inside = name.split(".")[1:3]
         return part if part != "router" else "attention" if inside == "attention" else "weights"
 
@@ -191,8 +200,10 @@ class Strategy(nn.Module):
 
     def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:
         """Write an adapter file, in half precision, from trained tensors by parameter name."""
-        own = {name: tensor.half() for name, tensor in with_prefix(tensors, "adapter.").items()}
-        save_adapter(path, self.config, own, facts)
+        own = with_prefix(tensors, "adapter.")
+        if self.config.lora is not None:
+            own |= exported_lora(with_prefix(tensors, "model."), self.config.lora.alpha)
+        save_adapter(path, self.config, {name: tensor.half() for name, tensor in own.items()}, facts)
 
 
 def shares_of(batch: AnyBatch, index: Tensor) -> Tensor:

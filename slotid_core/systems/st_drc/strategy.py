@@ -35,6 +35,10 @@ class ObjectiveSettings:
     Attributes:
         augmented: share of samples whose reference is one of its prepared augmentations ("reference-robust identity
             enhancement"); which ones there are, and how often each is applied, are settings of the preparation.
+        own_frame: share of samples, at the first step, whose reference is the first frame of the clip itself. A picture
+            of another scene helps little at first and disturbs, so that training would have the model look away from
+            it; one that shows what is to be drawn teaches it to look. Ours.
+        own_frame_steps: ... falling evenly to 0 over this share of the run.
         face_weight: of 1 - cosine between the face in the decoded estimate and the person's ("face-guided identity
             objective"); 0 for none, as it takes the VAE's decoder and its gradients. Needs data that was prepared with
             `face_encoder`.
@@ -45,6 +49,8 @@ class ObjectiveSettings:
     """
 
     augmented: Share = 0.8
+    own_frame: Share = 0.0
+    own_frame_steps: Annotated[float, Range(1e-6, 1)] = 0.5
     face_weight: Annotated[float, Range(0, 1e4)] = 0.0
     face_below: Share = 0.4
     face_frames: Annotated[int, Range(1, 64)] = 2
@@ -52,6 +58,10 @@ class ObjectiveSettings:
     face_vae: str = ""
 
     __post_init__ = check_ranges
+
+    def own_frame_at(self, step: int, steps: int) -> float:
+        """Share of own first frames at a step of a run of `steps`."""
+        return self.own_frame * max(0.0, 1 - step / (self.own_frame_steps * steps))
 
 
 class Strategy(nn.Module):
@@ -69,7 +79,7 @@ class Strategy(nn.Module):
     def __init__(self, settings: StrategySettings, backbone: WanModel):
         super().__init__()
         self.settings = settings
-        self.described_weight = 0.0
+        self.described_weight, self.own_frame = 0.0, 0.0
         assert isinstance(settings.own_objective, ObjectiveSettings)  # the registry pairs both classes of a module
         self.objective = settings.own_objective
         self.model = backbone
@@ -123,22 +133,23 @@ class Strategy(nn.Module):
         return adapter
 
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Two numbers in [0, 1): whether the reference is an augmented one, and which; and one for each frame in which
-        the face is looked at."""
-        drawn = {CHOICE: torch.rand(2, generator=generator)}
+        """Three numbers in [0, 1): whether the reference is an augmented one, which, and whether it is the clip's own
+        frame; and one for each frame in which the face is looked at."""
+        drawn = {CHOICE: torch.rand(3, generator=generator)}
         if self.faces is not None:
             drawn[FACE_CHOICE] = torch.rand(self.objective.face_frames, generator=generator)
         return drawn
 
     def undisturbed(self) -> dict[str, Tensor]:
         """The picture as it is."""
-        return {CHOICE: torch.ones(2)}
+        return {CHOICE: torch.ones(3)}
 
     def parameter_group(self, name: str) -> str:
         return "lora"
 
     def at_step(self, step: int) -> None:
         self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
+        self.own_frame = self.objective.own_frame_at(step, self.settings.steps)
 
     def held_bytes(self, height: int, width: int, samples: int, size: int) -> float:
         return 0.0 if self.faces is None else self.faces.held_bytes(height, width, samples, size)
@@ -146,20 +157,21 @@ class Strategy(nn.Module):
     def shards(self) -> Sequence[nn.Module]:
         return [*self.model.blocks, self.model]
 
-    def pictures(self, conditions: Mapping[str, Tensor]) -> Tensor:
-        """The reference of each sample, (B, 16, 1, H, W), augmented where the draw says so."""
-        plain, augmented = conditions[PICTURE], conditions[AUGMENTED]
-        use, which = conditions[CHOICE].unbind(1)  # each (B,)
+    def pictures(self, batch: Batch) -> Tensor:
+        """The reference of each sample, (B, 16, 1, H, W), augmented or the clip's own frame where the draw says so."""
+        plain, augmented = batch.conditions[PICTURE], batch.conditions[AUGMENTED]
+        use, which, own = batch.conditions[CHOICE].unbind(1)  # each (B,)
         count = augmented.shape[2]
         index = (which * count).long().clamp(max=count - 1).view(-1, 1, 1, 1, 1)
         chosen = augmented.gather(2, index.expand_as(augmented[:, :, :1]))
-        return torch.where((use < self.objective.augmented).view(-1, 1, 1, 1, 1), chosen, plain)
+        picture = torch.where((use < self.objective.augmented).view(-1, 1, 1, 1, 1), chosen, plain)
+        return torch.where((own < self.own_frame).view(-1, 1, 1, 1, 1), batch.video[:, :, :1].to(picture), picture)
 
     def forward(self, batch: AnyBatch) -> Tensor:
         """The flow-matching loss of each sample (B,); of its video's tokens alone."""
         lora = self.token_lora
         references = [
-            ReferenceCondition(self.pictures(part.conditions), self.config.layout, part.has_identity, lora=lora)
+            ReferenceCondition(self.pictures(part), self.config.layout, part.has_identity, lora=lora)
             for part in batch.parts
         ]
         given = [part.model_input for part in batch.parts]
