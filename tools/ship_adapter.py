@@ -8,6 +8,7 @@ NAME is that of the file in weights, such as st_drc_adapter. Paths of this machi
 import argparse
 import json
 from pathlib import Path, PurePath
+from typing import Any
 
 from slotid_core.files import read_json, write_json
 from slotid_core.toy_world.family import WEIGHTS, machine
@@ -45,7 +46,7 @@ def ship_adapter(source: Path, target: Path, history: str = "", figures: Path | 
     return target
 
 
-def without_machine(value):
+def without_machine(value: Any) -> Any:
     """Absolute paths, wherever they stand, become what a user of the repository would have: output/FOLDER/FILE."""
     if isinstance(value, dict):
         return {key: without_machine(one) for key, one in value.items()}

@@ -119,7 +119,7 @@ def test_its_gradient_reaches_the_lora_and_nothing_else(trainer):
     strategy.faces.settings = FaceSettings(2.0, 1.0, 2, "", "")
     networks = strategy.faces.networks(torch.device("cpu"))
     noisy, _ = clean_inputs(batch)
-    condition = ReferenceCondition(strategy.pictures(batch.conditions), strategy.config.layout, batch.has_identity)
+    condition = ReferenceCondition(strategy.pictures(batch), strategy.config.layout, batch.has_identity)
     velocity = predict_velocity(strategy.model, noisy, batch.noise_level, batch.context, condition)
     strategy.faces(batch, noisy, velocity).sum().backward()
     reached = {name for name, p in strategy.named_parameters() if p.grad is not None and p.grad.any()}
