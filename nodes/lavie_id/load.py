@@ -5,6 +5,7 @@ from pathlib import Path
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
+from ...slotid_core.errors import SlotIDError
 from ...slotid_core.systems.lavie_id import load_adapter
 from ..shared.files import keep_as_new
 from ..shared.paths import file_state
@@ -36,7 +37,13 @@ class LaVieIDLoadAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, adapter_name) -> io.NodeOutput:
-        return io.NodeOutput(load_adapter(paths.adapter_path(adapter_name)))
+        adapter = load_adapter(paths.adapter_path(adapter_name))
+        if adapter.lora:  # without it the person would be drawn wrongly
+            raise SlotIDError(
+                f"{adapter_name} was trained with a LoRA on the video model (adapter.lora), which no node applies yet. "
+                "Choose an adapter without one, or train with adapter.lora null."
+            )
+        return io.NodeOutput(adapter)
 
     @classmethod
     def fingerprint_inputs(cls, adapter_name):

@@ -13,8 +13,10 @@ from graphs import base_graph, node
 from slotid_core.comfy_client import WorkflowError
 from slotid_core.reference.decode.clip import read_clip
 from slotid_core.systems.lavie_id import save_adapter
+from slotid_core.systems.lavie_id.config import LoRAConfig
 from slotid_core.systems.lavie_id.random_checkpoints import ENCODER, random_adapter
 from slotid_core.toy_world.random_checkpoints import DEPTH, WIDTH
+from slotid_core.wan.lora import new_lora
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_people"
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
@@ -134,6 +136,19 @@ def test_an_adapter_that_reads_a_face_embedding(client, latents, reads_faces):
     graph["person"]["inputs"]["face_encoder"] = "none"
     with pytest.raises(WorkflowError, match="reads a face embedding"):
         client.run(graph)
+
+
+def test_an_adapter_with_a_lora_is_refused_as_no_node_applies_it(client, server):
+    adapter = random_adapter(WIDTH, DEPTH)
+    settings = LoRAConfig(rank=2, alpha=2.0)
+    lora = new_lora(settings.layers, settings.rank, settings.alpha, WIDTH, DEPTH)
+    file = server.base / "models/lavie_id/with_lora.safetensors"
+    save_adapter(file, replace(adapter.config, lora=settings), {**adapter.state_dict(), **lora})
+    graph = lavie_graph()
+    graph["adapter"]["inputs"]["adapter_name"] = "with_lora.safetensors"
+    with pytest.raises(WorkflowError, match=r"with_lora.safetensors was trained with a LoRA") as told:
+        client.run(graph)
+    assert told.value.node_id == "adapter"
 
 
 def test_the_node_tells_people_apart_by_their_embeddings(pack_module):
