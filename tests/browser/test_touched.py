@@ -161,7 +161,7 @@ def queued(page, act) -> dict:
 
 def undo(page) -> None:
     page.keyboard.press("Control+z")
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(2500)  # a key pressed while the page still loads the graph is lost
 
 
 def set_by_mouse(page) -> dict:
@@ -206,7 +206,11 @@ def test_set_by_mouse_saved_opened_again_undone_and_queued(page, opened, errors)
     assert value(page, "SlotIDSelectPortrait", "rank") == 2
     assert page.locator(".slotid-candidate").count() == 3
     page.keyboard.press("Control+y")
-    page.wait_for_timeout(1000)
+    for _ in range(40):  # the page loads the graph again, which takes a slow machine seconds
+        page.wait_for_timeout(250)
+        if value(page, "SlotIDGateSchedule", "points") == inputs["4"]["points"]:
+            break
+    page.wait_for_timeout(750)  # until the new nodes have their panels
     assert value(page, "SlotIDGateSchedule", "points") == inputs["4"]["points"]
     for rank in (0, 2):  # what is touched now is of the node that undo made
         page.locator(".slotid-candidate").nth(rank).click()
