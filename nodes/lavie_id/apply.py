@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..shared.inputs import conditionings_input, range_inputs, strength_input
 from ..shared.patching import CONDITIONINGS
 from ..shared.regions import region_input
+from ..shared.warnings import warn
 from . import patching
 from .types import CATEGORY, Adapter, Person
 
@@ -20,7 +21,9 @@ class LaVieIDApply(io.ComfyNode):
             "separate scales, and with context windows.",
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="A plain Wan text-to-video or image-to-video MODEL of the adapter's size."
+                    "model",
+                    tooltip="A plain Wan text-to-video or image-to-video MODEL of the adapter's size, with the "
+                    "adapter's LoRA if it has one.",
                 ),
                 Adapter.Input("adapter", tooltip="From Load LaVieID Adapter: the one that encoded the person."),
                 Person.Input("person", tooltip="From Encode LaVieID Person or Load LaVieID Person."),
@@ -40,18 +43,11 @@ class LaVieIDApply(io.ComfyNode):
     def execute(
         cls, model, adapter, person, scale, start_percent, end_percent, conditionings, region=None
     ) -> io.NodeOutput:
-        return io.NodeOutput(
-            patching.apply_person(
-                model,
-                adapter,
-                person,
-                scale,
-                start_percent,
-                end_percent,
-                CONDITIONINGS[conditionings],
-                region=region,
-            )
+        patched = patching.apply_person(
+            model, adapter, person, scale, start_percent, end_percent, CONDITIONINGS[conditionings], region=region
         )
+        warn(cls, patching.lora_warning(model, adapter) if scale else "")
+        return io.NodeOutput(patched)
 
 
 NODES = [LaVieIDApply]

@@ -1,5 +1,5 @@
-"""How LaVieID gets onto a ComfyUI MODEL: a router at its first block, which ComfyUI counts and moves as it does a
-model's weights."""
+"""How LaVieID gets onto a ComfyUI MODEL: the adapter's LoRA on its weights, and a router at its first block, which
+ComfyUI counts and moves as it does a model's weights."""
 
 import copy
 import math
@@ -21,6 +21,8 @@ from ...slotid_core.wan.region import Region
 from ..shared import models
 from ..shared.patching import Call, add_to_calls, install_nothing
 from ..shared.regions import check_region, tokens_of_calls
+
+ADAPTER_KEY = "lavie_id_adapter"
 
 
 class HeldRouter(nn.Module):
@@ -46,6 +48,24 @@ class HeldRouter(nn.Module):
         self.router.to(like.device)
         routes = Routes(self.keys, self.key, self.value, self.shown).to(self.value.to(like.device))
         return RouterCondition(self.router, routes, rows, scale, note, region)
+
+
+def with_lora(model: ModelPatcher, adapter: LaVieIDAdapter, strength: float) -> ModelPatcher:
+    """A clone with the adapter's LoRA; the model itself where there is nothing to apply."""
+    adapter.check_model(*models.wan_shape(model))
+    if not strength or not adapter.lora:
+        return model
+    return models.apply_lora(model, "LaVieID", adapter.lora, strength, adapter.fingerprint, ADAPTER_KEY)
+
+
+def lora_warning(model: ModelPatcher, adapter: LaVieIDAdapter) -> str:
+    """What a user should know about the MODEL's LoRA; "" where nothing is wrong."""
+    if not adapter.lora or adapter.fingerprint in models.loras_on(model, ADAPTER_KEY):
+        return ""
+    return (
+        f"the MODEL does not carry the LoRA of adapter {adapter.fingerprint}, with which it was trained. Likeness will "
+        "suffer; put Apply LaVieID LoRA before this node."
+    )
 
 
 def apply_person(

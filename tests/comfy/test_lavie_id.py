@@ -138,17 +138,41 @@ def test_an_adapter_that_reads_a_face_embedding(client, latents, reads_faces):
         client.run(graph)
 
 
-def test_an_adapter_with_a_lora_is_refused_as_no_node_applies_it(client, server):
+@pytest.fixture
+def has_lora(server):
+    """The name of an adapter with a LoRA that changes what the model draws."""
     adapter = random_adapter(WIDTH, DEPTH)
     settings = LoRAConfig(rank=2, alpha=2.0)
     lora = new_lora(settings.layers, settings.rank, settings.alpha, WIDTH, DEPTH)
-    file = server.base / "models/lavie_id/with_lora.safetensors"
-    save_adapter(file, replace(adapter.config, lora=settings), {**adapter.state_dict(), **lora})
+    lora = {name: tensor if tensor.any() else torch.full_like(tensor, 0.1) for name, tensor in lora.items()}
+    path = server.base / "models/lavie_id/with_lora.safetensors"
+    save_adapter(path, replace(adapter.config, lora=settings), {**adapter.state_dict(), **lora})
+    return path.name
+
+
+def test_a_lora_has_a_node_of_its_own(client, latents, has_lora):
+    """Off, it leaves the MODEL as it was, and its absence is said at Apply LaVieID; on, it stays on without a person."""
     graph = lavie_graph()
-    graph["adapter"]["inputs"]["adapter_name"] = "with_lora.safetensors"
-    with pytest.raises(WorkflowError, match=r"with_lora.safetensors was trained with a LoRA") as told:
-        client.run(graph)
-    assert told.value.node_id == "adapter"
+    graph["adapter"]["inputs"]["adapter_name"] = has_lora
+    assert "put Apply LaVieID LoRA before this node" in client.run(graph).outputs["apply"]["slotid_warnings"][0]
+    without = latents(graph)
+    graph["lora"] = node("LaVieIDApplyLoRA", model=["model", 0], adapter=["adapter", 0], lora_strength=0.0)
+    graph["apply"]["inputs"]["model"] = ["lora", 0]
+    assert torch.equal(latents(graph), without)
+    graph["lora"]["inputs"]["lora_strength"] = 1.0
+    assert client.run(graph).outputs["apply"]["slotid_warnings"] == []
+    with_lora = latents(graph)
+    assert torch.isfinite(with_lora).all() and not torch.equal(with_lora, without)
+    graph["apply"]["inputs"]["scale"] = 0.0
+    nobody = latents(graph)
+    assert not torch.equal(nobody, with_lora) and not torch.equal(nobody, latents(base_graph()))
+
+
+def test_an_adapter_without_a_lora_says_so(client):
+    graph = lavie_graph()
+    graph["lora"] = node("LaVieIDApplyLoRA", model=["model", 0], adapter=["adapter", 0], lora_strength=1.0)
+    graph["apply"]["inputs"]["model"] = ["lora", 0]
+    assert "trained without a LoRA" in client.run(graph).outputs["lora"]["slotid_warnings"][0]
 
 
 def test_the_node_tells_people_apart_by_their_embeddings(pack_module):
