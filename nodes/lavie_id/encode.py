@@ -9,6 +9,7 @@ from ...slotid_core.reference.faces.alignment import align_face
 from ...slotid_core.reference.faces.detector import Detector
 from ...slotid_core.reference.faces.face_encoder import load_face_encoder
 from ...slotid_core.reference.portrait.components import Components
+from ...slotid_core.reference.portrait.faces_of_clip import best_faces
 from ...slotid_core.systems.lavie_id import LaVieIDAdapter
 from ...slotid_core.systems.lavie_id.config import CALLED, FILES
 from ...slotid_core.systems.lavie_id.vision import See, VisionFeatures, check_clip, clip_features, load_vision
@@ -74,12 +75,20 @@ def eva_of(adapter: LaVieIDAdapter, path: str) -> See:
     return see
 
 
-def face_embedding(pictures: torch.Tensor, path: str, detector: Detector, on_missing: str) -> torch.Tensor:
-    """(1, W) of length 1, the mean of the pictures'."""
+def face_embedding(
+    pictures: torch.Tensor, path: str, detector: Detector, on_missing: str, in_the_middle: bool = False
+) -> torch.Tensor:
+    """(1, W) of length 1, the mean of the pictures'. `in_the_middle`: as for `best_faces`."""
+
+    def crop(picture: torch.Tensor) -> torch.Tensor:
+        if in_the_middle:
+            return best_faces(picture, detector, 1, on_missing, in_the_middle=True).embedding_crops[0]
+        return align_face(picture, detector, on_missing).embedding_crop
+
     patcher = on_device(load_face_encoder(path))
-    crops = [align_face(picture[None], detector, on_missing).embedding_crop for picture in pictures]
-    inputs = torch.stack(crops).permute(0, 3, 1, 2).to(patcher.load_device) * 2 - 1
-    return torch.nn.functional.normalize(patcher.model(inputs).mean(dim=0, keepdim=True), dim=1).cpu()
+    inputs = torch.stack([crop(picture[None]) for picture in pictures]).permute(0, 3, 1, 2) * 2 - 1
+    found = patcher.model(inputs.to(patcher.load_device))
+    return torch.nn.functional.normalize(found.mean(dim=0, keepdim=True), dim=1).cpu()
 
 
 def check_needs(adapter: LaVieIDAdapter, clip_vision, has_encoder: bool, has_eva: bool = False) -> None:

@@ -96,7 +96,8 @@ class LaVieIDEncodePerson(io.ComfyNode):
         face = None
         if reads_face:
             path = paths.face_encoder_path(face_encoder)
-            face = face_embedding(pictures[..., :3], path, finder, on_missing)
+            drawn = face_encoder == paths.TOY_ENCODER  # trained without landmarks
+            face = face_embedding(pictures[..., :3], path, finder, on_missing, in_the_middle=drawn)
         tokens, shown = encode(adapter, found.components, face, clip_vision, paths.eva_path(eva_clip))
         person = PersonFile(tokens, shown, adapter.fingerprint, found.report)
         warn(cls, "\n".join(found.report["notes"]))

@@ -11,7 +11,11 @@ import torch
 from graphs import base_graph, node
 
 from slotid_core.comfy_client import WorkflowError
+from slotid_core.dataset.config import PrepareConfig, ToyWorldSource
+from slotid_core.dataset.models import Encoders
+from slotid_core.dataset.tensors import TensorMaker
 from slotid_core.reference.decode.clip import read_clip
+from slotid_core.reference.faces.face_clip import make_face_clip
 from slotid_core.systems.lavie_id import save_adapter
 from slotid_core.systems.lavie_id.config import LoRAConfig
 from slotid_core.systems.lavie_id.random_checkpoints import ENCODER, random_adapter
@@ -175,6 +179,27 @@ def test_an_adapter_without_a_lora_says_so(client):
     assert "trained without a LoRA" in client.run(graph).outputs["lora"]["slotid_warnings"][0]
 
 
+def test_the_node_embeds_a_drawn_face_as_preparation_does(pack_module):
+    """The adapter was trained on embeddings of the face's square, with the room around it."""
+    encode, faces = pack_module("nodes.lavie_id.encode"), pack_module("nodes.reference.detector")
+    path = pack_module("nodes.lavie_id.paths").face_encoder_path("toy_world")
+    finder = faces.face_detector("auto")
+    frames = read_clip(str(EXAMPLES / "person_1000015.mp4"), 17).frames
+    square = make_face_clip(frames, finder, 128, 0.5).clip[:1]
+    settings = PrepareConfig(
+        vae="toy_world",
+        text_encoder="toy_world",
+        face_encoder="toy_world",
+        toy_world=ToyWorldSource(people=1),
+        device="cpu",
+    )
+    prepared = TensorMaker(settings, Encoders(settings), detector=None)._embedding(square).float()
+    for pictures in (frames[:1], square):
+        found = encode.face_embedding(pictures, path, finder, "error", in_the_middle=True)
+        assert found[0] @ prepared / prepared.norm() > 0.95
+    assert encode.face_embedding(frames[:1], path, finder, "error")[0] @ prepared / prepared.norm() < 0.9
+
+
 def test_the_node_tells_people_apart_by_their_embeddings(pack_module):
     """Two parts of one example clip are more alike than any two people."""
     encode, faces = pack_module("nodes.lavie_id.encode"), pack_module("nodes.reference.detector")
@@ -182,7 +207,9 @@ def test_the_node_tells_people_apart_by_their_embeddings(pack_module):
     clips = sorted(EXAMPLES.glob("person_*.mp4"))[:3]
     halves = [
         torch.cat([
-            encode.face_embedding(read_clip(str(clip), 5, start).frames, path, faces.face_detector("auto"), "error")
+            encode.face_embedding(
+                read_clip(str(clip), 5, start).frames, path, faces.face_detector("auto"), "error", in_the_middle=True
+            )
             for clip in clips
         ])
         for start in (0.0, 1.0)

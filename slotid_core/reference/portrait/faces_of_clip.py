@@ -1,14 +1,14 @@
 """The best moments of a person's face in a clip, each aligned as for one picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ...errors import SlotIDError
 from ..decode.clip import Progress
-from ..faces.alignment import AlignedFace, align_face
-from ..faces.crop import cut_squares
+from ..faces.alignment import CROP_SIZE, AlignedFace, align_face
+from ..faces.crop import cut_squares, resized
 from ..faces.detector import Detector
 from ..faces.face_clip import make_face_clip
 from .select import select_portrait
@@ -62,8 +62,8 @@ def best_faces(
     Args:
         frames: (T, H, W, 3) in [0, 1].
         on_missing: as for `face_clip.make_face_clip`.
-        in_the_middle: align by the square around the face alone, and not by landmarks: for a face encoder that was
-            trained so, as the toy world's was.
+        in_the_middle: align by the square around the face alone, and not by landmarks, and take that square for the
+            reference crop: for networks that were trained so, as the toy world's were.
 
     Raises:
         SlotIDError: no face was found with "error", or `count` is out of range.
@@ -79,7 +79,8 @@ def best_faces(
         # The square alone, so that nobody else in the frame is larger.
         side = max(16, round(float(clip.squares[place, 2])))
         square = cut_squares(frames[place : place + 1], clip.squares[place : place + 1], side)
-        faces.append(align_face(square, None if in_the_middle else detector, "skip"))
+        face = align_face(square, None if in_the_middle else detector, "skip")
+        faces.append(replace(face, reference_crop=resized(square, CROP_SIZE)[0]) if in_the_middle else face)
         chosen.append(place)
     if len(chosen) < min(count, len(frames)):
         notes.append(f"{len(chosen)} of the {count} moments that were asked for are good enough or apart in time.")
