@@ -155,7 +155,7 @@ def has_lora(server):
 
 
 def test_a_lora_has_a_node_of_its_own(client, latents, has_lora):
-    """Off, it leaves the MODEL as it was, and its absence is said at Apply LaVieID; on, it stays on without a person."""
+    """Off, it leaves the MODEL as it was, and Apply LaVieID says so; on, it stays on without a person."""
     graph = lavie_graph()
     graph["adapter"]["inputs"]["adapter_name"] = has_lora
     assert "put Apply LaVieID LoRA before this node" in client.run(graph).outputs["apply"]["slotid_warnings"][0]
