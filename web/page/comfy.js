@@ -1,5 +1,12 @@
 // All that the page's modules need of ComfyUI's frontend, in one place, because it changes from release to release.
 
+import { isOlder } from "../logic/version.js";
+
+const FORMS_SINCE = "1.41.13"; // the page's version; before it `linearMode` opened an unfinished view
+
+/** Whether nodes of this class come with the pack. */
+export const isOurClass = (name) => /^(SlotID|Lynx|STDRC|LaVieID)/.test(name ?? "");
+
 export function comfyPage(app, api) {
   const tracker = () => app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
   const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
@@ -37,6 +44,13 @@ export function comfyPage(app, api) {
 
     /** Ask the server again which files there are, as the key R does. */
     refreshChoices: () => app.refreshComboInNodes?.(),
+
+    /** Templates say that they open as a form; where the page has none, they open as a graph. */
+    keepFromOldForms(graphData) {
+      const { extra, nodes = [] } = graphData ?? {};
+      if (!extra?.linearMode || !nodes.some((node) => isOurClass(node.type))) return;
+      if (isOlder(globalThis.__COMFYUI_FRONTEND_VERSION__ ?? "0", FORMS_SINCE)) delete extra.linearMode;
+    },
 
     isLinked,
 
@@ -82,6 +96,26 @@ export function comfyPage(app, api) {
     isShown: (node) => node.graph === app.canvas?.graph,
 
     redraw: () => app.canvas?.setDirty(true, true),
+
+    /** Why the page cannot show a file that it knows: "gone", "silent" where no server answers, "unreadable" otherwise. */
+    async whyNotShown(file) {
+      try {
+        const answer = await api.fetchApi(`/view?${new URLSearchParams(file)}`, { method: "HEAD", cache: "no-store" });
+        return answer.status === 404 ? "gone" : "unreadable";
+      } catch {
+        return "silent";
+      }
+    },
+
+    /** Call `back` whenever the server answers again after it did not, as long as there is the node. */
+    onReturn(node, back) {
+      const { onRemoved } = node;
+      api.addEventListener("reconnected", back);
+      node.onRemoved = function (...given) {
+        api.removeEventListener("reconnected", back);
+        return onRemoved?.apply(this, given);
+      };
+    },
 
     fileUrl: (file) => api.apiURL(`/view?${new URLSearchParams(file)}`),
 
