@@ -59,7 +59,10 @@ export function people({ node, comfy }) {
 
   async function load() {
     const answer = await ask(address);
-    if (answer) [known, listed] = [answer.people, true];
+    if (answer) {
+      [known, listed] = [answer.people, true];
+      say(""); // what it did not answer before
+    }
     draw();
   }
 
