@@ -50,7 +50,8 @@ class Hosted:
     """A ComfyUI that can be stopped and started again at the same address, and its page."""
 
     def __init__(self, base):
-        self.base, self.server = base, ComfyServer(base).__enter__()
+        self.server = ComfyServer(base).__enter__()
+        self.base = self.server.base
         self.port = int(self.server.address.split(":")[1])
 
     def stop(self) -> None:

@@ -19,6 +19,13 @@ def test_the_template_has_the_form_of_its_layout(name):
     extra = template(name)["extra"]
     expected = form(template(name), LAYOUTS[name])
     assert {key: extra.get(key) for key in expected} == expected
+    labels = [
+        socket["label"]
+        for node in template(name)["nodes"]
+        for socket in node.get("inputs", [])
+        if node["type"] == "LoadImage" and socket["name"] == "image"
+    ]
+    assert len(labels) == len(set(labels)) == sum(widget == "image" for _, widget in expected["linearData"]["inputs"])
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUTS))

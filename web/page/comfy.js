@@ -28,15 +28,17 @@ export function comfyPage(app, api) {
       return found && { name: found[0], category: found[1][1].slotid_people };
     },
 
-    /** Open a template of this pack, whatever its folder is called. */
-    async openTemplate(name) {
+    /** Open a template of this pack, whatever its folder is called; as a graph, or as the form that the file may ask for. */
+    async openTemplate(name, { asGraph = false } = {}) {
       const say = (detail) => app.extensionManager?.toast?.add({ severity: "error", summary: "Slot-ID", detail, life: 8000 });
       try {
         const packs = await (await api.fetchApi("/workflow_templates")).json();
         const pack = Object.keys(packs).find((one) => packs[one].includes(name));
         if (!pack) return say(`The server has no template ${name}. Install the pack again, and restart ComfyUI.`);
         const file = await api.fetchApi(`/workflow_templates/${encodeURIComponent(pack)}/${name}.json`);
-        await app.loadGraphData(await file.json(), true, true, name);
+        const workflow = await file.json();
+        if (asGraph && workflow.extra) workflow.extra.linearMode = false;
+        await app.loadGraphData(workflow, true, true, name);
       } catch (error) {
         say(`The template ${name} could not be opened (${error.message}). Is the server running?`);
       }
