@@ -2,6 +2,7 @@
 
 import { isOlder } from "../logic/version.js";
 
+const REDRAWN_EVERY = 400; // milliseconds
 const FORMS_SINCE = "1.41.13"; // the page's version; before it `linearMode` opened an unfinished view
 
 /** Whether nodes of this class come with the pack. */
@@ -11,6 +12,14 @@ export function comfyPage(app, api) {
   const tracker = () => app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
   const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
   const isLinked = (node, name) => (node.inputs ?? []).some((input) => input.name === name && input.link != null);
+  let waiting = null;
+  /** The canvas draws all nodes anew to show one number, which takes many frames of a drag; the panel itself is at once. */
+  const redrawSoon = () => {
+    waiting ??= setTimeout(() => {
+      waiting = null;
+      app.canvas?.setDirty(true, false); // nodes alone: links and grid stay
+    }, REDRAWN_EVERY);
+  };
   const watched = new WeakMap(); // node -> names of the widgets that its panel sets
 
   return {
@@ -65,7 +74,7 @@ export function comfyPage(app, api) {
       if (!widget || widget.value === value) return;
       widget.value = value;
       widget.callback?.(value, app.canvas, node);
-      app.canvas?.setDirty(true, false); // nodes alone: links and grid stay
+      redrawSoon();
     },
 
     commit() {
