@@ -53,7 +53,7 @@ TIMELINE = """async (file) => {
   window.app.canvas.setDirty(true, true);
 }"""
 READY = "() => document.querySelector('.slotid-window')?.offsetWidth > 0"
-# One step of the drag in each frame that the browser draws, to and fro over the whole strip. `far` 0 is no drag.
+# One step of the drag in each frame that the browser draws, there and back over the whole strip. `far` 0 is no drag.
 DRAG = """async ([seconds, far]) => {
   const pane = document.querySelector(".slotid-window");
   const strip = pane.parentElement.getBoundingClientRect();
