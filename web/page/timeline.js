@@ -191,6 +191,7 @@ export function timeline({ node, comfy }) {
     refresh();
   });
   comfy.onReturn(node, () => failed && openAgain());
+  video.addEventListener("ended", loop); // a slow page draws too rarely to turn back just before the end
   for (const kind of ["play", "pause"]) {
     video.addEventListener(kind, () => {
       stage.hidden = now.hidden = video.paused;
