@@ -12,6 +12,7 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
 )  # fmt: skip
+GREETED = {"Comfy.TutorialCompleted": True, "Comfy.OnboardingCoachmarks.Seen": ["appMode", "firstRun"]}
 
 
 def find_chromium() -> str | None:
@@ -26,8 +27,9 @@ def open_page(address: str, width: int = 1700, height: int = 1000):
     chromium = find_chromium()
     if chromium is None:
         raise SlotIDError("No Chromium found. Install it, on Debian with: apt-get install chromium")
-    # Otherwise the template browser greets a new user and covers the page.
-    requests.post(f"http://{address}/settings/Comfy.TutorialCompleted", json=True, timeout=30).raise_for_status()
+    # Otherwise the template browser, and newer pages' tours, greet a new user and cover the page.
+    for setting, value in GREETED.items():
+        requests.post(f"http://{address}/settings/{setting}", json=value, timeout=30).raise_for_status()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         try:

@@ -23,6 +23,7 @@ from slotid_core.comfy_server import ComfyServer
 from tools.browser import open_page
 from tools.graph_geometry import links_behind_nodes, overlaps
 from tools.graph_layout import arranged, known_places, opening
+from tools.template_form import put_form
 from tools.template_layouts import LAYOUTS, ROOM, WIDTH
 from tools.template_notes import NOTES
 
@@ -85,6 +86,7 @@ def build(page, name: str) -> None:
     if models := models_of(api):
         workflow["models"] = models
     workflow.setdefault("extra", {})["ds"] = opening(workflow, LAYOUTS[name])
+    put_form(workflow, LAYOUTS[name])
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"slotid/{name}"))
     (WORKFLOWS / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n")
     thumbnail(page, WORKFLOWS / f"{name}.jpg")

@@ -45,12 +45,14 @@ class Layout:
     Args:
         note: (first column, last column, where it begins, height); column -1 is its own, at the left.
         seen: (first input, prompt, result), which should be in view when the template opens.
+        asked_as_well: further inputs that the form asks for, as a second person's picture.
     """
 
     columns: tuple[tuple[int, ...], ...]
     stages: tuple[Stage, ...]
     note: tuple[int, int, float, float]
     seen: tuple[int, int, int]
+    asked_as_well: tuple[int, ...] = ()
 
 
 def stages(person: int, draw: int, video: int, last: int) -> tuple[Stage, ...]:
@@ -63,7 +65,9 @@ def stages(person: int, draw: int, video: int, last: int) -> tuple[Stage, ...]:
     )
 
 
-def with_a_clip(columns: tuple[tuple[int, ...], ...], sampled: int, video: int) -> Layout:
+def with_a_clip(
+    columns: tuple[tuple[int, ...], ...], sampled: int, video: int, asked_as_well: tuple[int, ...] = ()
+) -> Layout:
     """Slot-ID on a real model: the clip's column, then its face's, its portrait's, and what is made of both."""
     return Layout(
         columns=columns,
@@ -75,6 +79,7 @@ def with_a_clip(columns: tuple[tuple[int, ...], ...], sampled: int, video: int) 
         ),
         note=(-1, -1, 0, 640),
         seen=(1, 13, 19),
+        asked_as_well=asked_as_well,
     )
 
 
@@ -149,7 +154,7 @@ LAYOUTS = {
         (
             (1,), (2, 23), (3, 4, 5, 24), (6,), (7, 8), (9, 25), (11, 10, 26, 27), (13, 14, 28), (12, 15), (16,),
             (17,), (18,), (22,), (19,),
-        ), 6, 10,
+        ), 6, 10, (26,),
     ),
     "slot_id_wan_2_2_14b": with_a_clip(
         (
@@ -165,6 +170,7 @@ LAYOUTS = {
         stages=stages(1, 4, 7, 11),
         note=(-1, -1, 0, 640),
         seen=(1, 11, 17),
+        asked_as_well=(21,),
     ),
     "lynx_small_face_wan_14b": Layout(
         columns=(

@@ -3,7 +3,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { comfyPage } from "./page/comfy.js";
+import { comfyPage, isOurClass } from "./page/comfy.js";
 import { menu } from "./page/menu.js";
 import { editors } from "./page/editors.js";
 import { panelOf } from "./page/panel.js";
@@ -13,7 +13,7 @@ import { views } from "./page/views.js";
 
 const comfy = comfyPage(app, api);
 const TRAINING = "SlotIDTrainEncoder";
-const isOurs = (node) => /^(SlotID|Lynx|STDRC|LaVieID)/.test(node.comfyClass ?? "");
+const isOurs = (node) => isOurClass(node.comfyClass);
 
 /** Show what a run told of a node: its warnings, then what is to be seen. */
 function showOutput(node, output) {
@@ -38,6 +38,8 @@ app.registerExtension({
       if (node?.comfyClass === TRAINING) panelOf(node, comfy, { make: true }).show([detail.seen], views);
     });
   },
+
+  beforeConfigureGraph: (graphData) => comfy.keepFromOldForms(graphData),
 
   nodeCreated(node) {
     if (!isOurs(node)) return;

@@ -50,11 +50,12 @@ def clip_file(frames: torch.Tensor, rate: float, side: int = CLIP_SIDE) -> dict:
         side: pixels of the shorter side, at most.
 
     Returns:
-        `file` (what ComfyUI's /view takes), `rate`, `frames`, `width`, `height` of the clip and `scale`, its pixels for
-        one of the frames; or `failure` alone, a sentence.
+        `file` (what ComfyUI's /view takes), `rate`, `frames`, `width`, `height` of the clip, `scale`, its pixels for
+        one of the frames, and `left_out`, how many frames at the end are not in it; or `failure` alone, a sentence.
     """
     import av
 
+    left_out = max(0, len(frames) - MOST_FRAMES)
     frames = frames[:MOST_FRAMES]
     height, width = shrink(_bytes(frames[0]), side).shape[:2]
     name = f"{uuid.uuid4().hex}.mp4"
@@ -71,7 +72,7 @@ def clip_file(frames: torch.Tensor, rate: float, side: int = CLIP_SIDE) -> dict:
         return _failure("clip", error)
     return {
         "file": _entry(name), "rate": float(rate or 16.0), "frames": len(frames), "width": width, "height": height,
-        "scale": height / frames.shape[1],
+        "scale": height / frames.shape[1], "left_out": left_out,
     }  # fmt: skip
 
 

@@ -4,12 +4,11 @@ after a run the tracked face, the ranked candidates and the card are seen.
 SCREENSHOTS=FOLDER keeps pictures of the page.
 """
 
-import json
 import os
 from pathlib import Path
 
 import pytest
-from test_templates import WORKFLOWS
+from test_templates import as_graph
 
 CLIP = "person_1000015.mp4"
 
@@ -82,7 +81,7 @@ def keep_picture(page, name: str) -> None:
 
 
 def test_the_clip_plays_and_candidates_are_seen_after_a_run(page, renderer):
-    page.evaluate(OPEN, json.loads((WORKFLOWS / "slot_id_text_to_video.json").read_text()))
+    page.evaluate(OPEN, as_graph("slot_id_text_to_video"))
     page.wait_for_timeout(4000)
     keep_picture(page, f"offered {renderer}")
     page.keyboard.press("Escape")  # what the template offers to download may cover the page

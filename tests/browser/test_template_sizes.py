@@ -1,9 +1,7 @@
 """Templates on the page: no node is larger than its file says, also once players and panels are there."""
 
-import json
-
 import pytest
-from test_templates import NAMES, WORKFLOWS
+from test_templates import NAMES, as_graph
 
 from tools.graph_geometry import overlaps, socket_heights
 
@@ -20,7 +18,7 @@ NODES = """() => window.app.graph.nodes.map((node) => ({
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nodes_are_as_large_as_the_file_says(page, name):
-    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text())
+    workflow = as_graph(name)
     page.evaluate(OPEN, [workflow, name])
     page.wait_for_timeout(3000)  # players and panels come
     expected = {node["id"]: node for node in workflow["nodes"]}

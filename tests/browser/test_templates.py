@@ -13,6 +13,13 @@ PREFIXES = ("SlotID", "Lynx", "STDRC", "LaVieID")
 NAMES = sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
 
 
+def as_graph(name: str) -> dict:
+    """A template that opens as a graph, also where the page knows forms."""
+    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text())
+    workflow["extra"]["linearMode"] = False
+    return workflow
+
+
 def open_template(page, name: str) -> None:
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.locator("span", has_text="slotid").first.click()

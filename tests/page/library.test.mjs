@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { factsOf, initials, matching, size } from "../../web/logic/library.js";
+import { factsOf, initials, matching, size, whoIsMissing } from "../../web/logic/library.js";
 
 const ann = {
   name: "cast/ann_lee.safetensors", kind: "identity", bytes: 310000, model: { model_width: 1536 },
@@ -28,6 +28,13 @@ test("a person without a picture has letters and a colour that stay", () => {
   assert.equal(initials("bob.safetensors").letters, "BO");
   assert.equal(initials("_.safetensors").letters, "?");
   assert.equal(initials("ann").color, initials("ann").color);
+});
+
+test("somebody who is chosen and not there is named, once the list is known", () => {
+  assert.match(whoIsMissing("ann.safetensors", [{ name: "bob.safetensors" }], true), /^ann is not there any more/);
+  assert.equal(whoIsMissing("ann.safetensors", [], false), "");
+  assert.match(whoIsMissing("ann.safetensors", [], true), /^Nobody has been saved/);
+  assert.equal(whoIsMissing("", [{ name: "bob.safetensors" }], true), "Choose somebody.");
 });
 
 test("what a file says is told, and what it does not say as well", () => {

@@ -46,3 +46,10 @@ test("labels are few and readable", () => {
   assert.equal(window.clock(599.8), "10:00");
   assert.equal(window.clock(4.25), "4.3 s");
 });
+
+test("why there is no clip is said with the file's own name, and that nothing that was set is lost", () => {
+  const gone = window.whyNoClip("gone", "cast/ann.mp4 [input]");
+  assert.match(gone, /^ann\.mp4 is not in ComfyUI's input folder any more\./);
+  for (const sentence of [gone, window.whyNoClip("silent", "ann.mp4")]) assert.match(sentence, /what is set here is kept\.$/);
+  assert.match(window.whyNoClip("unreadable", "ann.mkv"), /^The page cannot play this file\./);
+});

@@ -11,6 +11,14 @@ export function shortName(name) {
   return name.replace(/\.safetensors$/, "");
 }
 
+/** What is said in place of facts where the one who is chosen has none. */
+export function whoIsMissing(name, people, listed) {
+  if (!listed) return "";
+  if (!people.length) return "Nobody has been saved yet. Drop a file here, or save one.";
+  if (!name) return "Choose somebody.";
+  return `${shortName(name)} is not there any more. Put its file back or choose somebody else; the graph keeps the name.`;
+}
+
 /** Up to two letters, and a colour that stays with the name; for people without a picture. */
 export function initials(name) {
   const words = shortName(name).split(/[^\p{L}\p{N}]+/u).filter(Boolean);

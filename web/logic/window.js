@@ -47,6 +47,14 @@ export function inputFile(name) {
   return { filename: clean.slice(slash + 1), subfolder: slash < 0 ? "" : clean.slice(0, slash), type: "input" };
 }
 
+/** What is said where the page shows no clip; `why` as page/comfy.js tells it. */
+export function whyNoClip(why, file) {
+  const name = file.slice(file.lastIndexOf("/") + 1).replace(/\s*\[input\]$/, "");
+  if (why === "gone") return `${name} is not in ComfyUI's input folder any more. Put it back or choose another file; what is set here is kept.`;
+  if (why === "silent") return "ComfyUI does not answer, so that the clip cannot be shown. It comes back with the server; what is set here is kept.";
+  return "The page cannot play this file. Run the graph to see its timeline; the node may read it all the same.";
+}
+
 /** Seconds between two labels, so that there are at most `most` of them. */
 export function tickEvery(duration, most = 8) {
   return [0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800].find((step) => duration / step <= most) ?? 3600;

@@ -2,10 +2,13 @@
 
 import { element } from "./dom.js";
 
+const GONE = "The pictures are gone: ComfyUI empties its temporary folder when it starts. Run the graph again; the choice is kept.";
+
 export function candidates({ node, comfy }) {
   const grid = element("div", { class: "slotid-grid", role: "radiogroup", "aria-label": "Portrait" });
   const note = element("p", { class: "slotid-note", role: "status" });
   let facts = { files: [] };
+  let gone = false;
 
   function choose(rank) {
     comfy.setValue(node, "rank", rank);
@@ -27,7 +30,8 @@ export function candidates({ node, comfy }) {
       button.setAttribute("aria-checked", String(rank === chosen));
       button.tabIndex = rank === Math.min(chosen, facts.files.length - 1) ? 0 : -1;
     });
-    if (facts.failure) note.textContent = facts.failure;
+    if (gone) note.textContent = GONE;
+    else if (facts.failure) note.textContent = facts.failure;
     else if (chosen >= facts.files.length) note.textContent = `There are ${facts.files.length} candidates; choose one.`;
     else if (chosen !== facts.rank) note.textContent = "This becomes the portrait at the next run.";
     else note.textContent = facts.words[chosen] || "Best first. Click the one to use.";
@@ -41,6 +45,7 @@ export function candidates({ node, comfy }) {
     refresh,
     update(given) {
       facts = { words: [], files: [], ...given };
+      gone = false;
       grid.replaceChildren(
         ...facts.files.map((file, rank) =>
           element(
@@ -49,7 +54,9 @@ export function candidates({ node, comfy }) {
               type: "button", role: "radio", class: "slotid-candidate", title: facts.words[rank],
               "aria-label": `Candidate ${rank}, frame ${facts.frames[rank]}`, onclick: () => choose(rank),
             },
-            element("img", { src: comfy.fileUrl(file), alt: "", onload: () => comfy.redraw() }),
+            element("img", {
+              src: comfy.fileUrl(file), alt: "", onload: () => comfy.redraw(), onerror: () => ((gone = true), refresh()),
+            }),
           )),
       );
       refresh();

@@ -1,9 +1,25 @@
 // All that the page's modules need of ComfyUI's frontend, in one place, because it changes from release to release.
 
+import { isOlder } from "../logic/version.js";
+
+const REDRAWN_EVERY = 400; // milliseconds
+const FORMS_SINCE = "1.41.13"; // the page's version; before it `linearMode` opened an unfinished view
+
+/** Whether nodes of this class come with the pack. */
+export const isOurClass = (name) => /^(SlotID|Lynx|STDRC|LaVieID)/.test(name ?? "");
+
 export function comfyPage(app, api) {
   const tracker = () => app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
   const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
   const isLinked = (node, name) => (node.inputs ?? []).some((input) => input.name === name && input.link != null);
+  let waiting = null;
+  /** The canvas draws all nodes anew to show one number, which takes many frames of a drag; the panel itself is at once. */
+  const redrawSoon = () => {
+    waiting ??= setTimeout(() => {
+      waiting = null;
+      app.canvas?.setDirty(true, false); // nodes alone: links and grid stay
+    }, REDRAWN_EVERY);
+  };
   const watched = new WeakMap(); // node -> names of the widgets that its panel sets
 
   return {
@@ -21,15 +37,17 @@ export function comfyPage(app, api) {
       return found && { name: found[0], category: found[1][1].slotid_people };
     },
 
-    /** Open a template of this pack, whatever its folder is called. */
-    async openTemplate(name) {
+    /** Open a template of this pack, whatever its folder is called; as a graph, or as the form that the file may ask for. */
+    async openTemplate(name, { asGraph = false } = {}) {
       const say = (detail) => app.extensionManager?.toast?.add({ severity: "error", summary: "Slot-ID", detail, life: 8000 });
       try {
         const packs = await (await api.fetchApi("/workflow_templates")).json();
         const pack = Object.keys(packs).find((one) => packs[one].includes(name));
         if (!pack) return say(`The server has no template ${name}. Install the pack again, and restart ComfyUI.`);
         const file = await api.fetchApi(`/workflow_templates/${encodeURIComponent(pack)}/${name}.json`);
-        await app.loadGraphData(await file.json(), true, true, name);
+        const workflow = await file.json();
+        if (asGraph && workflow.extra) workflow.extra.linearMode = false;
+        await app.loadGraphData(workflow, true, true, name);
       } catch (error) {
         say(`The template ${name} could not be opened (${error.message}). Is the server running?`);
       }
@@ -37,6 +55,13 @@ export function comfyPage(app, api) {
 
     /** Ask the server again which files there are, as the key R does. */
     refreshChoices: () => app.refreshComboInNodes?.(),
+
+    /** Templates say that they open as a form; where the page has none, they open as a graph. */
+    keepFromOldForms(graphData) {
+      const { extra, nodes = [] } = graphData ?? {};
+      if (!extra?.linearMode || !nodes.some((node) => isOurClass(node.type))) return;
+      if (isOlder(globalThis.__COMFYUI_FRONTEND_VERSION__ ?? "0", FORMS_SINCE)) delete extra.linearMode;
+    },
 
     isLinked,
 
@@ -49,7 +74,7 @@ export function comfyPage(app, api) {
       if (!widget || widget.value === value) return;
       widget.value = value;
       widget.callback?.(value, app.canvas, node);
-      app.canvas?.setDirty(true, false); // nodes alone: links and grid stay
+      redrawSoon();
     },
 
     commit() {
@@ -82,6 +107,26 @@ export function comfyPage(app, api) {
     isShown: (node) => node.graph === app.canvas?.graph,
 
     redraw: () => app.canvas?.setDirty(true, true),
+
+    /** Why the page cannot show a file that it knows: "gone", "silent" where no server answers, "unreadable" otherwise. */
+    async whyNotShown(file) {
+      try {
+        const answer = await api.fetchApi(`/view?${new URLSearchParams(file)}`, { method: "HEAD", cache: "no-store" });
+        return answer.status === 404 ? "gone" : "unreadable";
+      } catch {
+        return "silent";
+      }
+    },
+
+    /** Call `back` whenever the server answers again after it did not, as long as there is the node. */
+    onReturn(node, back) {
+      const { onRemoved } = node;
+      api.addEventListener("reconnected", back);
+      node.onRemoved = function (...given) {
+        api.removeEventListener("reconnected", back);
+        return onRemoved?.apply(this, given);
+      };
+    },
 
     fileUrl: (file) => api.apiURL(`/view?${new URLSearchParams(file)}`),
 

@@ -1,6 +1,6 @@
 // The saved people of a load node: seen with their pictures, chosen, renamed, copied, set aside, dropped in.
 
-import { factsOf, initials, matching, shortName } from "../logic/library.js";
+import { factsOf, initials, matching, shortName, whoIsMissing } from "../logic/library.js";
 import { element, keepFocus } from "./dom.js";
 
 const open = new Set(); // undo makes the node anew, and what was open stays open
@@ -11,13 +11,15 @@ export function people({ node, comfy }) {
   const button = element("button", { type: "button", text: "People…", "aria-expanded": "false", onclick: toggle });
   const search = element("input", { type: "search", placeholder: "Search", "aria-label": "Search people", oninput: draw });
   const grid = element("div", { class: "slotid-people", role: "radiogroup", "aria-label": "People", "data-capture-wheel": "true" });
+  const count = element("p", { class: "slotid-note", role: "status", hidden: true });
   const facts = element("div");
   const to = element("input", { type: "text", "aria-label": "New name", hidden: true });
   const actions = element("div", { class: "slotid-bar" });
   const note = element("p", { class: "slotid-note", role: "status", hidden: true });
-  const body = element("div", { hidden: true }, search, grid, facts, to, actions, note);
+  const body = element("div", { hidden: true }, search, count, grid, facts, to, actions, note);
   const root = element("div", {}, button, body);
   let known = [];
+  let listed = false;
   let asked = null; // an action that waits for a name, or for a second click
 
   const chosen = () => known.find((person) => person.name === comfy.value(node, widget));
@@ -44,7 +46,8 @@ export function people({ node, comfy }) {
       const answer = await response.json().catch(() => ({})); // what the route does not answer itself is no JSON
       throw new Error(answer.error ?? `${response.status} ${response.statusText}`);
     } catch (error) {
-      say(`ComfyUI answered: ${error.message}`);
+      const silent = error instanceof TypeError; // what fetch throws where nobody answers
+      say(silent ? "ComfyUI does not answer. Is it running? The graph keeps who is chosen." : `ComfyUI answered: ${error.message}`);
       return null;
     }
   }
@@ -56,7 +59,10 @@ export function people({ node, comfy }) {
 
   async function load() {
     const answer = await ask(address);
-    if (answer) known = answer.people;
+    if (answer) {
+      [known, listed] = [answer.people, true];
+      say(""); // what it did not answer before
+    }
     draw();
   }
 
@@ -117,10 +123,13 @@ export function people({ node, comfy }) {
 
   function draw() {
     const at = grid.scrollTop;
-    keepFocus(grid, "title", () => grid.replaceChildren(...matching(known, search.value).map(card)));
+    const found = matching(known, search.value);
+    keepFocus(grid, "title", () => grid.replaceChildren(...found.map(card)));
+    count.hidden = !search.value.trim();
+    count.textContent = `${found.length || "None"} of ${known.length} people.`;
     grid.scrollTop = at;
     const person = chosen();
-    const lines = person ? factsOf(person) : [known.length ? "Choose somebody." : "Nobody has been saved yet. Drop a file here, or save one."];
+    const lines = person ? factsOf(person) : [whoIsMissing(comfy.value(node, widget), known, listed)];
     facts.replaceChildren(...lines.map((text) => element("p", { class: "slotid-note", text })));
     to.hidden = !["rename", "duplicate"].includes(asked);
     const fixed = !person?.ours;

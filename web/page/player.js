@@ -3,6 +3,8 @@
 import { frameAt } from "../logic/people.js";
 import { element } from "./dom.js";
 
+const beginning = ({ frames, left_out }) => `The first ${frames} of ${frames + left_out} frames; the run took all of them.`;
+
 export function clipPlayer(comfy, label) {
   const video = element("video", { muted: true, loop: true, playsinline: true, "aria-label": label });
   video.muted = true;
@@ -55,9 +57,9 @@ export function clipPlayer(comfy, label) {
     /** `facts` are what `clip_file` of nodes/shared/seen.py tells. */
     update(facts, eachFrame = () => {}) {
       onFrame = eachFrame;
-      note.hidden = !facts.failure;
+      note.textContent = facts.failure ?? (facts.left_out ? beginning(facts) : "");
+      note.hidden = !note.textContent;
       stage.hidden = Boolean(facts.failure);
-      note.textContent = facts.failure ?? "";
       if (facts.failure) return video.pause();
       clip = facts;
       slider.max = facts.frames - 1;

@@ -42,10 +42,10 @@ const CSS = `
 .slotid-legend i { display: inline-block; width: 10px; height: 10px; margin-right: 4px; border-radius: 2px; }
 .slotid-strip { position: relative; height: 92px; margin: 6px 8px 0; }
 .slotid-strip canvas { position: absolute; inset: 0; width: 100%; height: 100%; border-radius: 4px; background: #111; }
-.slotid-window { position: absolute; top: 0; bottom: 0; box-sizing: border-box; min-width: 6px; border: 2px solid #3cdc5a; background: rgba(60, 220, 90, 0.18); border-radius: 4px; cursor: grab; }
+.slotid-window { position: absolute; top: 0; bottom: 0; box-sizing: border-box; min-width: 8px; border: 2px solid #3cdc5a; background: rgba(60, 220, 90, 0.18); border-radius: 4px; cursor: grab; }
 .slotid-window.slotid-searched { border-style: dashed; }
-.slotid-end { position: absolute; top: 0; bottom: 0; width: 14px; margin-left: -7px; cursor: ew-resize; }
-.slotid-end::after { content: ""; position: absolute; left: 4px; top: 28%; bottom: 28%; width: 6px; border-radius: 3px; background: #3cdc5a; }
+.slotid-end { position: absolute; top: 0; bottom: 0; width: 12px; margin-left: -3px; cursor: ew-resize; }
+.slotid-end::after { content: ""; position: absolute; left: 1px; top: 28%; bottom: 28%; width: 6px; border-radius: 3px; background: #3cdc5a; }
 .slotid-now { position: absolute; top: 0; bottom: 0; width: 1px; background: #fff; pointer-events: none; }
 .slotid-plot { display: block; width: 100%; height: auto; touch-action: none; user-select: none; border-radius: 4px; background: var(--comfy-input-bg, #1b1b1b); }
 .slotid-plot text { font: 9px sans-serif; fill: var(--descrip-text, #aaa); }

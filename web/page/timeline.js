@@ -6,6 +6,7 @@ import { draggable, element, shareIn } from "./dom.js";
 import { paintStrip, Thumbnails } from "./strip.js";
 
 const NAMES = ["file", "num_frames", "start_seconds", "sample_rate", "window"];
+const LEAST_PIXELS = 8; // of a window, as in style.js
 const [CHOSEN, SEARCHED] = ["at start_seconds", "best"];
 
 export function timeline({ node, comfy }) {
@@ -24,7 +25,7 @@ export function timeline({ node, comfy }) {
   const thumbnails = new Thumbnails(() => paint());
   let survey = null; // what the last run told of this file
   let shownFile = null;
-  let failed = false;
+  let failed = null; // why the page shows no clip, as comfy.whyNotShown tells it
 
   const value = (name) => comfy.value(node, name);
   const told = () => (survey && (survey.from_socket || survey.file === value("file")) ? survey : null);
@@ -80,7 +81,7 @@ export function timeline({ node, comfy }) {
     const file = comfy.isLinked(node, "video") ? "" : value("file") ?? "";
     if (file === shownFile) return;
     shownFile = file;
-    failed = false;
+    failed = null;
     const entry = logic.inputFile(file);
     thumbnails.clear();
     stage.hidden = now.hidden = true; // another file does not go on playing, and says no "pause"
@@ -93,6 +94,11 @@ export function timeline({ node, comfy }) {
       video.load(); // or it still plays, and its length counts for the file that is chosen now
     }
     paint();
+  }
+
+  function openAgain() {
+    shownFile = null;
+    refresh();
   }
 
   function paint() {
@@ -111,7 +117,7 @@ export function timeline({ node, comfy }) {
     if (whole) {
       pane.style.left = shares[0];
       pane.style.right = `calc(100% - ${shares[1]})`;
-      end.style.left = shares[1];
+      end.style.left = `max(${shares[1]}, calc(${shares[0]} + ${LEAST_PIXELS}px))`; // beside the window, not over it
     }
     pane.classList.toggle("slotid-searched", searched());
     tellSlider(pane, start, 0, Math.max(0, whole - span), `${logic.clock(start)} to ${logic.clock(start + span)}`);
@@ -124,7 +130,7 @@ export function timeline({ node, comfy }) {
 
   function sentence(whole, start, span, frames) {
     if (comfy.isLinked(node, "video") && !told()) return "The connected video is read; its timeline appears after a run.";
-    if (failed && !told()) return "The page cannot play this file. Run the graph to see its timeline; the node may read it all the same.";
+    if (failed === "gone" || (failed && !told())) return logic.whyNoClip(failed, value("file"));
     if (!whole) return logic.inputFile(value("file") ?? "") ? "Reading the clip…" : "The timeline of a folder of pictures appears after a run.";
     if (searched() && !told()?.searched) return "The best window is searched at the next run.";
     const taken = `${logic.clock(start)} to ${logic.clock(start + span)} of ${logic.clock(whole)}, ${frames} frames`;
@@ -139,20 +145,22 @@ export function timeline({ node, comfy }) {
 
   let grip = 0;
   const secondsAt = (event) => shareIn(strip, event)[0] * duration();
-  draggable(pane, {
-    start: (event) => void (grip = secondsAt(event) - frame()[0]),
-    move: (event) => setStart(secondsAt(event) - grip),
-    end: () => comfy.commit(),
+  const span = () => logic.spanOf(frame()[1], rate());
+  const dragStart = { move: (event) => setStart(secondsAt(event) - grip), end: () => comfy.commit() };
+  draggable(pane, { start: (event) => void (grip = secondsAt(event) - frame()[0]), ...dragStart });
+  // In a long clip the window is too thin to be met, so anywhere else it jumps to the pointer, and follows it.
+  draggable(canvas, {
+    start(event) {
+      grip = span() / 2;
+      dragStart.move(event);
+      pane.focus();
+    },
+    ...dragStart,
   });
   draggable(end, {
-    move: (event) => setFrames(logic.framesFor(frame()[0], secondsAt(event), rate(), duration())),
+    start: (event) => void (grip = secondsAt(event) - frame()[0] - span()),
+    move: (event) => setFrames(logic.framesFor(frame()[0], secondsAt(event) - grip, rate(), duration())),
     end: () => comfy.commit(),
-  });
-  strip.addEventListener("pointerdown", (event) => {
-    if (event.button || event.target !== canvas) return;
-    setStart(secondsAt(event) - logic.spanOf(frame()[1], rate()) / 2);
-    pane.focus();
-    comfy.commit();
   });
   const onKey = (part, change) =>
     part.addEventListener("keydown", (event) => {
@@ -172,7 +180,18 @@ export function timeline({ node, comfy }) {
   });
 
   video.addEventListener("loadedmetadata", () => (refresh(), paint()));
-  video.addEventListener("error", () => ((failed = Boolean(video.getAttribute("src"))), refresh()));
+  video.addEventListener("error", async () => {
+    const asked = shownFile;
+    if (!video.getAttribute("src")) return;
+    failed = "unreadable";
+    refresh();
+    const why = await comfy.whyNotShown(logic.inputFile(asked));
+    if (asked !== shownFile || !failed) return;
+    failed = why;
+    refresh();
+  });
+  comfy.onReturn(node, () => failed && openAgain());
+  video.addEventListener("ended", loop); // a slow page draws too rarely to turn back just before the end
   for (const kind of ["play", "pause"]) {
     video.addEventListener(kind, () => {
       stage.hidden = now.hidden = video.paused;
@@ -189,6 +208,7 @@ export function timeline({ node, comfy }) {
     refresh,
     update(facts) {
       survey = facts;
+      if (failed) openAgain(); // the run may have found what was gone before
       refresh();
       paint();
     },

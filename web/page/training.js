@@ -14,6 +14,10 @@ export function training({ comfy }) {
   const sheet = element("img", { alt: "Samples", hidden: true });
   const note = element("p", { class: "slotid-note", role: "status" });
   sheet.style.width = "100%";
+  sheet.addEventListener("error", () => {
+    sheet.hidden = true;
+    note.textContent += " The sheet of samples is gone: ComfyUI empties its temporary folder when it starts.";
+  });
 
   return {
     element: element("div", {}, plot, legend, note, sheet),
