@@ -40,7 +40,7 @@ Choose a picture with one large, frontal face, write a prompt, and queue.
 Look at *The face as Lynx sees it*: it must be upright and whole.
 """
 
-LYNX_TOY = f"""{TOY}
+LYNX_TOY = f"""{TOY} Here a clip stands for the picture: *Face embedding* takes its best moments.
 
 **For real videos** open *lynx_wan_14b*, which names the files to download."""
 
@@ -61,14 +61,15 @@ Choose a picture, write a prompt, and queue. The size in *Encode reference* is t
 Look at *What the VAE encoded*: the face must be whole and large.
 """
 
-LAVIE_ID_NOTE = f"""## LaVieID: a video of the person in a picture, component by component
+LAVIE_ID_NOTE = f"""## LaVieID: a video of the person in a clip, component by component
 
 {TOY}
 
 **For real videos** train an adapter with this pack: there are no public LaVieID weights.
 
-Choose a picture with one large face, write a prompt, and queue. The face is cut into brows, eyes, mouth, nose, skin and
-hair; a router weighs, for each part of the video, how far each of them is drawn there.
+Choose a few seconds of video of one person, or one picture, write a prompt, and queue. The best moment's face is cut
+into brows, eyes, mouth, nose, skin and hair; a router weighs, for each part of the video, how far each of them is drawn
+there.
 
 | to change | turn |
 |---|---|
