@@ -63,9 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as made, earlier_tree(options.commit, Path(made) / "tree") as tree:
+        folder = prepared(Path(made), tree)
         for system in options.systems:
-            values = settings(system, Path(made) / system, tree)
-            for line in compared(system, values, tree, Path(made), options.pairs):
+            values = settings(system, folder)
+            for line in compared(system, values, tree, folder, options.pairs):
                 print(line, flush=True)
     return 0
 
@@ -80,19 +81,24 @@ def earlier_tree(commit: str, place: Path) -> Iterator[Path]:
         subprocess.run([*git, "remove", "--force", str(place)], check=True)
 
 
-def settings(system: str, folder: Path, tree: Path) -> dict:
-    """Settings of a run on data that the earlier tree prepared, which both can read."""
+def prepared(folder: Path, tree: Path) -> Path:
+    """The folder with a model, and with data that the earlier tree prepared, which both can read."""
     files = random_checkpoints(folder / "models")
     config = {
-        "vae": str(files.vae), "text_encoder": str(files.text_encoder), "systems": [system], "height": SIDE,
+        "vae": str(files.vae), "text_encoder": str(files.text_encoder), "systems": list(SYSTEMS), "height": SIDE,
         "width": SIDE, "frames": FRAMES, "portrait_size": 64, "reference_size": 64, "reference_frames": FRAMES,
-        "toy_world": {"people": 2, "clips_per_person": 2}, "face_encoder": "toy_world",
+        "toy_world": {"people": 2, "clips_per_person": 2}, "face_encoder": "toy_world", "augmentation": {"count": 1},
     }  # fmt: skip
     (folder / "data.yaml").write_text(json.dumps(config))
     command = [sys.executable, "-m", "slotid_core.dataset", "--config", str(folder / "data.yaml")]
-    subprocess.run([*command, "--output", str(folder / "data")], cwd=tree, check=True, stdout=subprocess.DEVNULL)
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    subprocess.run([*command, "--output", str(folder / "data")], cwd=tree, env=environment, check=True)
     torch.manual_seed(0)
     save_weights(folder / "backbone.safetensors", WanModel(SHAPE).state_dict(), {"kind": "backbone", "version": 1})
+    return folder
+
+
+def settings(system: str, folder: Path) -> dict:
     return {
         "system": system,
         "data": {"train": str(folder / "data")},

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +29,7 @@ class Run:
         ]
 
     def work(self, rank: int, port: int, values: dict, folder: Path, resume: bool, fault: Fault | None) -> None:
-        said = os.open(self.said[rank], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(said, 1), os.dup2(said, 2)
+        sys.stdout = sys.stderr = self.said[rank].open("w", buffering=1)  # by lines, as the end flushes nothing
         place = {"RANK": rank, "WORLD_SIZE": PROCESSES, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         os.environ.update({name: str(value) for name, value in place.items()})
         if fault is not None:
@@ -42,7 +42,7 @@ class Run:
             Trainer.run = run
         train(config_from_settings(values), folder, resume, as_json=True)
 
-    def ended(self, within: float = 120.0) -> list[int]:
+    def ended(self, within: float = 300.0) -> list[int]:
         """Exit codes of all processes, negative for signals.
 
         Raises:
