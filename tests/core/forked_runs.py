@@ -8,11 +8,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+# What a run imports when it needs it is here for all that are forked.
+import matplotlib.pyplot
+import torch.distributed.fsdp
+import torch.distributed.tensor
+import torch.utils.tensorboard
 from killed_writers import fork
 
 from slotid_core.training.config import config_from_settings
 from slotid_core.training.loop import Trainer, train
 
+LOADED = (matplotlib.pyplot, torch.distributed.fsdp, torch.distributed.tensor, torch.utils.tensorboard)
 PROCESSES = 2
 Fault = Callable[[int, Trainer], None]  # in a process, by its rank, before its run
 
@@ -42,7 +48,7 @@ class Run:
             Trainer.run = run
         train(config_from_settings(values), folder, resume, as_json=True)
 
-    def ended(self, within: float = 300.0) -> list[int]:
+    def ended(self, within: float = 500.0) -> list[int]:
         """Exit codes of all processes, negative for signals.
 
         Raises:

@@ -21,7 +21,7 @@ from slotid_core.training.config import config_from_settings
 from slotid_core.training.loop import Trainer, train
 from slotid_core.weights import read_tensors
 
-STEPS, SAVE_EVERY, AT = 10, 3, 7  # trouble comes in step 7, so that 6 is the checkpoint before it
+STEPS, SAVE_EVERY, AT = 6, 2, 5  # trouble comes in step 5, so that 4 is the checkpoint before it
 LESS_THAN_A_CHECKPOINT = 20_000  # bytes
 pytestmark = [
     pytest.mark.slow,
@@ -38,7 +38,7 @@ def people(tmp_path_factory):
 
 def values_of(people, **run) -> dict:
     run = {
-        "steps": STEPS, "batch": 4, "micro_batch": 1, "save_every": SAVE_EVERY, "keep_last": 9, "validate_every": 5,
+        "steps": STEPS, "batch": 2, "micro_batch": 1, "save_every": SAVE_EVERY, "keep_last": 9, "validate_every": 3,
         "distribution": "fsdp",
     } | run  # fmt: skip
     return settings_of("slot_id", people, model={"activation_checkpointing": True, "swapped_blocks": 3}, run=run)
@@ -97,12 +97,13 @@ def test_swapped_and_sharded_the_run_is_that_of_one_process(people, unbroken, tm
 
 def test_all_processes_killed(people, unbroken, tmp_path):
     run = Run(values_of(people), tmp_path / "run")
-    reached(run, tmp_path / "run", AT)
+    reached(run, tmp_path / "run", SAVE_EVERY)  # so that there is a checkpoint
     for rank in range(PROCESSES):
         run.kill(rank, signal.SIGKILL)
     assert run.ended() == [-signal.SIGKILL] * PROCESSES
-    last = max(losses(tmp_path / "run"))
-    goes_on(people, tmp_path / "run", unbroken, checkpoint=(last + 1) // SAVE_EVERY * SAVE_EVERY)
+    saved = present(latest_checkpoint(tmp_path / "run"))[1]["step"]
+    assert max(losses(tmp_path / "run")) + 1 - saved <= SAVE_EVERY
+    goes_on(people, tmp_path / "run", unbroken, checkpoint=saved)
 
 
 def test_one_process_lost(people, unbroken, tmp_path):
@@ -115,7 +116,7 @@ def test_one_process_lost(people, unbroken, tmp_path):
     run = Run(values_of(people), tmp_path / "run", fault=fault)
     assert run.ended() == [1, -signal.SIGKILL]
     assert "waited for another one of the 2 of this run, which has ended" in run.text(0)
-    goes_on(people, tmp_path / "run", unbroken, checkpoint=6)
+    goes_on(people, tmp_path / "run", unbroken, checkpoint=4)
 
 
 def test_a_disk_that_fills_up(people, unbroken, tmp_path):
@@ -129,8 +130,8 @@ def test_a_disk_that_fills_up(people, unbroken, tmp_path):
     run = Run(values_of(people), tmp_path / "run", fault=fault)
     assert run.ended() == [1, 1]
     assert "cannot be written" in run.text(0) and "which has ended" in run.text(1)
-    assert next(path.name for path in checkpoints(tmp_path / "run")) == "step_00000006.safetensors"
-    goes_on(people, tmp_path / "run", unbroken, checkpoint=6)
+    assert next(path.name for path in checkpoints(tmp_path / "run")) == "step_00000004.safetensors"
+    goes_on(people, tmp_path / "run", unbroken, checkpoint=4)
 
 
 def test_a_number_that_is_none(people, unbroken, tmp_path):
@@ -151,8 +152,8 @@ def test_a_number_that_is_none(people, unbroken, tmp_path):
     assert run.ended() == [1, 1]
     for rank in range(PROCESSES):
         assert f"At step {AT} the loss is nan" in run.text(rank)
-        assert "The last good checkpoint is of step 6" in run.text(rank)
-    goes_on(people, tmp_path / "run", unbroken, checkpoint=6)
+        assert "The last good checkpoint is of step 4" in run.text(rank)
+    goes_on(people, tmp_path / "run", unbroken, checkpoint=4)
 
 
 def stalling(seconds: float):
@@ -188,4 +189,4 @@ def test_a_reader_that_hangs_for_ever(people, unbroken, tmp_path):
         run.kill(rank, signal.SIGTERM)
     assert run.ended(within=60 + 2 * stall.STOPS_WITHIN) == [1, 1]
     assert f"still waits for the samples of step {AT}" in run.text(1)
-    goes_on(people, tmp_path / "run", unbroken, checkpoint=6)
+    goes_on(people, tmp_path / "run", unbroken, checkpoint=4)
