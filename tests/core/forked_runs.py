@@ -1,5 +1,6 @@
 """Training runs of several processes, forked so that they start at once, and what may go wrong in one of them."""
 
+import logging
 import os
 import signal
 import socket
@@ -36,6 +37,7 @@ class Run:
 
     def work(self, rank: int, port: int, values: dict, folder: Path, resume: bool, fault: Fault | None) -> None:
         sys.stdout = sys.stderr = self.said[rank].open("w", buffering=1)  # by lines, as the end flushes nothing
+        logging.basicConfig(stream=sys.stderr, force=True)  # pytest's own handlers keep warnings to themselves
         place = {"RANK": rank, "WORLD_SIZE": PROCESSES, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         os.environ.update({name: str(value) for name, value in place.items()})
         if fault is not None:
