@@ -5,7 +5,8 @@ import pkgutil
 
 import benchmarks
 
-NOT_BENCHMARKS = {"live_bytes", "paired", "portraits", "__main__"}  # `portraits` needs clips and a network of yours
+# `portraits` needs clips and a network of yours, `step_of_commits` a commit to compare with.
+NOT_BENCHMARKS = {"live_bytes", "paired", "portraits", "step_of_commits", "__main__"}
 
 print(f"{'claim: first / second':<78} median   [middle half]")
 for module in pkgutil.iter_modules(benchmarks.__path__):

@@ -32,6 +32,7 @@ class Shown:
         self.curve = self.samples = self.adapter = None
         self.series: dict[str, list[tuple[int, float]]] = {name: [] for name in CURVES}
         self.sheet: dict = {}
+        self.waits = ""  # what the training itself says where it goes no further
         self.told_at = 0.0
 
     def __call__(self, event: dict) -> None:
@@ -40,6 +41,7 @@ class Shown:
             for name in CURVES:
                 if isinstance(value := event.get(name), float) and math.isfinite(value):
                     self.series[name].append((event["step"], value))
+        self.waits = f"It has waited {event['seconds']:.0f} s for {event['waiting_for']}." if kind == "stalled" else ""
         if kind == "step":
             self.bar.update_absolute(event["step"] + 1, self.steps)
         elif kind == "saved":
@@ -56,7 +58,7 @@ class Shown:
     def facts(self) -> dict:
         """All that the page needs to draw it, so that a page that was opened again misses nothing."""
         curves = {label: averaged(self.series[name]) for name, label in CURVES.items() if self.series[name]}
-        return {"steps": self.steps, "curves": curves, **self.sheet}
+        return {"steps": self.steps, "curves": curves, "waits": self.waits, **self.sheet}
 
     def told(self) -> Told:
         return show("training", **self.facts())

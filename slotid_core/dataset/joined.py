@@ -18,12 +18,16 @@ SHARED = ("reference_size", "reference_frames", "portrait_size", "component_size
 class JoinedDataset(CachedDataset):
     """Samples of the folders in their order. People of one name are one person, and clips of one key one clip.
 
+    Attributes:
+        lengths: samples of each folder.
+
     Raises:
         SlotIDError: as `CachedDataset` does, or for folders whose references are of other sizes.
     """
 
     def __init__(self, folders: Sequence[Path]):
         self.members = [CachedDataset(folder) for folder in folders]
+        self.lengths = tuple(len(member.samples) for member in self.members)
         first = self.members[0]
         self.folder, self.manifest = first.folder, first.manifest
         self.manifest_hash: str = hashlib.sha256("".join(m.manifest_hash for m in self.members).encode()).hexdigest()

@@ -16,6 +16,7 @@ from ..wan.text_encoder import pad_text
 from .config import Pairing
 from .mix import Mix
 from .noise import NoiseLevels
+from .order import Order
 
 TEXT, EMPTY_TEXT, DESCRIBED = "text", "empty_text", "described"
 EMBEDDING = "face_embedding"
@@ -66,7 +67,7 @@ class Batches:
         self.target_tensors, self.mix = target_tensors, mix
         self.frame_axes, self.augmented_tensors = frame_axes, augmented_tensors
         self.levels = levels or NoiseLevels(objective.timestep_shift, batch, seed, stratified=objective.stratified)
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
+        self.order = Order(seed, getattr(data, "lengths", (len(data.samples),)), mix.weights)
 
     def rows(self, step: int, rows: range) -> AnyBatch:
         """Rows of the batch of a step; each row is the same whatever the others are."""
@@ -74,7 +75,7 @@ class Batches:
         return collate_packed(whole, self.text_rows) if self.mix.is_packed else collate(whole, self.text_rows)
 
     def row(self, step: int, row: int) -> dict[str, Tensor]:
-        index = self._index(step * self.batch + row)
+        index = self.order.index(step * self.batch + row)
         rng = np.random.default_rng((self.seed, step, row))
         kinds = np.random.default_rng((self.seed, 11, step, row))  # of its own, so that other draws stay as they are
         kind = self._kind(kinds)
@@ -117,13 +118,6 @@ class Batches:
             return {}
         which = int(kept[int(rng.integers(len(kept)))])
         return {name: looks[other][which] for name, other in self.augmented_tensors.items()}
-
-    def _index(self, position: int) -> int:
-        """Every epoch visits each sample once, in an order of its own."""
-        epoch, place = divmod(position, len(self.data.samples))
-        if self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng((self.seed, 7, epoch)).permutation(len(self.data.samples))
-        return int(self._order[1][place])
 
 
 def draw_row(

@@ -4,6 +4,9 @@ A block's frozen weights lie together in host memory, pinned where the device is
 the device. While a block computes, the next one is copied by a stream of its own. Nothing goes back: frozen weights do
 not change. The backward pass recomputes a block first (`activation_checkpointing`), so it needs a block's weights once
 more, in the opposite order. Between its passes a swapped weight is empty, so that whatever else would read it fails.
+
+Processes may share a block out: each then keeps its part in its host's memory, copies that to its device, and gathers
+the others' parts from their devices.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..errors import SlotIDError
@@ -42,29 +46,45 @@ class Weight:
         self.module.register_parameter(self.name, parameter)
 
 
+@dataclass(frozen=True)
+class BlockPart:
+    """Which of `of` equal parts of a block's memory this process keeps."""
+
+    number: int = 0
+    of: int = 1
+
+    def in_(self, memory: Tensor) -> Tensor:
+        """This part of (bytes,), a multiple of `of`."""
+        size = len(memory) // self.of
+        return memory[self.number * size : (self.number + 1) * size]
+
+
 class BlockSwap:
     """Takes the frozen weights of some blocks of a model, and brings them to the device for each pass.
 
+    Args:
+        part: with several, all processes make the same passes, and each keeps its part of every block.
+
     Attributes:
-        bytes_moved: from the host to the device since the start.
-        block_bytes: bytes of each swapped block's frozen weights, by its index.
+        bytes_moved: from this process's host memory to its device since the start.
+        block_bytes: bytes of each swapped block's frozen weights on the device, by its index.
 
     Raises:
         SlotIDError: blocks without recomputation, more than the model has, or blocks that have nothing frozen.
     """
 
-    def __init__(self, model: nn.Module, count: int, device: torch.device):
+    def __init__(self, model: nn.Module, count: int, device: torch.device, part: BlockPart = BlockPart()):
         blocks = model.get_submodule("blocks")
         assert isinstance(blocks, nn.ModuleList)
         check_count(count, len(blocks), bool(getattr(model, "activation_checkpointing", False)))
-        self.device, self.bytes_moved = device, 0
+        self.device, self.part, self.bytes_moved = device, part, 0
         self._pinned = device.type == "cuda"
         self.weights: dict[int, list[Weight]] = {}
         self.host: dict[int, HostMemory] = {}
+        self.block_bytes: dict[int, int] = {}
         for index in spread(count, len(blocks)):
             self._take(index, blocks[index])
         self.experts = [self.host]
-        self.block_bytes = {index: len(memory) for index, memory in self.host.items()}
         largest = max(self.block_bytes.values(), default=0)
         self.buffers = [
             torch.empty(largest, dtype=torch.uint8, device=device) for _ in range(min(BUFFERS, len(self.host)))
@@ -94,11 +114,13 @@ class BlockSwap:
         for module, name, path, parameter in frozen:
             weights.append(Weight(module, name, path, end, parameter.shape, parameter.dtype))
             end += -(-parameter.numel() * parameter.element_size() // ALIGNMENT) * ALIGNMENT
-        memory = torch.empty(end, dtype=torch.uint8)
+        size = ALIGNMENT * self.part.of
+        memory = torch.zeros(-(-end // size) * size, dtype=torch.uint8)
         for weight, (*_, parameter) in zip(weights, frozen, strict=True):
             weight.of(memory).copy_(parameter)
             weight.put(self.nothing(weight.dtype))
-        self.host[index], self.weights[index] = HostMemory(memory, self._pinned), weights
+        self.weights[index], self.block_bytes[index] = weights, len(memory)
+        self.host[index] = HostMemory(self.part.in_(memory), self._pinned)
         block.forward = self._wrapped(index, block.forward)
 
     def nothing(self, dtype: torch.dtype) -> nn.Parameter:
@@ -123,7 +145,7 @@ class BlockSwap:
                         "model, the high-noise one as model.path and the other as model.low_noise_path."
                     )
                 weight.of(memory).copy_(value)
-            memories[index] = HostMemory(memory, self._pinned)
+            memories[index] = HostMemory(self.part.in_(memory), self._pinned)
         self.experts.append(memories)
 
     def use(self, expert: int) -> None:
@@ -175,10 +197,13 @@ class BlockSwap:
 
     def _copy(self, index: int, place: int) -> None:
         self.held[place] = index
-        self.bytes_moved += self.block_bytes[index]
+        self.bytes_moved += len(self.host[index])
         into = self.buffers[place][: self.block_bytes[index]]
         with self._beside():
-            self.host[index].copy_to(into)
+            own = self.part.in_(into)
+            self.host[index].copy_to(own)
+            if self.part.of > 1:
+                dist.all_gather_into_tensor(into, own)
             copied = self.copied[place]
             if copied is not None:
                 copied.record()
@@ -189,6 +214,11 @@ class BlockSwap:
             return nullcontext()
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
         return torch.cuda.stream(self.stream)
+
+
+def swapped_weights(model: nn.Module) -> set[nn.Parameter]:
+    """What stands in the place of swapped weights now."""
+    return {parameter for parameter in model.parameters() if not parameter.numel() and not parameter.requires_grad}
 
 
 def plain_name(name: str) -> str:

@@ -32,6 +32,8 @@ class DataConfig:
             the clip does not pay, and else from another window of the same clip; "same clip" never does.
         more: folders of further samples to train on, prepared at other sizes of the video; people of one name are the
             same in all. Needs run.pack_tokens where their sizes differ.
+        weights: how often a sample is of `train` and of each folder in `more`, such as (3, 1); by default every sample
+            of all folders comes equally often.
         pairs: weights of kinds of pairs, drawn for each sample, in place of `pairing`: "other clip", "same clip", and
             "augmented", one of the clip's own reference's prepared looks (`looks` of the preparation).
         least_resemblance: cosine of the face embeddings below which two clips that are said to show one person make no
@@ -44,6 +46,7 @@ class DataConfig:
     validation: str = ""
     pairing: Pairing = "other clip"
     more: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
     pairs: dict = field(default_factory=dict)
     least_resemblance: Share = 0.0
     expected_size: tuple[int, int, int] = (65, 480, 720)
@@ -153,9 +156,13 @@ class RunConfig:
         save_every, keep_last: steps between checkpoints, and how many of them stay.
         validate_every, validation_samples: steps between validations, 0 for none, and how many held-out samples.
         sample_every: steps between sheets of sample clips of held-out people; 0 for none.
+        sample_prompts: what the sheets show, in turn; by default the held-out clips' own captions. Needs the text
+            encoder that the data was prepared with.
+        sample_strengths: further strengths of the person, such as (0.5, 1.5), each a row of the sheets below that at 1.
         vae: a Wan 2.1 VAE (.safetensors) to decode them, or "toy_world"; default: the one that the data was made with.
         distribution: "fsdp" shards the frozen backbone over processes too.
         loss_spike_factor: stop when the loss is this many times its running mean.
+        stalled_after: seconds without progress after which the run says what it waits for; 0 never does.
         start_from: an adapter file, or "toy_world", whose weights the run starts with; steps, learning rate and
             optimiser start anew, and so does all that is annealed by step.
     """
@@ -173,13 +180,18 @@ class RunConfig:
     validate_every: Step = 500
     validation_samples: Many = 64
     sample_every: Step = 0
+    sample_prompts: tuple[str, ...] = ()
+    sample_strengths: tuple[float, ...] = ()
     vae: str = ""
     distribution: Distribution = "ddp"
     loss_spike_factor: float = 20.0
+    stalled_after: float = 600.0
     start_from: str = ""
 
     def __post_init__(self):
         check_ranges(self)
+        if not self.stalled_after >= 0:
+            raise SlotIDError(f"run.stalled_after is {self.stalled_after}; give seconds, or 0 to hear nothing.")
         if self.image_share and not self.pack_tokens:
             raise SlotIDError(
                 f"run.image_share is {self.image_share}, and pictures and clips in one step need packing. Set "
@@ -236,9 +248,12 @@ MAY_CHANGE = frozenset({
     "run.validate_every",
     "run.validation_samples",
     "run.sample_every",
+    "run.sample_prompts",
+    "run.sample_strengths",
     "run.vae",
     "run.distribution",
     "run.loss_spike_factor",
+    "run.stalled_after",
 })  # fmt: skip
 MAY_GROW = frozenset({"run.steps"})
 # Files, which may move as well: what is in them is compared.

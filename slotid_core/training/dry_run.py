@@ -50,7 +50,10 @@ def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: floa
     share = gpus if config.run.distribution == "fsdp" else 1
     swapped = swapped_blocks(strategy.model, config)
     # FSDP gathers one block while it computes with it, and the next one ahead of it; swapped blocks have two buffers.
-    held = 2 * bytes_of(strategy.model.blocks[0]) if share > 1 else sum(sorted(swapped)[-BUFFERS:])
+    held = sum(sorted(swapped)[-BUFFERS:])
+    if share > 1:
+        all_swapped = len(swapped) == len(strategy.model.blocks)
+        held += 2 * (bytes_of(strategy.model.blocks[0]) - (swapped[0] if all_swapped else 0))
     shape = latent_shape(config)
     one = tokens_of_a_sample(shape, getattr(strategy, "appended_frames", 0))
     tokens = config.run.pack_tokens or one * config.run.micro_batch
@@ -119,8 +122,9 @@ def seconds_and_days(
     total = samples * operations(model.config, work)
     share = gpus if config.run.distribution == "fsdp" else 1
     exchanged = exchanged_bytes(config, (bytes_of(model, frozen=True) - sum(swapped)) / share)
+    copied = [size / share for size in swapped]
     figures = seconds_of_a_step(
-        gpu, total, swapped, math.ceil(samples / held_at_once), utilization, exchanged, work.passes
+        gpu, total, copied, math.ceil(samples / held_at_once), utilization, exchanged, work.passes
     )
     return {
         "teraflops_a_step_and_gpu": total / 1e12,
@@ -135,8 +139,8 @@ def cost_of_options(
     """Memory and seconds a step with one setting changed at a time, by what is changed."""
     blocks = len(meta_backbone(config.model).blocks)
     recomputing = replace(config.model, activation_checkpointing=True)
+    swaps = (0, blocks // 2, blocks)
     shared_out = gpus > 1 and config.run.distribution == "fsdp"
-    swaps = () if shared_out else (0, blocks // 2, blocks)
     options = {
         "as it is": config.model,
         "model.activation_checkpointing: false": replace(

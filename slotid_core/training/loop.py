@@ -1,10 +1,10 @@
 """The training loop: every step a function of seed and step, in one process or many, safe to kill at any time."""
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +27,10 @@ from ..systems.contract import AnyBatch, Batch
 from ..systems.registry import strategy_of
 from ..wan import WanModel
 from ..wan.guidance import Predict, sample_guided
+from ..wan.text_encoder import pad_text
 from .backbone import load_backbone
 from .batches import Batches, check_faces, given_tensors
-from .block_swap import BlockSwap
+from .block_swap import BlockPart, BlockSwap
 from .checkpoint import checkpoints, latest_checkpoint, newest_step, save_checkpoint
 from .config import TrainingConfig, config_to_json
 from .events import Events
@@ -38,13 +39,23 @@ from .mix import cut_into, mix_of
 from .noise import NoiseLevels
 from .optimizer import learning_rate, new_optimizer, trainable
 from .optimizer_kinds import ADAMW, averaged, check_kind, restore_state, state_tensors
-from .processes import Processes, distribute, gather_full, joined_processes, scatter_into, unsharded
+from .processes import (
+    Processes,
+    distribute,
+    gather_full,
+    joined_processes,
+    lost_processes,
+    scatter_into,
+    unsharded,
+)
 from .resume import check_settings, fingerprints
-from .samples import sheet_of_pairs
+from .samples import at_strength, prompts_of_sheets, sheet_of_pairs
+from .stall import ReadAhead, StallWatch
 from .validation import Check, validate, validation_checks
 
 SHEET_ROWS = 4
 COMPILER = "inductor"  # of `torch.compile`
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -57,13 +68,14 @@ def train(
 
     Raises:
         SlotIDError: a setting, a file or the data is wrong, the loss stopped being a number, another run is at work in
-            `folder`, or the disk is full.
+            `folder`, the disk is full, or another process of this run has ended.
     """
     with (
         joined_processes() as processes,
         # One run, however many processes it has: the first holds the folder for all.
         only_run_in(folder) if processes.is_first else nullcontext(),
         disk_errors(folder, only_full=True),
+        lost_processes(processes),
     ):
         return Trainer(config, folder, processes).run(resume, as_json, changed)
 
@@ -79,6 +91,7 @@ class Trainer:
             )
         check_kind(config, processes.count)
         self.folder, self.processes, self.given_adapter = folder, processes, config.adapter
+        self.prompts: list[Tensor] = []  # of sheets, where they are not held-out captions
         self.data = open_prepared(config.data.train, config.data.more)
         self.held_out = CachedDataset(Path(config.data.validation)) if config.data.validation else None
         system = strategy_of(config.system)
@@ -126,12 +139,12 @@ class Trainer:
 
     def swapped(self, count: int) -> BlockSwap | None:
         """What brings `count` blocks of the backbone to the device for each pass."""
-        if count and self.processes.count > 1 and self.config.run.distribution == "fsdp":
-            raise SlotIDError(
-                f"model.swapped_blocks is {count}, and run.distribution 'fsdp' has shared out the frozen weights. "
-                "Set it to 0, or run.distribution to 'ddp'."
-            )
-        return BlockSwap(self.strategy.model, count, self.processes.device) if count else None
+        if not count:
+            return None
+        processes = self.processes
+        shared_out = processes.count > 1 and self.config.run.distribution == "fsdp"
+        part = BlockPart(processes.rank, processes.count) if shared_out else BlockPart()
+        return BlockSwap(self.strategy.model, count, processes.device, part)
 
     def run(self, resume: bool, as_json: bool, changed: Sequence[str] = ()) -> Path | None:
         if not resume and checkpoints(self.folder):
@@ -139,26 +152,33 @@ class Trainer:
         step = self.restore(changed) if resume else 0
         run = self.config.run
         self.events = Events(self.folder, run.steps, as_json, self.processes.is_first, step)
+        if run.sample_every and self.held_out is not None:
+            self.prompts = prompts_of_sheets(run.sample_prompts, self.held_out.manifest["config"], self.processes)
         checks = self.validation_data()
-        with stop_signals() as stopping, ThreadPoolExecutor(1) as reader:
-            rows = self.processes.share(run.batch)
-            coming = reader.submit(self.batches.rows, step, rows)
+        rows = self.processes.share(run.batch)
+        reading = ReadAhead(lambda number: self.batches.rows(number, rows), run.steps)
+        with stop_signals() as stopping, StallWatch(run.stalled_after, self.stalled) as watch, reading as reader:
             mean_loss = None
             while step < run.steps:
-                batch = coming.result()
-                coming = reader.submit(self.batches.rows, step + 1, rows)
+                of = f"step {step}"
+                with watch.during("reading the samples", of):
+                    batch = reader.result(step, stopping)
                 started = time.perf_counter()
-                figures, stop = self.step(step, batch, bool(stopping))
+                with watch.during("computing, or the other processes' part,", of):
+                    figures, stop = self.step(step, batch, bool(stopping))
                 figures["seconds"] = time.perf_counter() - started
                 mean_loss = self.check(step, figures, mean_loss)
                 step += 1
                 self.events.step(step - 1, figures)
                 if run.validate_every and step % run.validate_every == 0 and checks:
-                    self.validate(step, checks)
+                    with watch.during("validation", of):
+                        self.validate(step, checks)
                 if step % run.save_every == 0 or step == run.steps or stop:
-                    self.save(step)
+                    with watch.during("saving", of):
+                        self.save(step)
                 if run.sample_every and step % run.sample_every == 0 and self.held_out is not None and not stop:
-                    self.sample(step, self.held_out)
+                    with watch.during("drawing samples", of):
+                        self.sample(step, self.held_out)
                 if stop:
                     self.events.say("stopped", step=step)
                     self.events.close()
@@ -167,6 +187,13 @@ class Trainer:
         self.events.say("finished", adapter=str(path), steps=step)
         self.events.close()
         return path
+
+    def stalled(self, what: str, seconds: float) -> None:
+        """Every process says what it waits for, as it may wait for another one."""
+        if self.processes.is_first:
+            self.events.say("stalled", waiting_for=what, seconds=round(seconds, 1))
+        else:
+            logger.warning("Process %d has waited for %.0f seconds for %s.", self.processes.rank, seconds, what)
 
     def parts(self, batch: AnyBatch) -> Sequence[AnyBatch]:
         """What this process holds at once, one after the other."""
@@ -270,7 +297,14 @@ class Trainer:
         batch = self.sheet_rows(held_out).to(self.processes.device)
         with torch.no_grad(), self.ema_weights(), self.autocast(), unsharded(self.strategy):
             empty_text = held_out.read(0, ("empty_text",))["empty_text"]
-            latents = sample_guided(self.predictor(batch), batch.noise, batch.context, empty_text)
+            context = batch.context
+            if self.prompts:
+                chosen = [self.prompts[row % len(self.prompts)] for row in range(len(batch))]
+                context = pad_text(chosen, room=self.strategy.text_rows).to(context)
+            latents = [
+                sample_guided(at_strength(self.predictor(batch), strength), batch.noise, context, empty_text)
+                for strength in (1.0, *self.config.run.sample_strengths)
+            ]
         if self.processes.is_first:
             path = self.folder / f"samples_{step:08d}.png"
             shown = batch.conditions.get(self.strategy.shown_tensor, batch.video)

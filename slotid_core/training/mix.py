@@ -21,6 +21,7 @@ class Mix:
         image_share: share of pictures among the samples of later steps.
         is_packed: samples of any sizes are packed; else a batch has one size.
         least_resemblance: cosine of face embeddings below which two clips of one person make no pair; 0 asks nobody.
+        weights: how often a sample is of each folder; empty where every sample of all folders comes equally often.
     """
 
     pairs: Mapping[str, float] = field(default_factory=dict)
@@ -28,6 +29,7 @@ class Mix:
     image_share: float = 0.0
     is_packed: bool = False
     least_resemblance: float = 0.0
+    weights: tuple[float, ...] = ()
 
 
 def mix_of(config: TrainingConfig, strategy: nn.Module) -> Mix:
@@ -48,7 +50,7 @@ def mix_of(config: TrainingConfig, strategy: nn.Module) -> Mix:
             f"data.pairs asks for augmented pairs, and {config.system} has none. Leave 'augmented' out of data.pairs."
         )
     pairs = {kind: float(weight) for kind, weight in data.pairs.items() if weight}
-    return Mix(pairs, run.image_steps, run.image_share, bool(run.pack_tokens), data.least_resemblance)
+    return Mix(pairs, run.image_steps, run.image_share, bool(run.pack_tokens), data.least_resemblance, data.weights)
 
 
 def cut_into(packs: Sequence[PackedBatch], count: int) -> list[PackedBatch]:

@@ -1,6 +1,7 @@
 """One process or many: what rank this is, and how parameters are shared out."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,13 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from ..errors import SlotIDError
+from .block_swap import swapped_weights
 from .config import Distribution
+
+LOST = re.compile(
+    r"Connection (closed by|reset by) peer|Broken pipe|Connection refused|Timed out waiting", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -76,10 +83,25 @@ def joined_processes() -> Iterator[Processes]:
             dist.destroy_process_group()
 
 
+@contextmanager
+def lost_processes(processes: Processes) -> Iterator[None]:
+    """Say in words that another process of the run has ended; without it, nobody hears its part of a sum."""
+    try:
+        yield
+    except RuntimeError as error:
+        if processes.count == 1 or not (isinstance(error, dist.DistBackendError) or LOST.search(str(error))):
+            raise
+        raise SlotIDError(
+            f"Process {processes.rank} waited for another one of the {processes.count} of this run, which has ended; "
+            "what that one printed says why. Go on from the last checkpoint with --resume."
+        ) from error
+
+
 def distribute(strategy: nn.Module, parts: Sequence[nn.Module], how: Distribution, processes: Processes) -> nn.Module:
     """The module to call instead of `strategy`, on the device, with gradients averaged over processes.
 
-    "fsdp" also shards every parameter. It gathers `parts` one at a time: modules of the strategy, inner ones first.
+    "fsdp" also shards every parameter but those of swapped blocks, which `BlockSwap` shares out. It gathers `parts` one
+    at a time: modules of the strategy, inner ones first.
     """
     if processes.count == 1 or how == "ddp":
         strategy.to(processes.device)
@@ -92,7 +114,7 @@ def distribute(strategy: nn.Module, parts: Sequence[nn.Module], how: Distributio
 
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     for part in (*parts, strategy):
-        fully_shard(part, mesh=mesh)
+        fully_shard(part, mesh=mesh, ignored_params=swapped_weights(part))
     return strategy
 
 

@@ -18,6 +18,7 @@ from .noise import NoiseLevels
 from .processes import Processes
 
 SEED = 1_000_003
+LEVELS = 8  # noise levels at which is validated
 OWN = "validation_loss"
 
 
@@ -85,8 +86,8 @@ def validation_checks(
 
 
 def checked_level(place: int) -> float:
-    """Eight noise levels in turn."""
-    return (place % 8 + 0.5) / 8
+    """The noise levels of validation, in turn."""
+    return (place % LEVELS + 0.5) / LEVELS
 
 
 def another_person(data: Samples, index: int) -> int:
@@ -109,7 +110,8 @@ def validate(
     strategy: Strategy | None = None,
     before: Callable[[Check], None] = lambda check: None,
 ) -> dict[str, float]:
-    """Means over all checks: the three losses, and what the strategy measured beside its own.
+    """Means over all checks: the three losses, what the strategy measured beside its own, and the first loss at each
+    noise level.
 
     Args:
         strategy: which `model` holds; where it reads no reference, only the first loss is taken.
@@ -117,6 +119,7 @@ def validate(
     """
     reads_nobody = strategy is not None and not strategy.required_tensors
     sums: dict[str, Tensor] = {}
+    by_level = torch.zeros(2, LEVELS, device=processes.device)  # sums and counts
     model.eval()
     for check in checks:
         before(check)
@@ -127,9 +130,14 @@ def validate(
                 continue
             measured = {name: model(variant.to(processes.device))}
             if name == OWN:
+                places = (variant.noise_level * LEVELS).long().to(processes.device)
+                by_level[0].index_add_(0, places, measured[OWN].float())
+                by_level[1].index_add_(0, places, torch.ones_like(measured[OWN], dtype=torch.float32))
                 measured |= {f"validation_{key}": value for key, value in getattr(strategy, "figures", {}).items()}
             for key, value in measured.items():
                 sums[key] = sums.get(key, 0.0) + value.sum()
     model.train()
     means = processes.mean(torch.stack(list(sums.values())) / max(1, sum(map(len, checks)))).tolist()
-    return dict(zip(sums, means, strict=True))
+    levels, counts = processes.mean(by_level).tolist()
+    told = {f"{OWN}_at_{checked_level(n):.2f}": levels[n] / counts[n] for n in range(LEVELS) if counts[n]}
+    return dict(zip(sums, means, strict=True)) | told

@@ -128,7 +128,12 @@ def test_a_training_tells_its_curves_and_its_last_sheet(pack_module, monkeypatch
         shown({"event": "step", "step": step, "loss": 1.0 / (step + 1), "rate": 1e-4})
     shown({"event": "validation", "step": 1000, "validation_loss": 0.5, "validation_loss_mismatched": float("nan")})
     shown({"event": "samples", "path": str(tmp_path / "sheet.png"), "step": 1000})
+    assert shown.facts()["waits"] == ""
+    shown({"event": "stalled", "waiting_for": "reading the samples of step 1000", "seconds": 600.4})
     (facts,) = shown.told()["slotid_seen"]
+    assert facts["waits"] == "It has waited 600 s for reading the samples of step 1000."
+    shown({"event": "step", "step": 1000, "loss": 1e-4, "rate": 1e-4})
+    assert shown.facts()["waits"] == ""
     assert facts["curves"]["validation"] == [[1000, 0.5]] and set(facts["curves"]) == {"training", "validation"}
     points = facts["curves"]["training"]
     assert len(points) <= live.MOST_POINTS and points[-1][0] == 999

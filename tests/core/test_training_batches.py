@@ -15,6 +15,7 @@ from slotid_core.systems.contract import CORE_FIELDS, SharedObjective
 from slotid_core.systems.slot_id.strategy import ObjectiveSettings
 from slotid_core.training.batches import Batches
 from slotid_core.training.config import Pairing
+from slotid_core.training.mix import Mix
 from slotid_core.wan.text_encoder import pad_text
 
 
@@ -69,6 +70,18 @@ def test_an_epoch_visits_every_sample_once():
     for epoch in range(3):
         seen = torch.cat([one_size(source.rows(3 * epoch + step, range(4))).video[:, 0, 0, 0, 0] for step in range(3)])
         assert sorted(seen.tolist()) == list(range(12))
+
+
+def test_folders_with_weights_come_as_often_as_asked():
+    class Folders(People):
+        lengths = (3, 40)
+
+    source = Batches(
+        Folders(43), SharedObjective(), "other clip", 4, 0, required_tensors=("reference",), text_rows=8,
+        draw=lambda generator: {}, mix=Mix(weights=(3.0, 1.0)),
+    )  # fmt: skip
+    seen = [int(video[0, 0, 0, 0]) for step in range(256) for video in one_size(source.rows(step, range(4))).video]
+    assert sum(index < 3 for index in seen) == 768 and set(seen) == set(range(43))
 
 
 def test_reference_and_portrait_come_from_the_partner():

@@ -63,7 +63,10 @@ def test_the_cost_of_an_option_is_told_before_it_is_chosen():
     assert eager["memory_gib_a_gpu"] > plain["memory_gib_a_gpu"]
     assert eager["seconds_by_arithmetic"] < plain["seconds_by_arithmetic"]
     sharded = cost_of_options(replace(config, run=replace(config.run, distribution="fsdp")), 8, "h100")
-    assert not any("swapped" in name for name in sharded)
+    none, every = (sharded[f"model.swapped_blocks: {count}"]["memory_gib_a_gpu"] for count in (0, 40))
+    assert none == sharded["as it is"]["memory_gib_a_gpu"]
+    # Each of eight GPUs kept an eighth of the blocks, and keeps two buffers in place of two gathered ones.
+    assert none - every == pytest.approx(40 / 8 * 0.654, rel=0.05)
 
 
 def test_a_dry_run_times_steps_and_writes_nothing(tmp_path):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from training_settings import STREAM, command, losses, make_world, run, settings, write_settings
 from typed import instance, one_size, present
@@ -390,6 +391,41 @@ def test_a_sheet_of_samples_appears(world, tmp_path):
     assert (tmp_path / "samples_00000002.png").stat().st_size > 1000
 
 
+def test_a_sheet_shows_prompts_of_the_recipe_at_several_strengths(world, tmp_path, monkeypatch):
+    drawn = []
+
+    def sample(predict, noise, context, empty_text):
+        strength = torch.ones(len(noise))
+        drawn.append((context, predict(noise, 0.5 * strength, context, strength)))
+        return drawn[-1][1]
+
+    monkeypatch.setattr("slotid_core.training.loop.sample_guided", sample)
+    values = settings(world, run={
+        "steps": 1, "sample_every": 1, "sample_prompts": ["A man laughs.", "A dog runs on a beach."],
+        "sample_strengths": [0.0, 0.5],
+    })  # fmt: skip
+    trainer = Trainer(config_of(values), tmp_path, start_processes())
+    with torch.no_grad():
+        for parameter in trainer.trainable.values():  # else a new adapter changes nothing at any strength
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    trainer.run(resume=False, as_json=False)
+    own = trainer.sheet_rows(present(trainer.held_out)).context
+    (context, one), (_, none), (_, half) = drawn
+    assert torch.equal(context[0], context[2]) and not torch.equal(context[0], context[1])
+    assert context.shape != own.shape or not torch.equal(context, own)
+    assert (half - none).abs().max() > 0 and (half - none).norm() < (one - none).norm()
+    with Image.open(tmp_path / "samples_00000001.png") as sheet:
+        assert sheet.height == 4 * (1 + 3) * 64  # people x (reference and three strengths) x pixels
+
+
+def test_validation_tells_the_loss_at_each_noise_level(world, tmp_path):
+    trainer = Trainer(config_of(settings(world)), tmp_path, start_processes())
+    figures = validate(trainer.model, trainer.validation_data(), trainer.processes)
+    at = [value for name, value in figures.items() if name.startswith("validation_loss_at_")]
+    assert len(at) == 4 and sum(at) / 4 == pytest.approx(figures["validation_loss"], rel=1e-5)
+    assert len({round(value, 4) for value in at}) == 4
+
+
 def test_a_sheet_that_fails_does_not_end_the_run(world, tmp_path, monkeypatch, capsys):
     def no_room(*_):
         assert checkpoints(tmp_path), "a sheet comes after its step is safe"
@@ -407,7 +443,7 @@ def test_a_sheet_decodes_the_first_frames_only(tmp_path):
             assert latents.shape[2] == 5
             return torch.zeros(1, 3, 17, 8, 8)
 
-    sheet_of_pairs(Decoder(1, 1), torch.zeros(2, 16, 17, 2, 2), torch.zeros(2, 16, 9, 1, 1), tmp_path / "sheet.png")
+    sheet_of_pairs(Decoder(1, 1), torch.zeros(2, 16, 17, 2, 2), [torch.zeros(2, 16, 9, 1, 1)], tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").is_file()
 
 

@@ -44,7 +44,8 @@ export function training({ comfy }) {
         ...curves.map(([name, points], i) =>
           element("span", {}, element("i", { style: `background: ${COLOURS[i]}` }), `${name} ${short(points.at(-1)[1])}`)),
       );
-      note.textContent = facts.failure ?? (all.length ? `Step ${last + 1} of ${facts.steps}.` : "The training begins…");
+      const place = all.length ? `Step ${last + 1} of ${facts.steps}.` : "The training begins…";
+      note.textContent = facts.failure ?? [place, facts.waits].filter(Boolean).join(" ");
       sheet.hidden = !facts.files?.length;
       const url = facts.files?.length ? comfy.fileUrl(facts.files[0]) : "";
       if (url && sheet.getAttribute("src") !== url) sheet.src = url;
