@@ -415,7 +415,7 @@ def test_a_sheet_shows_prompts_of_the_recipe_at_several_strengths(world, tmp_pat
     assert context.shape != own.shape or not torch.equal(context, own)
     assert (half - none).abs().max() > 0 and (half - none).norm() < (one - none).norm()
     with Image.open(tmp_path / "samples_00000001.png") as sheet:
-        assert sheet.height == 4 * (1 + 3) * 64  # people x (reference and three strengths) x pixels
+        assert sheet.size == (5 * 32, 4 * (1 + 3) * 32)  # people x (reference and three strengths) x pixels
 
 
 def test_validation_tells_the_loss_at_each_noise_level(world, tmp_path):
