@@ -117,13 +117,18 @@ LAYOUTS = {
     "st_drc_text_to_video": Layout(
         columns=((1, 3, 4), (2,), (18,), (5, 6), (7, 16), (8, 9, 10, 11), (12,), (13,), (14,), (17,), (15,)),
         stages=stages(1, 5, 7, 10),
-        note=(7, 9, 320, 480),
+        note=(-1, -1, 0, 640),
         seen=(1, 9, 15),
     ),
     "lavie_id_text_to_video": Layout(
-        columns=((1, 3, 4), (2,), (19,), (20, 5), (6, 7), (8, 9, 10, 11), (12,), (13,), (14, 16), (18,), (15, 17)),
-        stages=stages(1, 5, 7, 10),
-        note=(7, 9, 320, 480),
+        columns=((1,), (2,), (19, 3, 4), (5, 20), (6, 7), (8, 9, 10, 11), (12,), (13,), (14,), (16, 18), (15, 17)),
+        stages=(
+            Stage("1 · Person and models", PERSON, 0, 2),
+            Stage("2 · Who it is", WHO, 3, 4),
+            Stage("3 · What happens", DRAW, 5, 6),
+            Stage("4 · The video", VIDEO, 7, 10),
+        ),
+        note=(-1, -1, 0, 640),
         seen=(1, 9, 15),
     ),
     "lavie_id_refine_video": Layout(

@@ -44,13 +44,15 @@ LYNX_TOY = f"""{TOY} Here a clip stands for the picture: *Face embedding* takes 
 
 **For real videos** open *lynx_wan_14b*, which names the files to download."""
 
-ST_DRC_NOTE = """## ST-DRC: a video of the person in a picture
+ST_DRC_NOTE = f"""## ST-DRC: a video of the person in a clip
 
-**This graph runs at once, with the toy world:** tiny models with random weights, made on your machine. They show that
-every part works, and draw noise. There are no public ST-DRC weights; adapters come from training with this pack. For
-real videos with public weights open *stand_in_wan_14b*, which these nodes run as well.
+{TOY}
 
-Choose a picture, write a prompt, and queue. The size in *Encode reference* is the size of the video.
+**For real videos** train an adapter with this pack: there are no public ST-DRC weights. With public weights open
+*stand_in_wan_14b*, which these nodes run as well.
+
+Choose a few seconds of video of one person, or one picture, write a prompt, and queue. The best moment's face is the
+reference. The size in *Encode reference* is the size of the video.
 
 | to change | turn |
 |---|---|

@@ -30,13 +30,13 @@ DESKTOP = (1920, 1000)
 # Twelve steps from clip to file do not fit into a window from left to right.
 RESULT_OUT_OF_VIEW = {
     "slot_id_text_to_video", "slot_id_wan_14b", "slot_id_wan_1_3b", "slot_id_wan_i2v_14b", "slot_id_wan_2_2_14b",
-    "lynx_two_people_wan_14b", "lynx_small_face_wan_14b",
+    "lynx_two_people_wan_14b", "lynx_small_face_wan_14b", "st_drc_text_to_video", "lavie_id_text_to_video",
 }  # fmt: skip
 # Links (source, target) that a node hides in part, because no heights were found without: these, and no others.
 HIDDEN = {
     "slot_id_text_to_video": {(1, 21), (5, 8), (9, 22)},
     "lynx_wan_14b": {(7, 9)},
-    "lavie_id_text_to_video": {(3, 9)},
+    "lavie_id_text_to_video": {(20, 16)},
     "slot_id_wan_i2v_14b": {(2, 7), (24, 15)},
     "slot_id_wan_2_2_14b": {(2, 7), (9, 29)},
     "lynx_two_people_wan_14b": {(27, 28), (4, 12), (28, 30)},
