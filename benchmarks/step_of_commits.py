@@ -57,7 +57,9 @@ for line in sys.stdin:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.step_of_commits", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.step_of_commits", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("commit", help="as git names it")
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)

@@ -47,7 +47,7 @@ class Run:
                 fault(rank, trainer)
                 return begin(trainer, *arguments)
 
-            Trainer.run = run
+            Trainer.run = run  # pyright: ignore[reportAttributeAccessIssue]
         train(config_from_settings(values), folder, resume, as_json=True)
 
     def ended(self, within: float = 500.0) -> list[int]:

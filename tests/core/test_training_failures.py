@@ -84,7 +84,7 @@ def before_step(trainer: Trainer, step: int, do) -> None:
             do()
         return begin(number, *arguments, **more)
 
-    trainer.step = with_trouble
+    trainer.step = with_trouble  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_swapped_and_sharded_the_run_is_that_of_one_process(people, unbroken, tmp_path):
