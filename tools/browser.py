@@ -27,17 +27,27 @@ def open_page(address: str, width: int = 1700, height: int = 1000):
     chromium = find_chromium()
     if chromium is None:
         raise SlotIDError("No Chromium found. Install it, on Debian with: apt-get install chromium")
-    # Otherwise the template browser, and newer pages' tours, greet a new user and cover the page.
-    for setting, value in GREETED.items():
-        requests.post(f"http://{address}/settings/{setting}", json=value, timeout=30).raise_for_status()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         try:
-            page = browser.new_page(viewport={"width": width, "height": height})
-            page.set_default_timeout(PATIENCE)
-            page.goto(f"http://{address}/")
-            page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")
-            page.wait_for_timeout(3000)
-            yield page
+            with another_page(browser, address, width, height) as page:
+                yield page
         finally:
             browser.close()
+
+
+@contextmanager
+def another_page(browser, address: str, width: int = 1700, height: int = 1000):
+    """As `open_page`, in a browser that runs already: Playwright runs once in a process."""
+    # Otherwise the template browser, and newer pages' tours, greet a new user and cover the page.
+    for setting, value in GREETED.items():
+        requests.post(f"http://{address}/settings/{setting}", json=value, timeout=30).raise_for_status()
+    page = browser.new_page(viewport={"width": width, "height": height})
+    try:
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"http://{address}/")
+        page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")
+        page.wait_for_timeout(3000)
+        yield page
+    finally:
+        page.close()

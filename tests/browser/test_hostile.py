@@ -15,7 +15,7 @@ from test_touched import API, PROMPT, errors, inputs_of, keep_picture, two_peopl
 
 from slotid_core.comfy_runtime import PACK
 from slotid_core.comfy_server import ComfyServer
-from tools.browser import find_chromium, open_page
+from tools.browser import another_page, find_chromium
 
 PERSON = "person_1000015.safetensors"
 MANY, FRAMES, SHOWN = 200, 2004, 2000
@@ -73,8 +73,9 @@ def hosted(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(hosted):
-    with open_page(hosted.server.address) as opened:
+def page(page, hosted):
+    """Of the server that can be stopped, in the browser of the other tests."""
+    with another_page(page.context.browser, hosted.server.address) as opened:
         yield opened
 
 
