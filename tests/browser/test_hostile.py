@@ -1,5 +1,5 @@
-"""What goes wrong around the page: a file that vanished, 2,000 frames, 200 people, a narrow window. Nothing that was set
-is lost, and a sentence says what is not there.
+"""What goes wrong around the page: a file that vanished, 2,000 frames, 200 people, a narrow window. Nothing that was
+set is lost, and a sentence says what is not there.
 
 SCREENSHOTS=FOLDER keeps pictures of the page.
 """
