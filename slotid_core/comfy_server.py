@@ -41,18 +41,17 @@ class ComfyServer:
         base: ComfyUI's base directory; made if missing.
         extra: further command-line arguments for ComfyUI.
         link_pack: link this pack into `custom_nodes`; False where the base holds one that was installed.
-        port: where it listens, as when a server that a page knows is started again; 0 for a free one.
     """
 
-    def __init__(self, base: Path, extra: tuple[str, ...] = (), link_pack: bool = True, port: int = 0):
-        self.base, self.extra, self.link_pack, self.port = Path(base).resolve(), extra, link_pack, port
+    def __init__(self, base: Path, extra: tuple[str, ...] = (), link_pack: bool = True):
+        self.base, self.extra, self.link_pack = Path(base).resolve(), extra, link_pack
         self.log = self.base / "server.log"
         self.process: subprocess.Popen | None = None
         self.address = ""
 
     def __enter__(self) -> "ComfyServer":
         prepare_base(self.base, self.link_pack)
-        port = self.port or free_port()
+        port = free_port()
         self.address = f"127.0.0.1:{port}"
         command = self.command(port)
         with self.log.open("w") as log:
