@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
 from typing import Generic, TypeVar
@@ -30,14 +30,18 @@ class StallWatch:
         self._at_work: tuple[str, str, float] | None = None  # kind, what, since when
         self._told_at = 0.0
         self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="stall watch", daemon=True)
 
     def __enter__(self) -> "StallWatch":
         if self.after:
-            threading.Thread(target=self._look, name="stall watch", daemon=True).start()
+            self._thread.start()
         return self
 
     def __exit__(self, *error) -> None:
+        """A thread that outlives a run frees its process group while Python ends, which aborts the process."""
         self._ended.set()
+        if self.after:
+            self._thread.join(STOPS_WITHIN)
 
     @contextmanager
     def during(self, kind: str, of: str) -> Iterator[None]:
@@ -74,14 +78,15 @@ class ReadAhead(Generic[T]):
     def __init__(self, read: Callable[[int], T], end: int, patience: float = STOPS_WITHIN):
         self.read, self.end, self.patience = read, end, patience
         self._coming: tuple[int, Future[T]] | None = None
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "ReadAhead[T]":
         return self
 
     def __exit__(self, *error) -> None:
         """A thread that is still at work while Python ends may take the process down; one that hangs is left."""
-        if self._coming is not None:
-            wait([self._coming[1]], self.patience)
+        if self._thread is not None:
+            self._thread.join(self.patience)
 
     def result(self, step: int, stopping: Sequence[int] = ()) -> T:
         """What a step needs; the next step's is on its way when this returns.
@@ -109,7 +114,8 @@ class ReadAhead(Generic[T]):
             except BaseException as error:
                 coming.set_exception(error)
 
-        threading.Thread(target=work, name="reader", daemon=True).start()
+        self._thread = threading.Thread(target=work, name="reader", daemon=True)
+        self._thread.start()
         self._coming = step, coming
 
     def _wait(self, coming: "Future[T]", step: int, stopping: Sequence[int]) -> T:
