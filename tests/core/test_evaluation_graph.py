@@ -84,6 +84,16 @@ def test_the_lab_is_used_as_the_workflow_is(tmp_path):
     assert read_workflow(SHIPPED).usage == Usage()
 
 
+def test_a_workflow_may_save_webm(tmp_path):
+    nodes = json.loads((FOLDER / f"{SHIPPED}.json").read_text())
+    frames = read_workflow(SHIPPED).frames
+    nodes["19"] = {"class_type": "SaveWEBM", "inputs": {"images": frames, "codec": "vp9", "fps": 16.0, "crf": 8.0}}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(nodes))
+    assert (read_workflow(str(path)).frames, read_workflow(str(path)).suffix) == (frames, ".webm")
+    assert read_workflow(SHIPPED).suffix == ".mp4"
+
+
 def test_steps_are_changed_where_asked():
     shipped = json.loads((FOLDER / f"{SHIPPED}.json").read_text())
     changed = changes(shipped, read_workflow(SHIPPED, steps=3).nodes)
@@ -94,7 +104,7 @@ def test_steps_are_changed_where_asked():
     ("change", "message"),
     [
         (lambda nodes: nodes.pop("1"), "0 nodes of SlotIDLoadReferenceVideo .* exactly one loads the reference clip"),
-        (lambda nodes: nodes.update(again=nodes["19"]), "2 nodes of SaveVideo; exactly one saves the video"),
+        (lambda nodes: nodes.update(again=nodes["19"]), "2 nodes of SaveVideo or SaveWEBM; exactly one saves the video"),
         (lambda nodes: nodes.pop("16"), "no sampler whose seed is known"),
         (lambda nodes: nodes["16"]["inputs"].update(positive=["9", 0]), "0 nodes of CLIPTextEncode"),
         (lambda nodes: nodes.update(nodes=[]), "not in API form"),

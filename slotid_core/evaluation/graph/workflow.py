@@ -19,7 +19,8 @@ REFERENCES = {"SlotIDLoadReferenceVideo": "file", "LoadVideo": "file"}
 TEXTS = {"CLIPTextEncode": "text"}
 SEEDS = {"SlotIDSampler": "seed", "KSampler": "seed", "KSamplerAdvanced": "noise_seed", "RandomNoise": "noise_seed"}
 STEPS = {"SlotIDSampler": "steps", "KSampler": "steps", "KSamplerAdvanced": "steps", "BasicScheduler": "steps"}
-SAVES = {"SaveVideo": "video"}
+SAVES = {"SaveVideo": "video", "SaveWEBM": "images"}
+SUFFIXES = {"SaveVideo": ".mp4", "SaveWEBM": ".webm"}
 VIDEOS = {"CreateVideo": "images"}
 # Class of a node, and by which of its inputs `Usage` is set: a guidance of one scale has both.
 SCALES = {
@@ -93,7 +94,10 @@ class Workflow:
     def frames(self) -> list | None:
         """The link to the frames of the saved video, if they can be had; nodes that pass a video on are passed over."""
         saved = self.nodes[self.save]
-        source, passed = saved["inputs"].get(SAVES[saved["class_type"]]), set()
+        name = SAVES[saved["class_type"]]
+        source, passed = saved["inputs"].get(name), set()
+        if name == "images":
+            return source if isinstance(source, list) else None
         while isinstance(source, list) and source[0] in self.nodes and source[0] not in passed:
             passed.add(source[0])
             maker = self.nodes[source[0]]
@@ -101,6 +105,11 @@ class Workflow:
                 return maker["inputs"].get(VIDEOS[maker["class_type"]])
             source = maker["inputs"].get("video")
         return None
+
+    @property
+    def suffix(self) -> str:
+        """Of the saved video's file."""
+        return SUFFIXES[self.nodes[self.save]["class_type"]]
 
     @property
     def classes(self) -> set[str]:

@@ -25,7 +25,7 @@ WAIT = 0.2  # seconds between looks for a job that a dying server may give back
 class Runner:
     """
     Args:
-        folder: gets `<key>.mp4` and `<key>.json` of each job.
+        folder: gets `<key>.json` of each job, and its video, `<key>.mp4` or `<key>.webm`.
         addresses: "host:port" of running servers with the nodes of all workflows.
         silent_for: seconds without a word from a server after which it counts as dead.
     """
@@ -40,7 +40,7 @@ class Runner:
         self.lock, self.stop = threading.Lock(), threading.Event()
 
     def video(self, job: BenchmarkJob) -> Path:
-        return self.folder / f"{job.key}.mp4"
+        return self.folder / f"{job.key}{self.workflows[job.workflow].suffix}"
 
     def record(self, job: BenchmarkJob) -> dict | None:
         """How a job ended: `error`, "" if there is a video, `seconds`, and the server; None if it has not yet."""
