@@ -104,7 +104,7 @@ def test_steps_are_changed_where_asked():
     ("change", "message"),
     [
         (lambda nodes: nodes.pop("1"), "0 nodes of SlotIDLoadReferenceVideo .* exactly one loads the reference clip"),
-        (lambda nodes: nodes.update(again=nodes["19"]), "2 nodes of SaveVideo or SaveWEBM; exactly one saves the video"),
+        (lambda nodes: nodes.update(again=nodes["19"]), "2 nodes of SaveVideo or SaveWEBM; exactly one saves"),
         (lambda nodes: nodes.pop("16"), "no sampler whose seed is known"),
         (lambda nodes: nodes["16"]["inputs"].update(positive=["9", 0]), "0 nodes of CLIPTextEncode"),
         (lambda nodes: nodes.update(nodes=[]), "not in API form"),
