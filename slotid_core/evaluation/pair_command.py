@@ -11,7 +11,7 @@ def add_pairs(commands) -> None:
     pairs = commands.add_parser("pairs", help="two people in one frame, each in a half of it")
     pairs.add_argument("--pairs", type=int, default=8, help="of held-out people, default %(default)s")
     pairs.add_argument(
-        "--joint-from", type=float, default=0.85, help="part of sampling at which the halves become one frame"
+        "--joint-from", type=float, default=0.9, help="part of sampling at which the halves become one frame"
     )
     pairs.add_argument("--sheet", type=Path, help="write the pairs to this PNG or JPG; of several systems, one each")
     add_shared(pairs)

@@ -50,7 +50,7 @@ class PairSettings:
 
     pairs: int = 8
     seed: int = 0
-    joint_from: float = 0.85
+    joint_from: float = 0.9
 
 
 def halves_apart(sides: Sequence[Predict], joint: Predict, until: float) -> Predict:
