@@ -1,5 +1,7 @@
 """The frozen video model: read, cast, and, if asked, held in eight bits."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -7,31 +9,30 @@ from ..errors import SlotIDError
 from ..model_files import model_file
 from ..tensor_shapes import fill
 from ..wan import WAN_1_3B, WAN_14B, WanConfig, WanModel
-from ..weights import check_finite, naming, read_shapes, read_tensors
+from ..weights import check_finite, naming
 from .config import BackboneConfig
+from .stored_weights import read_stored, shapes_of, to_eight_bits
 
 SHAPES = {"1.3B": WAN_1_3B, "14B": WAN_14B}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float8_e4m3fn": torch.float8_e4m3fn}
-PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.")
 
 
 def load_backbone(config: BackboneConfig) -> WanModel:
     """The frozen model of a configuration, on the CPU.
 
     Raises:
-        SlotIDError: no such file, not a Wan checkpoint, or one with NaN or infinity.
+        SlotIDError: no such file, not a Wan checkpoint, one in a format that is not read, or with NaN or infinity.
     """
-    path = model_file(config.path, "dit")
+    path, dtype = model_file(config.path, "dit"), DTYPES[config.dtype]
     if not path.is_file():
         raise SlotIDError(f"There is no model file {path}. Correct model.path in the configuration.")
-    tensors = without_prefix(read_tensors(path, check=False)[0])
     with naming(path):
+        tensors, scales = read_stored(path, dtype == torch.float8_e4m3fn)
         with torch.device("meta"):
-            model = WanModel(WanConfig.from_state_dict(tensors))
+            model = WanModel(WanConfig.from_state_dict(tensors)).requires_grad_(False)
         fill(model, tensors, "a Wan model that can be trained on")
-        model.requires_grad_(False)
         model.activation_checkpointing = config.activation_checkpointing
-        return cast(model, DTYPES[config.dtype])
+        return cast(model, dtype, scales)
 
 
 def meta_backbone(config: BackboneConfig) -> WanModel:
@@ -39,7 +40,7 @@ def meta_backbone(config: BackboneConfig) -> WanModel:
     path = model_file(config.path, "dit")
     if path.is_file():
         with naming(path):
-            shape = WanConfig.from_state_dict(without_prefix(read_shapes(path)))
+            shape = WanConfig.from_state_dict(shapes_of(path))
     elif config.shape:
         shape = SHAPES[config.shape]
     else:
@@ -52,24 +53,19 @@ def meta_backbone(config: BackboneConfig) -> WanModel:
     return cast(model.requires_grad_(False), DTYPES[config.dtype])
 
 
-def without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by Wan's own names, whatever stands before them in the file."""
-    for prefix in PREFIXES:
-        if any(key.startswith(prefix) for key in tensors):
-            return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-    return tensors
-
-
-def cast(model: WanModel, dtype: torch.dtype) -> WanModel:
+def cast(model: WanModel, dtype: torch.dtype, scales: Mapping[str, Tensor] | None = None) -> WanModel:
     """The model in `dtype`; eight bits are for the large matrices of the blocks only, the rest is then bfloat16.
 
     Each weight is looked at for NaN where it is cast: the file is mapped and may be larger than the memory, so that a
     look of its own would fetch it twice. Eight bits need the largest value of a matrix anyway, which NaN would be.
 
+    Args:
+        scales: of the weights that are in eight bits already, which stay as they are where `dtype` is of eight bits.
+
     Raises:
         SlotIDError: a weight holds NaN or infinity.
     """
-    eight_bits = dtype == torch.float8_e4m3fn
+    eight_bits, scales = dtype == torch.float8_e4m3fn, scales or {}
     large = {
         f"blocks.{number}.{name}": module
         for number, block in enumerate(model.blocks)
@@ -77,26 +73,36 @@ def cast(model: WanModel, dtype: torch.dtype) -> WanModel:
         if eight_bits and isinstance(module, nn.Linear)
     }
     for name, parameter in model.named_parameters():
-        if name.removesuffix(".weight") not in large:
+        is_large = name.removesuffix(".weight") in large
+        if name in scales or not is_large:
             check_finite({name: parameter})
-        parameter.data = parameter.data.to(torch.bfloat16 if eight_bits else dtype)
+        if name in scales and is_large:
+            continue
+        scale = scales.get(name)
+        wide = parameter.data if scale is None else parameter.data.float() * scale
+        parameter.data = wide.to(torch.bfloat16 if eight_bits else dtype)
     for name, module in large.items():
         parent, _, last = name.rpartition(".")
-        model.get_submodule(parent)._modules[last] = EightBitLinear(module, name)
+        stored = EightBitLinear(module, name, scales.get(f"{name}.weight"))
+        model.get_submodule(parent)._modules[last] = stored
     return model
 
 
 class EightBitLinear(nn.Linear):
-    """A frozen linear layer whose weight is stored as float8 with one scale, and computed with as bfloat16."""
+    """A frozen linear layer whose weight is stored in eight bits, and computed with as bfloat16.
 
-    def __init__(self, source: nn.Linear, name: str = "a layer"):
+    Args:
+        scale: of a weight that is in eight bits already, () or (out, 1); None to bring it there.
+    """
+
+    def __init__(self, source: nn.Linear, name: str = "a layer", scale: Tensor | None = None):
         nn.Module.__init__(self)
         self.in_features, self.out_features = source.in_features, source.out_features
-        weight = source.weight.detach()
-        largest = torch.finfo(torch.float8_e4m3fn).max
-        scale = weight.abs().amax().float().clamp_min(1e-12) / largest
-        check_finite({f"{name}.weight": scale})
-        self.weight = nn.Parameter((weight.float() / scale).to(torch.float8_e4m3fn), requires_grad=False)
+        values = source.weight.detach()
+        if scale is None:
+            values, scale = to_eight_bits(values)
+            check_finite({f"{name}.weight": scale})
+        self.weight = nn.Parameter(values, requires_grad=False)
         self.bias = source.bias
         self.register_buffer("scale", scale)
 

@@ -71,9 +71,11 @@ class BackboneConfig:
     """The frozen video model.
 
     Attributes:
-        path: a Wan 2.1 or 2.2 diffusion model (.safetensors), or "toy_world".
+        path: a Wan 2.1 or 2.2 diffusion model, or "toy_world". Files in fp8 or INT8 with scales (.safetensors) and GGUF
+            are read as well.
         shape: "1.3B" or "14B", for `--dry-run` on a machine that does not have the file.
-        dtype: of the frozen weights; "float8_e4m3fn" halves them again, computing in bfloat16.
+        dtype: of the frozen weights; "float8_e4m3fn" halves them again, computing in bfloat16, and keeps what the file
+            has in eight bits as it is.
         compute_dtype: of activations; weights that train stay in float32.
         activation_checkpointing: keep only the input of each block, and compute it again in the backward pass.
         swapped_blocks: blocks whose frozen weights stay in the host's memory and come to the GPU for each pass; see
