@@ -13,6 +13,7 @@ from ..errors import SlotIDError
 from ..interrupts import STOP_SIGNALS
 from ..this_process import print_anything
 from .config import read_config
+from .quality import counted
 from .runner import Stopped, failures, prepare_dataset
 
 INTERRUPTED = 130
@@ -71,6 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
     failed = failures(options.output, manifest)
     for line in failed:
         print(f"failed: {line['clip']}: {line['failed']}", file=sys.stderr)
+    left_out = counted(line["failed"] for line in failed)
+    if left_out:
+        print(left_out, file=sys.stderr)
     report.finished(manifest, options.output)
     return 0 if manifest["samples"] else 1
 

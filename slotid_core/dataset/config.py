@@ -14,6 +14,7 @@ from .looks import LookSettings
 
 DTYPES = ("float32", "bfloat16", "float16")
 FACE_SHARES = ("", "boxes", "masks")
+QUALITIES = ("", "usable", "good")
 TOY_REFERENCES = ("other clip", "shuffled", "same clip")
 REAL_SIZES = {
     "frames": 65, "height": 480, "width": 832, "reference_size": 256, "portrait_size": 512, "component_size": 224,
@@ -33,11 +34,13 @@ class FolderSource:
 
     `group_by`: "none", each clip is a person of its own; "folder", clips in one subfolder show one person.
     `root`: the folder in which every video and caption must lie, links followed; by default the folder of `path`.
+    `least_quality`: "usable" or "good" leaves out windows that the reference's judge finds worse; "" judges none.
     """
 
     path: str
     group_by: str = "none"
     root: str = ""
+    least_quality: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,13 @@ class ConsisIDSource:
     `root`: what the paths in that file are relative to, and where all files must lie, links followed; by default the
     file's folder.
     `group_by`: "none", or "video": clips cut from one video (the name before `_segment_`) show one person.
+    `least_quality`: as for a folder.
     """
 
     path: str
     root: str = ""
     group_by: str = "none"
+    least_quality: str = ""
 
 
 @dataclass(frozen=True)
@@ -251,13 +256,15 @@ def _check(config: PrepareConfig) -> None:
     choices = {
         "folder.group_by": ("none", "folder"),
         "consisid.group_by": ("none", "video"),
+        "folder.least_quality": QUALITIES,
+        "consisid.least_quality": QUALITIES,
         "toy_world.reference": TOY_REFERENCES,
     }
     for name, allowed in choices.items():
         source, setting = name.split(".")
         value = getattr(getattr(config, source), setting, allowed[0])
         if value not in allowed:
-            raise SlotIDError(f"{name} is {value!r}; choose one of {', '.join(allowed)}.")
+            raise SlotIDError(f"{name} is {value!r}; choose one of {', '.join(filter(None, allowed))}.")
 
 
 def _whole(config: PrepareConfig, name: str, smallest: int) -> int:

@@ -19,6 +19,7 @@ from ..reference.portrait.select import select_portrait
 from .clip import Clip
 from .config import PrepareConfig
 from .pixels import Pixels, fill, place_of
+from .quality import quality_of
 from .source import Window
 
 SMOOTHING = 8  # frames, as the face tracker's default
@@ -110,6 +111,9 @@ def real_pixels(clip: Clip, video: VideoFacts, start: float, config: PrepareConf
         "crop": _plain(report | {"portrait_frame": chosen, "clip_notes": list(read.notes)}),
     }
     corners = np.concatenate([squares[:, :2], squares[:, :2] + squares[:, 2:]], axis=1)  # (T, 4)
+    source = config.folder or config.consisid
+    if source is not None and source.least_quality:
+        facts["quality"] = _plain(quality_of(faces, detector, report, source.least_quality))
     (left_edge, top_edge), (right_edge, bottom_edge) = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
     around = (left_edge, top_edge, right_edge, bottom_edge)
     video_frames = fill(frames, sizes.height, sizes.width, around)
