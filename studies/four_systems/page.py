@@ -8,6 +8,7 @@ from slotid_core.evaluation.variants import FULL
 from slotid_core.files import whole_file, write_json, write_text
 from slotid_core.toy_world.person import DYNAMICS
 from studies.four_systems.figures import LONG, Figures, figures_of, read_results, undecided
+from studies.four_systems.lynx_parts import verdicts
 from studies.four_systems.plan import (
     BATCH,
     DESCRIBED_STEPS,
@@ -53,7 +54,7 @@ def write_page(results_folder: Path, folder: Path, readme: Path | None) -> Figur
     folder.mkdir(parents=True, exist_ok=True)
     sheet = save_sheet(results_folder, folder / "sheet.jpg")
     write_json(folder / "figures.json", figures)
-    write_text(folder / "README.md", page(figures, facts, decided, still_open, sheet))
+    write_text(folder / "README.md", page(figures, facts, decided, still_open, verdicts(results), sheet))
     if readme is not None and readme.is_file():
         text = readme.read_text(encoding="utf-8")
         changed = with_short_form(text, short_form(figures, sheet))
@@ -63,7 +64,8 @@ def write_page(results_folder: Path, folder: Path, readme: Path | None) -> Figur
 
 
 def page(
-    figures: Figures, facts: dict[str, dict], decided: list[str], still_open: list[str], sheet: list[Row]
+    figures: Figures, facts: dict[str, dict], decided: list[str], still_open: list[str], parts: list[str],
+    sheet: list[Row],
 ) -> str:  # fmt: skip
     toy = facts.get("toy", {})
     planned = {"steps": STEPS, "batch": BATCH, "people": PEOPLE, "prompts": PROMPTS}
@@ -78,6 +80,8 @@ def page(
     lines += ["## Long videos", "", *long_videos(figures, facts.get("long", {})), ""]
     lines += ["## Cost", "", *costs(figures), ""]
     lines += ["## Which is more like the person", "", *(f"- {text}" for text in decided or ["Nothing is decided yet."])]
+    lines += ["", "## What each of Lynx's adapters does", ""]
+    lines += [*(f"- {text}" for text in parts or [f"Its ablation is {NOT_MEASURED}."])]
     lines += ["", "## Undecided, or not measured", "", *(f"- {text}" for text in [*still_open, *NOT_BUILT])]
     missing = [row.title for row in ROWS if not any(f"{part}.{row.name}.seeds" in figures for part in row.parts)]
     lines += [f"- Rows without a measurement: {', '.join(missing)}."] if missing else []

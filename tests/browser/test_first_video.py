@@ -9,6 +9,7 @@ import time
 
 from test_first_run import keep_picture
 
+MENU = ".comfy-menu-button-wrapper, [data-testid=comfy-menu-button]"  # the newer page's is the second
 MOST_CLICKS, MOST_SECONDS = 3, 600
 FINISHED = """async () => {
   const runs = Object.values(await (await fetch("/api/history")).json());
@@ -25,7 +26,7 @@ def test_the_first_video_takes_three_clicks(page):
         element.click()
         clicks.append(what)
 
-    click("the menu", page.locator(".comfy-menu-button-wrapper").first)
+    click("the menu", page.locator(MENU).first)
     page.get_by_text("Slot-ID", exact=True).first.hover()
     entry = page.get_by_text("First video: a person from a clip", exact=False).first
     entry.wait_for(state="visible")

@@ -12,6 +12,7 @@ from slotid_core.toy_world.person import DYNAMICS
 from studies.four_systems import cost
 from studies.four_systems.__main__ import main
 from studies.four_systems.figures import figures_of, read_results, undecided
+from studies.four_systems.lynx_parts import verdicts
 from studies.four_systems.page import BEGIN, END, NOT_MEASURED, with_short_form, write_page
 from studies.four_systems.plan import BATCH, MODEL_NAMES, ROWS, STEPS, TRAINING_SEEDS, Row
 from studies.four_systems.results import file_of, read_result, write_frames, write_result
@@ -150,3 +151,13 @@ def test_a_run_makes_what_is_missing_and_does_not_make_it_again(tmp_path, monkey
     text = (tmp_path / "page" / "README.md").read_text()
     assert "| Lynx (1 of 2 seeds) |" in text
     assert isinstance(BY_NAME["base"], Row)
+
+
+def test_each_claim_about_lynx_gets_the_verdict_of_its_interval(some):
+    assert verdicts(read_results(some / "results")[0]) == []
+    put(some, "lynx.id", 0.4)
+    put(some, "lynx.ref", 0.5)
+    said = verdicts(read_results(some / "results")[0])
+    assert len(said) == 5
+    assert "a little less alike: **holds here**, +0.1" in said[0] and "has +0.044" in said[0]
+    assert "**undecided here**" in said[2] and "**the opposite here**, -0.1" in said[3]
