@@ -4,6 +4,7 @@ A matrix in eight bits stays as it is in the file: its values, and beside them t
 by. A GGUF's blocks of other widths are widened while they are read, one tensor after the other.
 """
 
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,12 +79,15 @@ def formats_of(tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str
     """The format of each layer that the file names one for.
 
     Raises:
-        SlotIDError: one that is not read here.
+        SlotIDError: one that is not read here, or words that are no JSON.
     """
-    settings = without_prefix(json.loads(metadata.get(METADATA, "{}")).get("layers", {}))
-    for key, value in tensors.items():
-        if key.endswith(FORMAT):
-            settings[key.removesuffix(FORMAT)] = json.loads(bytes(value.tolist()))
+    try:
+        settings = without_prefix(dict(json.loads(metadata.get(METADATA, "{}")).get("layers", {})))
+        for key, value in tensors.items():
+            if key.endswith(FORMAT):
+                settings[key.removesuffix(FORMAT)] = dict(json.loads(bytes(value.tolist())))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SlotIDError(f"What it says of its formats cannot be read ({error}). Download the file again.") from error
     for layer, given in settings.items():
         if given.get("format") not in FORMATS or given.get("convrot"):
             what = f"{given.get('format')}{', rotated' if given.get('convrot') else ''}"
@@ -140,11 +144,9 @@ def is_large(name: str, axes: int) -> bool:
 
 def read_gguf(path: Path, eight_bits: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """As `read_stored`, of a GGUF; what stays out of eight bits is in bfloat16 then, and else in float32."""
-    from gguf import dequantize
-
-    tensors, scales = {}, {}
+    gguf, tensors, scales = gguf_package(path), {}, {}
     for name, shape, stored in tensors_of_gguf(path):
-        wide = torch.tensor(dequantize(stored.data, stored.tensor_type)).reshape(shape)
+        wide = torch.tensor(gguf.dequantize(stored.data, stored.tensor_type)).reshape(shape)
         if not eight_bits:
             tensors[name] = wide
         elif is_large(name, len(shape)):
@@ -155,6 +157,13 @@ def read_gguf(path: Path, eight_bits: bool) -> tuple[dict[str, Tensor], dict[str
     return tensors, scales
 
 
+def gguf_package(path: Path) -> Any:
+    try:
+        return importlib.import_module("gguf")
+    except ImportError as error:
+        raise SlotIDError(f"The package that reads {path.name} is missing: pip install gguf") from error
+
+
 def tensors_of_gguf(path: Path) -> Iterator[tuple[str, tuple[int, ...], Any]]:
     """Name, shape as PyTorch has it, and the reader's tensor, which is mapped from the file.
 
@@ -162,11 +171,7 @@ def tensors_of_gguf(path: Path) -> Iterator[tuple[str, tuple[int, ...], Any]]:
         SlotIDError: the package is not there, or the file is missing, damaged or of another model.
     """
     try:
-        from gguf import GGUFReader
-    except ImportError as error:
-        raise SlotIDError(f"The package that reads {path.name} is missing: pip install gguf") from error
-    try:
-        reader: Any = GGUFReader(path)
+        reader = gguf_package(path).GGUFReader(path)
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise SlotIDError(f"{path.name} cannot be read as GGUF ({error}). It is damaged; download it again.") from error
     field = reader.get_field("general.architecture")

@@ -102,6 +102,7 @@ def clip(page, tmp_path_factory):
     page.wait_for_timeout(3000)
     return client
 
+
 YOURS = "filename=person.png"  # what templates for Wan name where a picture is to be chosen
 
 

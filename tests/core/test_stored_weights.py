@@ -1,6 +1,7 @@
 """Bases as people have them on disk: eight bits with scales in either of ComfyUI's ways, INT8, and GGUF."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -111,6 +112,10 @@ def test_eight_bits_stay_those_of_the_file_and_compute_as_they_should(stored):
         (lambda file: file.update({"blocks.0.self_attn.q.weight_scale": torch.tensor(np.nan)}), "NaN or infinity"),
         (lambda file: file.update({"blocks.0.self_attn.q.weight_scale": torch.ones(7)}), r"shape \(7,\).*128 rows"),
         (lambda file: file.pop("blocks.0.self_attn.q.weight"), "no such matrix in eight bits"),
+        (
+            lambda file: file.update({"blocks.0.self_attn.q.comfy_quant": torch.zeros(3, dtype=torch.uint8)}),
+            "of its formats cannot be read",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_refused(whole, tmp_path, change, message):
@@ -160,6 +165,13 @@ def test_a_gguf_is_what_its_own_reader_makes_of_it(whole, tmp_path):
     assert isinstance(layer, EightBitLinear) and small.patch_embedding.weight.dtype == torch.bfloat16
     wide = layer.weight.float() * layer.scale
     assert (wide - meant["blocks.0.self_attn.q.weight"]).abs().max() < wide.abs().max() / 16
+
+
+def test_a_missing_reader_is_named(whole, tmp_path, monkeypatch):
+    write_gguf(tmp_path / "model.gguf", whole)
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(SlotIDError, match="model.gguf is missing: pip install gguf"):
+        load_backbone(BackboneConfig(str(tmp_path / "model.gguf")))
 
 
 def test_a_gguf_of_another_model_and_a_damaged_one_are_refused(whole, tmp_path):
