@@ -21,6 +21,7 @@ def as_graph(name: str) -> dict:
 
 
 def open_template(page, name: str) -> None:
+    page.keyboard.press("Escape")  # newer pages have a dialog that names missing files
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.locator("span", has_text="slotid").first.click()
     title = page.get_by_text(name, exact=True).last

@@ -103,7 +103,8 @@ def clip(page, tmp_path_factory):
     return client
 
 
-YOURS = "filename=person.png"  # what templates for Wan name where a picture is to be chosen
+# What templates for Wan name where a picture or a clip is to be chosen.
+YOURS = tuple(f"filename={name}" for name in ("person.", "left.png", "right.png", "first_frame.png"))
 
 
 @pytest.fixture
@@ -113,8 +114,8 @@ def errors(page):
 
     def on_console(message):
         url = (message.location or {}).get("url", "")
-        if message.type == "error" and page.url.split("/")[2] in url and YOURS not in url:
-            said.append(message.text)
+        if message.type == "error" and page.url.split("/")[2] in url and not any(name in url for name in YOURS):
+            said.append(f"{message.text} {url}")
 
     on_error = lambda error: said.append(str(error))  # noqa: E731
     page.on("console", on_console)
