@@ -95,6 +95,8 @@ class EightBitLinear(nn.Linear):
         scale: of a weight that is in eight bits already, () or (out, 1); None to bring it there.
     """
 
+    scale: Tensor
+
     def __init__(self, source: nn.Linear, name: str = "a layer", scale: Tensor | None = None):
         nn.Module.__init__(self)
         self.in_features, self.out_features = source.in_features, source.out_features

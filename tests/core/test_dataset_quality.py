@@ -27,7 +27,7 @@ def clips(tmp_path_factory):
     """One person as filmed, out of focus, and without any movement."""
     folder = tmp_path_factory.mktemp("clips")
     frames = read_clip(str(PACK / "example_people" / "person_1000015.mp4"), 33, 0.0, 16.0, 256).frames
-    out_of_focus = gaussian_blur(frames.movedim(-1, 1), 31, 6.0).movedim(1, -1)
+    out_of_focus = gaussian_blur(frames.movedim(-1, 1), [31, 31], [6.0, 6.0]).movedim(1, -1)
     changed = {"filmed": frames, "soft": out_of_focus, "still": frames[:1].expand_as(frames)}
     for name, pictures in changed.items():
         write_frames(folder / f"{name}.mp4", (pictures * 255).round().to(torch.uint8).numpy(), 16)
