@@ -180,6 +180,16 @@ def test_neighbours(load, put, system, neighbour):
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
+def test_the_person_is_in_every_frame_of_81_latents_by_context_windows(load, put, system):
+    long = {"samples": torch.zeros(1, 16, 81, 4, 4)}
+    model = windowed(load(), length=21)
+    base, with_person = (sample(one, latent=long) for one in (put(system, model, 0.0), put(system, model)))
+    assert torch.equal(base, sample(model, latent=long)) and torch.isfinite(with_person).all()
+    changed = (with_person - base).square().mean(dim=(0, 1, 3, 4)).sqrt()  # (81,)
+    assert changed.min() > 0.2 * changed.mean() > 0
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("kind", ["fp8_e4m3fn", "fp8_scaled", "as GGUF"])
 def test_quantised_weights(pack, load, put, system, kind):
     with torch.inference_mode():  # as a server loads; ComfyUI 0.33.0 moves its quantised weights in no other mode
