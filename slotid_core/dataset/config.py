@@ -14,7 +14,7 @@ from .looks import LookSettings
 
 DTYPES = ("float32", "bfloat16", "float16")
 FACE_SHARES = ("", "boxes", "masks")
-QUALITIES = ("", "usable", "good")
+QUALITIES = ("", "usable", "good")  # none is asked for, or at least that
 TOY_REFERENCES = ("other clip", "shuffled", "same clip")
 REAL_SIZES = {
     "frames": 65, "height": 480, "width": 832, "reference_size": 256, "portrait_size": 512, "component_size": 224,

@@ -8,8 +8,9 @@ from torch import Tensor
 from ..errors import SlotIDError
 from ..reference.faces.detector import Detector
 from ..reference.report.quality import judge_reference
+from .config import QUALITIES
 
-VERDICTS = ("poor", "usable", "good")  # of the judge, the worst first
+VERDICTS = ("poor", *filter(None, QUALITIES))  # of the judge, the worst first
 LEFT_OUT = "left out for its quality"
 FACTS = ("verdict", "face_seen", "face_pixels", "sharpness", "exposure", "side_light", "change", "covered")
 

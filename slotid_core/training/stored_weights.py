@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SlotIDError
-from ..weights import read_shapes, read_tensors
+from ..weights import check_finite, read_shapes, read_tensors
 
 T = TypeVar("T")
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.")
@@ -151,7 +151,7 @@ def read_gguf(path: Path, eight_bits: bool) -> tuple[dict[str, Tensor], dict[str
             tensors[name] = wide
         elif is_large(name, len(shape)):
             tensors[name], scales[name] = to_eight_bits(wide)
-            scale_of(name, scales[name], wide)
+            check_finite({name: scales[name]})
         else:
             tensors[name] = wide.bfloat16()
     return tensors, scales
