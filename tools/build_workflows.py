@@ -22,9 +22,10 @@ from slotid_core.comfy_runtime import PACK
 from slotid_core.comfy_server import ComfyServer
 from tools.browser import open_page
 from tools.graph_geometry import links_behind_nodes, overlaps
-from tools.graph_layout import arranged, known_places, opening
+from tools.graph_layout import arranged, columns_of, known_places, opening
+from tools.graph_reroutes import reroutes_of
 from tools.template_form import put_form
-from tools.template_layouts import LAYOUTS, ROOM, WIDTH
+from tools.template_layouts import GAP, LAYOUTS, ROOM, WIDTH
 from tools.template_notes import NOTES
 
 WORKFLOWS = PACK / "workflows"
@@ -54,7 +55,7 @@ MAKE = """async ({api, name, sizes, width, notes}) => {
   return graph.serialize();
 }"""
 
-ARRANGE = """async ({places, groups}) => {
+ARRANGE = """async ({places, groups, reroutes}) => {
   const graph = window.app.graph;
   for (const {id, pos, size} of places) {
     const node = graph.getNodeById(id);
@@ -68,6 +69,10 @@ ARRANGE = """async ({places, groups}) => {
     group.color = color;
     graph.add(group);
   }
+  for (const reroute of reroutes) {
+    graph.setReroute(reroute);
+    graph.links.get(reroute.linkIds[0]).parentId = reroute.id; // of several, the last
+  }
   await new Promise((done) => setTimeout(done, 1500));
   window.app.canvas.setDirty(true, true);
   const prompt = await window.app.graphToPrompt();
@@ -79,7 +84,8 @@ def build(page, name: str) -> None:
     api = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text())
     asked = {"api": api, "name": name, "sizes": ROOM, "width": WIDTH, "notes": [NOTES[name]]}
     made = page.evaluate(MAKE, asked)
-    made = page.evaluate(ARRANGE, arranged(made, LAYOUTS[name], known_places(name)))
+    lies = arranged(made, LAYOUTS[name], known_places(name))
+    made = page.evaluate(ARRANGE, lies | {"reroutes": reroutes_of(placed(made, lies["places"]), gaps_of(name, made))})
     if inputs_of(made["api"]) != inputs_of(api):
         raise SystemExit(f"{name}: the frontend reads the graph differently:\n{difference(made['api'], api)}")
     workflow = without_nulls(made["workflow"])
@@ -92,6 +98,18 @@ def build(page, name: str) -> None:
     thumbnail(page, WORKFLOWS / f"{name}.jpg")
     faults = overlaps(workflow), links_behind_nodes(workflow)
     print(f"{name}: {len(workflow['nodes'])} nodes, {len(workflow['links'])} links, faults {faults}", flush=True)
+
+
+def placed(graph: dict, places: list[dict]) -> dict:
+    """The graph with its nodes where they are to lie."""
+    at = {place["id"]: place for place in places}
+    return graph | {"nodes": [node | at[node["id"]] for node in graph["nodes"]]}
+
+
+def gaps_of(name: str, graph: dict) -> list[float]:
+    """The middles between the columns of a template."""
+    _, right = columns_of(LAYOUTS[name], {node["id"]: node for node in graph["nodes"]})
+    return [x + GAP / 2 for x in right]
 
 
 def models_of(api: dict) -> list[dict]:

@@ -115,7 +115,7 @@ class _Trial:
         top, bottom = y - TITLE, y + self.tall
         start = np.stack([self.x1[self.sources], y[self.sources] + self.out], 1)
         end = np.stack([self.x0[self.targets], y[self.targets] + self.into], 1)
-        points = spline(start, end)[:, :, None]
+        points = spline(np.stack([start, end], 1))[:, :, None]
         inside = (
             (points[..., 0] > self.x0 + NEAR) & (points[..., 0] < self.x1 - NEAR)
             & (points[..., 1] > top - CLEAR) & (points[..., 1] < bottom + CLEAR)
