@@ -31,9 +31,7 @@ def reroutes_of(workflow: dict, between: list[float]) -> list[dict]:
         taken = np.array([one["pos"] for one in made]).reshape(-1, 2)
         for place, stop in enumerate(way(link, rects, between, taken)):
             number = len(made) + 1
-            made.append(
-                {"id": number, "pos": stop, "linkIds": [link.id]} | ({"parentId": number - 1} if place else {})
-            )
+            made.append({"id": number, "pos": stop, "linkIds": [link.id]} | ({"parentId": number - 1} if place else {}))
     return made
 
 
