@@ -43,17 +43,17 @@ def sinkhorn(
         log_growth = _log_growth(log_rows, log_cols)
     stride = safe_iterations(log_growth, logits.dtype)
 
-    log_u = log_rows - torch.logsumexp(logits, dim=2)  # (B, S)
     if stride == 0:
-        return _in_log_domain(logits, log_u, log_rows, log_cols, num_iters - 1)
-    left = num_iters - 1
-    while left > stride:
-        log_u = Scaling.apply(logits, log_u, log_rows, log_cols, stride, False)
-        left -= stride
+        return _in_log_domain(logits, log_rows, log_cols, num_iters - 1)
+    log_u, now, left = None, stride - 1, num_iters - 1
+    while left > now:
+        log_u = Scaling.apply(logits, log_u, log_rows, log_cols, now, False)
+        now, left = stride, left - now
     return Scaling.apply(logits, log_u, log_rows, log_cols, left, True)
 
 
-def _in_log_domain(logits: Tensor, log_u: Tensor, log_rows: Tensor, log_cols: Tensor, num_iters: int) -> Tensor:
+def _in_log_domain(logits: Tensor, log_rows: Tensor, log_cols: Tensor, num_iters: int) -> Tensor:
+    log_u = log_rows - torch.logsumexp(logits, dim=2)  # (B, S)
     log_v = log_cols - torch.logsumexp(logits + log_u.unsqueeze(2), dim=1)  # (B, L)
     for _ in range(num_iters):
         log_u = log_rows - torch.logsumexp(logits + log_v.unsqueeze(1), dim=2)  # (B, S)
