@@ -13,7 +13,7 @@ from slotid_core.dataset.runner import prepare_dataset
 from slotid_core.errors import SlotIDError
 from slotid_core.reference.faces.alignment import ARCFACE, INPUT_SIZE, crop_place, landmarks_from_box, similarity, warp
 from slotid_core.reference.faces.face_encoder import FaceEncoder
-from slotid_core.systems.st_drc.face_objective import FaceObjective, FaceSettings
+from slotid_core.systems.face_objective import FaceGuided, FaceObjective
 from slotid_core.systems.st_drc.inference import INFERENCE, predict_velocity
 from slotid_core.systems.st_drc.injection import ReferenceCondition
 from slotid_core.systems.st_drc.strategy import ObjectiveSettings
@@ -98,7 +98,7 @@ def test_the_same_face_costs_nothing_and_another_does(trainer):
     by_frame = networks.encoder(crops.permute(0, 3, 1, 2) * 2 - 1).view(4, 2, -1)
 
     inputs = clean_inputs(batch)
-    strategy.faces.settings = FaceSettings(2.0, 1.0, 1, "", "")
+    strategy.faces.settings = FaceGuided(2.0, 1.0, 1, "", "")
     for frame in (0, 1):
         batch.conditions["face_choice"] = torch.full((4, 1), frame / 2 + 0.2)
         batch.conditions["face_embedding"] = by_frame[:, frame]
@@ -111,12 +111,12 @@ def test_the_same_face_costs_nothing_and_another_does(trainer):
 def test_its_gradient_reaches_the_lora_and_nothing_else(trainer):
     strategy, batch = trainer.strategy, trainer.batches.rows(0, range(4))
     before = strategy(batch)
-    strategy.faces.settings = FaceSettings(0.0, 1.0, 2, "", "")
+    strategy.faces.settings = FaceGuided(0.0, 1.0, 2, "", "")
     assert ((before - strategy(batch)) > 0).all(), "training has it"
     strategy.eval()
     assert torch.equal(strategy(batch), strategy(batch)) and (strategy(batch) < before).all(), "validation has not"
     strategy.train()
-    strategy.faces.settings = FaceSettings(2.0, 1.0, 2, "", "")
+    strategy.faces.settings = FaceGuided(2.0, 1.0, 2, "", "")
     networks = strategy.faces.networks(torch.device("cpu"))
     noisy, _ = clean_inputs(batch)
     condition = ReferenceCondition(strategy.pictures(batch), strategy.config.layout, batch.has_identity)
@@ -146,7 +146,7 @@ def test_recomputing_gives_the_same_gradient(trainer):
 
 def test_what_shows_no_face_to_compare_is_not_decoded(trainer):
     strategy, batch = trainer.strategy, trainer.batches.rows(0, range(4))
-    strategy.faces.settings = FaceSettings(2.0, 0.4, 2, "", "")
+    strategy.faces.settings = FaceGuided(2.0, 0.4, 2, "", "")
     sizes = count_decodes(strategy.faces)
     batch.noise_level[:] = torch.tensor([0.4, 0.9, 0.1, 0.2])
     batch.has_identity[:] = torch.tensor([1.0, 1.0, 0.0, 1.0])
@@ -219,7 +219,7 @@ def test_a_dry_run_counts_what_the_decoder_holds(world):
 def test_what_the_decoder_holds_is_estimated_within_a_factor_of_1_5(tmp_path):
     vae = WanVAE(WanVAEConfig(width=16)).requires_grad_(False)
     save_weights(tmp_path / "vae.safetensors", vae.state_dict(), {"kind": "vae", "version": 1})
-    faces = FaceObjective(FaceSettings(1.0, 0.4, 1, "", str(tmp_path / "vae.safetensors")), {}, recompute=False)
+    faces = FaceObjective(FaceGuided(1.0, 0.4, 1, "", str(tmp_path / "vae.safetensors")), {}, recompute=False)
     kept, weights = {}, {p.untyped_storage().data_ptr() for p in vae.parameters()}
 
     def keep(tensor):

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from ...config import config_from_dict
 from ...errors import SlotIDError
-from ...ranges import Range, check_ranges
+from ...ranges import Range
 from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...wan.lora import add_lora, exported_lora, put_lora
 from ...weights import with_prefix
 from ..contract import AnyBatch, StrategySettings, errors_of
 from ..described import described_loss
+from ..face_objective import FaceGuided, GuidedByFaces
 from ..start import starting_from
 from .adapter import LaVieIDAdapter, load_adapter, save_adapter
 from .config import CALLED, FILES, AdapterConfig
@@ -41,7 +42,7 @@ FROZEN = {"clip_vit_h": (632_000_000, 257 * 1280 * 40), "eva02_clip_l": (304_000
 
 
 @dataclass(frozen=True)
-class ObjectiveSettings:
+class ObjectiveSettings(FaceGuided):
     """LaVieID's own part of the objective (equation 6).
 
     Attributes:
@@ -54,17 +55,14 @@ class ObjectiveSettings:
     route_weight: Annotated[float, Range(0, 1e4)] = 1.0
     clip_vision: str = ""
 
-    __post_init__ = check_ranges
 
-
-class Strategy(nn.Module):
+class Strategy(GuidedByFaces, nn.Module):
     """The frozen backbone and the adapter; see `contract.Strategy`."""
 
     required_tensors: tuple[str, ...] = (PICTURES, PLACES)
-    face_tensors = (EMBEDDING,)
     target_tensors: tuple[str, ...] = (SHARES,)
     shown_tensor = ""
-    packs, frame_axes = True, {SHARES: 1}
+    packs, frame_axes = True, {SHARES: 1, **GuidedByFaces.frame_axes}
     parameter_groups = ("vision", "encoder", "attention", "weights", "lora")
     text_rows = 0
 
@@ -82,6 +80,7 @@ class Strategy(nn.Module):
         self._clip: list[nn.Module] = []  # in a list, so that it is no part of this module
         if self.config.encoder.face_width:
             self.required_tensors = (*self.required_tensors, EMBEDDING)
+        self.look_at_faces(settings, backbone)
         if settings.start_from:
             self.start_from(settings.start_from)
 
@@ -119,7 +118,7 @@ class Strategy(nn.Module):
         return {**adapter, "vision": vision, "encoder": encoder}
 
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
-        return {}
+        return self.drawn_faces(generator)
 
     def undisturbed(self) -> dict[str, Tensor]:
         return {}
@@ -135,9 +134,10 @@ class Strategy(nn.Module):
         self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
 
     def held_bytes(self, height: int, width: int, samples: int, size: int) -> float:
-        """The frozen vision network, in the precision of its file, half, and its features of a sample's components."""
+        """The frozen vision network, in the precision of its file, half, and its features of a sample's components; and
+        what looking at faces holds."""
         parameters, numbers = FROZEN.get(self.config.vision.kind, (0, 0))
-        return 2 * parameters + 6 * samples * numbers * size
+        return 2 * parameters + 6 * samples * numbers * size + super().held_bytes(height, width, samples, size)
 
     def shards(self) -> Sequence[nn.Module]:
         adapter = self.adapter
@@ -180,6 +180,7 @@ class Strategy(nn.Module):
             for logits, index in seen:
                 targets = token_targets(shares_of(batch, index), people.shown[index], logits.shape[2])
                 loss = loss.index_add(0, index, own.route_weight * route_loss(logits, targets).to(loss))
+        loss = loss + self.face_losses(batch, velocities)
         loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
         return loss + objective.auxiliary_losses(errors, batch)
 

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from ...config import config_from_dict
 from ...errors import SlotIDError
-from ...ranges import Range, check_ranges
+from ...ranges import Range
 from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...weights import save_weights, with_prefix
 from ..contract import AnyBatch, Batch, StrategySettings, errors_of
 from ..described import described_loss
+from ..face_objective import FaceGuided, GuidedByFaces
 from ..start import starting_from
 from .adapter import KeyValueLayer, LynxAdapter, layers_by_block
 from .config import AdapterConfig
@@ -43,8 +44,8 @@ PICTURE_CHANNELS = 16  # of latents
 
 
 @dataclass(frozen=True)
-class ObjectiveSettings:
-    """Lynx learns from flow matching alone, and from a pretrained resampler.
+class ObjectiveSettings(FaceGuided):
+    """Lynx learns from flow matching, and from a pretrained resampler.
 
     Attributes:
         resampler: a file whose resampler the run starts with; see `resampler_start.start_resampler`. "" starts afresh.
@@ -55,10 +56,8 @@ class ObjectiveSettings:
     resampler: str = ""
     pretrain_factors: Annotated[int, Range(0, 4096)] = 0
 
-    __post_init__ = check_ranges
 
-
-class Strategy(nn.Module):
+class Strategy(GuidedByFaces, nn.Module):
     """The frozen backbone and the adapters; see `contract.Strategy`."""
 
     required_tensors: tuple[str, ...] = (FACE, PICTURE, GREY, PROMPT)
@@ -79,6 +78,7 @@ class Strategy(nn.Module):
         self.adapter = new_adapter(self.config)
         if not own.pretrain_factors:
             check_sees_pictures(self.adapter, backbone)
+        self.look_at_faces(settings, backbone)
         self.readout: nn.Linear | None = None
         if own.pretrain_factors:
             self.only_resampler(own.pretrain_factors)
@@ -128,7 +128,7 @@ class Strategy(nn.Module):
         return adapter
 
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
-        return {}
+        return self.drawn_faces(generator)
 
     def undisturbed(self) -> dict[str, Tensor]:
         return {}
@@ -158,6 +158,7 @@ class Strategy(nn.Module):
         loss = objective.losses(errors)
         if not self.training:
             return loss
+        loss = loss + self.face_losses(batch, velocities)
         loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
         return loss + objective.auxiliary_losses(errors, batch)
 

@@ -16,6 +16,7 @@ from ...wan.lora import add_lora, exported_lora, put_lora
 from ...weights import with_prefix
 from ..contract import AnyBatch, Batch, StrategySettings, errors_of
 from ..described import described_loss
+from ..face_objective import FaceGuided, GuidedByFaces
 from ..start import starting_from
 from .adapter import SlotIDAdapter, load_adapter, save_adapter
 from .config import AdapterConfig
@@ -28,7 +29,7 @@ TOKEN_MASK, GATE = "token_mask", "gate"
 
 
 @dataclass(frozen=True)
-class ObjectiveSettings:
+class ObjectiveSettings(FaceGuided):
     """Slot-ID's own part of the objective.
 
     Attributes:
@@ -52,6 +53,7 @@ class ObjectiveSettings:
     temperature_steps: float = 0.5
 
     def __post_init__(self):
+        super().__post_init__()
         if not 0 <= self.token_dropout < 1:
             raise SlotIDError(f"token_dropout must lie in [0, 1); got {self.token_dropout}.")
         if not 0 <= self.stream_dropout <= 1:
@@ -67,10 +69,10 @@ class ObjectiveSettings:
         return self.temperature_start + (self.temperature_end - self.temperature_start) * progress
 
 
-class Strategy(nn.Module):
+class Strategy(GuidedByFaces, nn.Module):
     """The frozen backbone with LoRA, and the adapter; see `contract.Strategy`."""
 
-    required_tensors = INFERENCE.required_tensors
+    required_tensors: tuple[str, ...] = INFERENCE.required_tensors
     shown_tensor = "reference"
     packs = True
     parameter_groups = ("encoder", "anchor", "film", "lora", "tokens")
@@ -84,6 +86,7 @@ class Strategy(nn.Module):
         self.model = backbone
         self.adapter = SlotIDAdapter(adapter_config(settings.adapter, backbone))
         self.required_tensors = self.adapter.config.required_tensors
+        self.look_at_faces(settings, backbone)
         start_silent(self.adapter)
         self.portrait_readout = None
         if self.objective.portrait_weight:
@@ -157,7 +160,7 @@ class Strategy(nn.Module):
             if alone < self.objective.stream_dropout and len(self.adapter.config.streams) > 1:
                 gate = (portrait < 0.5).float()
                 kept = kept * self.tokens_of(gate)
-        return {TOKEN_MASK: kept, GATE: gate}
+        return {TOKEN_MASK: kept, GATE: gate} | self.drawn_faces(generator)
 
     def tokens_of(self, gate: Tensor) -> Tensor:
         """(N,) 1 for anchors and 0 for slots at a gate of 1, the other way round at 0."""
@@ -189,7 +192,7 @@ class Strategy(nn.Module):
     def forward(self, batch: AnyBatch) -> Tensor:
         """The loss of each sample (B,): flow matching, and in training mode what else the objective asks for."""
         conditions = batch.conditions
-        streams = self.adapter.streams(*(conditions[name] for name in self.required_tensors))
+        streams = self.adapter.streams(*(conditions[name] for name in self.adapter.config.required_tensors))
         velocities = predict_velocities(
             self.model, [part.model_input for part in batch.parts], batch.noise_level, batch.context,
             self.adapter.identity(*streams), batch.has_identity, conditions[TOKEN_MASK], conditions[GATE],
@@ -198,6 +201,7 @@ class Strategy(nn.Module):
         loss = self.settings.objective.losses(errors)
         if not self.training:
             return loss
+        loss = loss + self.face_losses(batch, velocities)
         loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
         return loss + self.auxiliary_loss(streams, batch, errors)
 
@@ -236,7 +240,7 @@ class Strategy(nn.Module):
         return torch.stack([(one - portrait.flatten(1)).square().mean(1) for one in predictions]).mean(0)
 
     def predictor(self, batch: Batch) -> Predict:
-        identity = self.adapter(*(batch.conditions[name] for name in self.required_tensors))
+        identity = self.adapter(*(batch.conditions[name] for name in self.adapter.config.required_tensors))
         return predictor(self.model, identity)
 
     def export(self, path: str | os.PathLike, tensors: dict[str, Tensor], facts: dict) -> None:

@@ -10,18 +10,17 @@ from torch import Tensor, nn
 
 from ...config import config_from_dict
 from ...errors import SlotIDError
-from ...ranges import Range, Share, check_ranges
+from ...ranges import Range, Share
 from ...wan import WanModel
 from ...wan.guidance import Predict
 from ...wan.lora import add_lora, exported_lora, lora_key, new_lora, put_lora
 from ...weights import with_prefix
 from ..contract import AnyBatch, Batch, StrategySettings, errors_of
 from ..described import described_loss
+from ..face_objective import FaceGuided, GuidedByFaces
 from ..start import starting_from
 from .adapter import STDRCAdapter, load_adapter, save_adapter, token_lora
 from .config import AdapterConfig
-from .face_objective import CHOICE as FACE_CHOICE
-from .face_objective import EMBEDDING, PLACES, FaceObjective, FaceSettings
 from .inference import AUGMENTED, PICTURE, predict_velocities, predictor
 from .injection import ReferenceCondition
 
@@ -29,8 +28,8 @@ CHOICE = "picture_choice"
 
 
 @dataclass(frozen=True)
-class ObjectiveSettings:
-    """ST-DRC's own part of the objective.
+class ObjectiveSettings(FaceGuided):
+    """ST-DRC's own part of the objective; its "face-guided identity objective" is in `FaceGuided`.
 
     Attributes:
         augmented: share of samples whose reference is one of its prepared augmentations ("reference-robust identity
@@ -39,40 +38,24 @@ class ObjectiveSettings:
             of another scene helps little at first and disturbs, so that training would have the model look away from
             it; one that shows what is to be drawn teaches it to look. Ours.
         own_frame_steps: ... falling evenly to 0 over this share of the run.
-        face_weight: of 1 - cosine between the face in the decoded estimate and the person's ("face-guided identity
-            objective"); 0 for none, as it takes the VAE's decoder and its gradients. Needs data that was prepared with
-            `face_encoder`.
-        face_below: noise level below which a sample is looked at.
-        face_frames: latent frames of such a sample that are.
-        face_encoder, face_vae: files of the face network, which must be the one of the data's embeddings, and of the
-            VAE, or "toy_world"; default: those that the data was made with.
     """
 
     augmented: Share = 0.8
     own_frame: Share = 0.0
     own_frame_steps: Annotated[float, Range(1e-6, 1)] = 0.5
-    face_weight: Annotated[float, Range(0, 1e4)] = 0.0
-    face_below: Share = 0.4
-    face_frames: Annotated[int, Range(1, 64)] = 2
-    face_encoder: str = ""
-    face_vae: str = ""
-
-    __post_init__ = check_ranges
 
     def own_frame_at(self, step: int, steps: int) -> float:
         """Share of own first frames at a step of a run of `steps`."""
         return self.own_frame * max(0.0, 1 - step / (self.own_frame_steps * steps))
 
 
-class Strategy(nn.Module):
+class Strategy(GuidedByFaces, nn.Module):
     """The frozen backbone and the LoRA; see `contract.Strategy`."""
 
     required_tensors: tuple[str, ...] = (PICTURE, AUGMENTED)
-    face_tensors = (EMBEDDING, PLACES)
-    target_tensors: tuple[str, ...] = ()
     shown_tensor = PICTURE
     parameter_groups = ("lora",)
-    packs, frame_axes = True, {PLACES: 0}
+    packs = True
     text_rows = 0
     appended_frames = 1
 
@@ -84,12 +67,7 @@ class Strategy(nn.Module):
         self.objective = settings.own_objective
         self.model = backbone
         self.config = adapter_config(settings.adapter, backbone)
-        own = self.objective
-        self.faces: FaceObjective | None = None
-        if own.face_weight:
-            faces = FaceSettings(own.face_weight, own.face_below, own.face_frames, own.face_encoder, own.face_vae)
-            self.faces = FaceObjective(faces, settings.data, backbone.activation_checkpointing)
-            self.required_tensors, self.target_tensors = (*self.required_tensors, EMBEDDING), (PLACES,)
+        self.look_at_faces(settings, backbone)
         lora, layout = self.config.lora, self.config.layout
         self.reference_lora: nn.ParameterDict | None = None
         if backbone.activation_checkpointing and (lora.tokens == "reference" or not layout.reads_text):
@@ -135,10 +113,7 @@ class Strategy(nn.Module):
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Three numbers in [0, 1): whether the reference is an augmented one, which, and whether it is the clip's own
         frame; and one for each frame in which the face is looked at."""
-        drawn = {CHOICE: torch.rand(3, generator=generator)}
-        if self.faces is not None:
-            drawn[FACE_CHOICE] = torch.rand(self.objective.face_frames, generator=generator)
-        return drawn
+        return {CHOICE: torch.rand(3, generator=generator)} | self.drawn_faces(generator)
 
     def undisturbed(self) -> dict[str, Tensor]:
         """The picture as it is."""
@@ -150,9 +125,6 @@ class Strategy(nn.Module):
     def at_step(self, step: int) -> None:
         self.described_weight = self.settings.objective.described_weight_at(step, self.settings.steps)
         self.own_frame = self.objective.own_frame_at(step, self.settings.steps)
-
-    def held_bytes(self, height: int, width: int, samples: int, size: int) -> float:
-        return 0.0 if self.faces is None else self.faces.held_bytes(height, width, samples, size)
 
     def shards(self) -> Sequence[nn.Module]:
         return [*self.model.blocks, self.model]
@@ -183,9 +155,7 @@ class Strategy(nn.Module):
         loss = objective.losses(errors)
         if not self.training:
             return loss
-        if self.faces is not None:
-            seen = zip(batch.parts, velocities, strict=True)
-            loss = loss + torch.cat([self.faces(part, part.noisy, velocity) for part, velocity in seen])
+        loss = loss + self.face_losses(batch, velocities)
         loss = loss + described_loss(self.model, batch, velocities, self.described_weight)
         return loss + objective.auxiliary_losses(errors, batch)
 
