@@ -158,7 +158,7 @@ def hidden(points: np.ndarray, rect: Rect, room: float = 0.0) -> np.ndarray:
     """Which of the links, [links, points, 2], have a point in the rectangle, made larger by `room` on each side."""
     x, y = points[..., 0], points[..., 1]
     inside = (x > rect.x0 - room) & (x < rect.x1 + room) & (y > rect.y0 - room) & (y < rect.y1 + room)
-    return inside.any(1)
+    return np.any(inside, axis=1)
 
 
 def view(workflow: dict, width: float, height: float, left: float = 0.0, top: float = 0.0) -> Rect:

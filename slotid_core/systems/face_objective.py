@@ -1,5 +1,5 @@
-"""The face-guided identity objective (ST-DRC), for every system: the face in the clean clip that a prediction stands for
-is the person's.
+"""The face-guided identity objective (ST-DRC), for every system: the face in the clean clip that a prediction stands
+for is the person's.
 
 1 - cosine between a face network's embedding of the decoded estimate and the person's. The estimate is clear enough to
 know somebody by at low noise alone. The face network and the VAE are frozen, are no part of the strategy's modules, and
