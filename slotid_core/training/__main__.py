@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         return dry_run(config, options)
     from .loop import train
 
-    path = train(config, options.output, options.resume, options.progress == "json", options.changed)
+    path = train(config, options.output, options.resume, options.progress == "json", options.changed, options.track)
     if path is None:
         print("stopped and saved; add --resume to go on.", file=sys.stderr)
         return 130
@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     from .cost import GPUS, UTILIZATION
+    from .trackers import TRACKERS
 
     root = argparse.ArgumentParser(
         prog="python -m slotid_core.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -62,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     root.add_argument("--json", type=Path, help="with --dry-run: also write the figures to this file")
     root.add_argument("--progress", choices=("bar", "json"), default="bar", help="json: one object a line, to be read")
+    root.add_argument(
+        "--track", action="append", default=[], metavar="NAME", help=f"tell this tracker too: {', '.join(TRACKERS)}"
+    )
     root.add_argument("--threads", type=int, default=0, help="CPU threads; bit-exact resuming needs the same number")
     return root
 

@@ -59,15 +59,21 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    config: TrainingConfig, folder: Path, resume: bool = False, as_json: bool = False, changed: Sequence[str] = ()
+    config: TrainingConfig,
+    folder: Path,
+    resume: bool = False,
+    as_json: bool = False,
+    changed: Sequence[str] = (),
+    track: Sequence[str] = (),
 ) -> Path | None:
     """Train to the end, or to a signal; returns the adapter file if the end was reached.
 
     Args:
         changed: with `resume`, names of settings that are meant to be others than those the run was begun with.
+        track: names of `trackers`.
 
     Raises:
-        SlotIDError: a setting, a file or the data is wrong, the loss stopped being a number, another run is at work in
+        SlotIDError: a setting, a file, a tracker or the data is wrong, the loss stopped being a number, another run is at work in
             `folder`, the disk is full, or another process of this run has ended.
     """
     with (
@@ -77,7 +83,7 @@ def train(
         disk_errors(folder, only_full=True),
         lost_processes(processes),
     ):
-        return Trainer(config, folder, processes).run(resume, as_json, changed)
+        return Trainer(config, folder, processes).run(resume, as_json, changed, track)
 
 
 class Trainer:
@@ -146,12 +152,13 @@ class Trainer:
         part = BlockPart(processes.rank, processes.count) if shared_out else BlockPart()
         return BlockSwap(self.strategy.model, count, processes.device, part)
 
-    def run(self, resume: bool, as_json: bool, changed: Sequence[str] = ()) -> Path | None:
+    def run(self, resume: bool, as_json: bool, changed: Sequence[str] = (), track: Sequence[str] = ()) -> Path | None:
         if not resume and checkpoints(self.folder):
             raise SlotIDError(f"{self.folder} holds checkpoints. Add --resume to go on, or give another folder.")
         step = self.restore(changed) if resume else 0
         run = self.config.run
-        self.events = Events(self.folder, run.steps, as_json, self.processes.is_first, step)
+        settings = config_to_dict(self.config) if track else {}
+        self.events = Events(self.folder, run.steps, as_json, self.processes.is_first, step, track, settings)
         if run.sample_every and self.held_out is not None:
             self.prompts = prompts_of_sheets(run.sample_prompts, self.held_out.manifest["config"], self.processes)
         checks = self.validation_data()
@@ -185,7 +192,7 @@ class Trainer:
                     return None
         path = self.export(step)
         self.events.say("finished", adapter=str(path), steps=step)
-        self.events.close()
+        self.events.close("finished")
         return path
 
     def stalled(self, what: str, seconds: float) -> None:
@@ -247,7 +254,7 @@ class Trainer:
             good = newest_step(self.folder)
             kept = f"The last good checkpoint is of step {good}" if good is not None else "There is no checkpoint yet"
             what = f"{limit:g} times its running mean" if finite else "not finite, or its gradient is not"
-            self.events.close()
+            self.events.close(f"ended, as the loss is {what}")
             raise SlotIDError(
                 f"At step {step} the loss is {loss:.4g}, {what}. {kept}; nothing was saved after it. Lower "
                 "optimizer.learning_rate or raise optimizer.warmup_steps, then start anew in another folder, or go on "
@@ -275,6 +282,7 @@ class Trainer:
         with self.ema_weights(), self.autocast():
             figures = validate(self.model, checks, self.processes, self.strategy, self.put_expert_of)
         self.events.validation(step, figures)
+        self.events.picture()
 
     def put_expert_of(self, check: Check) -> None:
         if self.experts is not None:
@@ -315,6 +323,7 @@ class Trainer:
                 self.events.say("no samples", step=step, reason=str(error))
             else:
                 self.events.say("samples", path=str(path), step=step)
+            self.events.picture()
 
     def sheet_rows(self, held_out: CachedDataset) -> Batch:
         """As many held-out samples as a sheet shows, of any noise level: sampling starts from noise alone."""
