@@ -73,8 +73,8 @@ def train(
         track: names of `trackers`.
 
     Raises:
-        SlotIDError: a setting, a file, a tracker or the data is wrong, the loss stopped being a number, another run is at work in
-            `folder`, the disk is full, or another process of this run has ended.
+        SlotIDError: a setting, a file, a tracker or the data is wrong, the loss stopped being a number, another run is
+            at work in `folder`, the disk is full, or another process of this run has ended.
     """
     with (
         joined_processes() as processes,
