@@ -23,7 +23,7 @@ def as_graph(name: str) -> dict:
 def open_template(page, name: str) -> None:
     page.keyboard.press("Escape")  # newer pages have a dialog that names missing files
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-    page.locator("span", has_text="slotid").first.click()
+    page.get_by_role("dialog").locator("span", has_text="slotid").first.click()  # panels behind it may say it too
     title = page.get_by_text(name, exact=True).last
     title.wait_for()
     title.scroll_into_view_if_needed()  # pictures load as they come into view
