@@ -235,7 +235,7 @@ def test_lynx_is_prepared_with_what_it_reads(lynx_data):
     sample = CachedDataset(lynx_data / "data").read(0)
     assert set(sample) == {
         "video", "text", "empty_text", "face_embedding", "face_picture", "grey_picture", "face_prompt",
-        "factors",
+        "factors", "face_places",
     }  # fmt: skip
     assert sample["face_embedding"].shape == (512,)
     assert sample["face_embedding"].norm().item() == pytest.approx(1.0, abs=1e-2)
