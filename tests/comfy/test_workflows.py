@@ -187,8 +187,8 @@ def widget_values(entry: dict, sockets: dict) -> dict:
 
 
 def test_pack_starts_fast():
-    """CPU seconds, since tests run side by side; the promise is 0.3 s."""
-    assert min(start["pack"] for start in start_time.measure()) <= 0.2
+    """CPU seconds, since tests run side by side; as promised."""
+    assert min(start["pack"] for start in start_time.measure()) <= 0.3
 
 
 def test_the_example_clip_is_offered_and_a_queue_survives_a_failing_workflow(client):
