@@ -29,8 +29,9 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         if tag == "img":
             facts = dict(attrs)
-            assert facts["alt"]
-            self.pictures.append(facts["src"].split("?")[0])
+            source = facts["src"]
+            assert facts["alt"] and source
+            self.pictures.append(source.split("?")[0])
         elif tag != "meta":
             self.open.append(tag)
 
