@@ -72,6 +72,12 @@ REOPEN = """async () => {
   await window.app.loadGraphData(JSON.parse(text), true, true, "opened again");
 }"""
 PROMPT = "async () => (await window.app.graphToPrompt()).output"
+TRACKER = "window.app.extensionManager.workflow.activeWorkflow.changeTracker"
+# Whether the page has loaded the graph that undo, or redo, brings back; a key that is pressed before is lost.
+CAME_BACK = f"""([queue, before]) => {{
+  const tracker = {TRACKER};
+  return tracker[queue].length > before && tracker.activeState !== tracker[queue].at(-1);
+}}"""
 STILL = "() => [...document.querySelectorAll('video')].forEach((video) => video.pause())"
 
 
@@ -165,8 +171,22 @@ def queued(page, act) -> dict:
 
 
 def undo(page) -> None:
-    page.keyboard.press("Control+z")
-    page.wait_for_timeout(2500)  # a key pressed while the page still loads the graph is lost
+    press_and_load(page, "Control+z", "redoQueue")
+
+
+def redo(page) -> None:
+    press_and_load(page, "Control+y", "undoQueue")
+
+
+def press_and_load(page, keys: str, queue: str) -> None:
+    """
+    Args:
+        queue: of the page's tracker, to which the graph that is left goes.
+    """
+    before = page.evaluate(f"() => {TRACKER}.{queue}.length")
+    page.keyboard.press(keys)
+    page.wait_for_function(CAME_BACK, arg=[queue, before])
+    page.wait_for_timeout(1000)  # until the new nodes have their panels
 
 
 def set_by_mouse(page) -> dict:
@@ -210,12 +230,7 @@ def test_set_by_mouse_saved_opened_again_undone_and_queued(page, opened, errors)
     assert len(value(page, "SlotIDGateSchedule", "points").split(",")) == 3
     assert value(page, "SlotIDSelectPortrait", "rank") == 2
     assert page.locator(".slotid-candidate").count() == 3
-    page.keyboard.press("Control+y")
-    for _ in range(40):  # the page loads the graph again, which takes a slow machine seconds
-        page.wait_for_timeout(250)
-        if value(page, "SlotIDGateSchedule", "points") == inputs["4"]["points"]:
-            break
-    page.wait_for_timeout(750)  # until the new nodes have their panels
+    redo(page)
     assert value(page, "SlotIDGateSchedule", "points") == inputs["4"]["points"]
     for rank in (0, 2):  # what is touched now is of the node that undo made
         page.locator(".slotid-candidate").nth(rank).click()
