@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.paired import Ratio, compare, compare_rarely
+from benchmarks.paired import Ratio, compare, compare_on_one_core, compare_rarely
 from slotid_core.systems.lavie_id import LocalRouter, RouterCondition, RouterConfig, install_router
 from slotid_core.systems.lavie_id.adapter import COMPONENTS
 from slotid_core.wan import WanConfig, WanModel
@@ -75,7 +75,8 @@ def run(video: bool = False) -> list[Ratio]:
     ratios = [Ratio(f"Wan 1.3B, {whole} tokens, all blocks: the router / without, by arithmetic", *[share] * 3)]
     if video and not on_gpu:
         return ratios + compare_rarely(claims, step)
-    return ratios + [compare(claim, with_it, step, pairs=15 if on_gpu else 9) for claim, with_it in claims.items()]
+    paired = compare if on_gpu else compare_on_one_core
+    return ratios + [paired(claim, with_it, step) for claim, with_it in claims.items()]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -20,16 +22,34 @@ class Ratio:
         return f"{self.claim:<78} {self.median:6.3f}   [{self.low:.3f}, {self.high:.3f}]"
 
 
-def compare(claim: str, first: Callable[[], object], second: Callable[[], object], pairs: int = 15) -> Ratio:
+def compare(
+    claim: str,
+    first: Callable[[], object],
+    second: Callable[[], object],
+    pairs: int = 15,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Ratio:
     first(), second()
     ratios = []
     for index in range(pairs):
         # Whoever runs second in a pair finds warmer caches, so they take turns.
         order = (first, second) if index % 2 else (second, first)
-        seconds = {function: _time(function) for function in order}
+        seconds = {function: _time(function, clock) for function in order}
         ratios.append(seconds[first] / seconds[second])
     low, median, high = statistics.quantiles(ratios, n=4)
     return Ratio(claim, median, low, high)
+
+
+def compare_on_one_core(
+    claim: str, first: Callable[[], object], second: Callable[[], object], pairs: int = 15
+) -> Ratio:
+    """By CPU seconds of one thread, which other work on the machine changes least."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return compare(claim, first, second, pairs, time.process_time)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def compare_rarely(firsts: dict[str, Callable[[], object]], second: Callable[[], object]) -> list[Ratio]:
@@ -51,7 +71,7 @@ def compare_rarely(firsts: dict[str, Callable[[], object]], second: Callable[[],
     return results
 
 
-def _time(function: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+def _time(function: Callable[[], object], clock: Callable[[], float]) -> float:
     start = clock()
     function()
     return clock() - start

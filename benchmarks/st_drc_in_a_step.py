@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.paired import Ratio, compare, compare_rarely
+from benchmarks.paired import Ratio, compare, compare_on_one_core, compare_rarely
 from slotid_core.systems.st_drc import LayoutConfig, ReferenceCondition, install_reference
 from slotid_core.systems.st_drc.random_checkpoints import random_adapter
 from slotid_core.wan import WanConfig, WanModel
@@ -73,7 +73,8 @@ def run(video: bool = False) -> list[Ratio]:
     }
     if video and not on_gpu:
         return compare_rarely(claims, step)
-    return [compare(claim, function, step, pairs=15 if on_gpu else 9) for claim, function in claims.items()]
+    paired = compare if on_gpu else compare_on_one_core
+    return [paired(claim, function, step) for claim, function in claims.items()]
 
 
 if __name__ == "__main__":
