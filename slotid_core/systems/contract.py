@@ -305,6 +305,8 @@ class Strategy(Protocol):
     # axis of latent frames of each target tensor that has one is in `frame_axes: dict[str, int]`.
     # `augmented_tensors: dict[str, str]`: required tensors, and by which names preparation gives K other looks of each,
     # (K, ...), all of one picture; NaN where a look was discarded. Without it there are none.
+    # A system whose hooks need of each token that token alone, the model's own self-attention apart, says so by the
+    # class's `splits_sequences = True`: processes may then share a sample's tokens (`wan.sequence`).
     # A system that appends tokens to the video's says for how many latent frames, as `appended_frames: int`; without it
     # there are none.
 
@@ -429,5 +431,7 @@ class Refinement(Protocol):
 
     # Prepared tensors that it reads beside the video; preparation makes them.
     required_tensors: tuple[str, ...]
+    # Name under which a file for the toy world ships, in its folder of weights.
+    shipped_file: str
 
     def load(self, path: str | os.PathLike) -> Refiner: ...

@@ -1,6 +1,7 @@
 """The only list of systems: a name, and the package that holds the system. Nothing is imported before it is used."""
 
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +33,11 @@ def objective_settings_of(name: str) -> type[Any]:
 
 def inference_of(name: str) -> Inference:
     return _module(name, "inference").INFERENCE
+
+
+def shipped_part_of(name: str) -> str:
+    """Part of the toy world that is the trained file of a system or a refinement."""
+    return Path(_module(name, "inference").INFERENCE.shipped_file).stem
 
 
 def refinement_of(name: str) -> Refinement:

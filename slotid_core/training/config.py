@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from ..config import config_from_dict, config_to_dict, read_settings
 from ..errors import SlotIDError
-from ..model_files import Part, model_file
+from ..model_files import model_file
 from ..ranges import Many, Share, Step, check_ranges
 from ..systems.contract import SharedObjective, StrategySettings
-from ..systems.registry import DEFAULT, objective_settings_of
+from ..systems.registry import DEFAULT, objective_settings_of, shipped_part_of, strategy_of
 from .renamed import with_new_names
 
 BaseDtype = Literal["float32", "bfloat16", "float8_e4m3fn"]
@@ -163,10 +163,12 @@ class RunConfig:
         sample_strengths: further strengths of the person, such as (0.5, 1.5), each a row of the sheets below that at 1.
         vae: a Wan 2.1 VAE (.safetensors) to decode them, or "toy_world"; default: the one that the data was made with.
         distribution: "fsdp" shards the frozen backbone over processes too.
+        context_parallel: processes that compute each sample together, each a part of its tokens: activations and time
+            of long clips are divided by it. It divides the processes and the model's attention heads.
         loss_spike_factor: stop when the loss is this many times its running mean.
         stalled_after: seconds without progress after which the run says what it waits for; 0 never does.
-        start_from: an adapter file, or "toy_world", whose weights the run starts with; steps, learning rate and
-            optimiser start anew, and so does all that is annealed by step.
+        start_from: an adapter file whose weights the run starts with, or "toy_world" for the one that ships for the
+            system; steps, learning rate and optimiser start anew, and so does all that is annealed by step.
     """
 
     steps: Many
@@ -186,6 +188,7 @@ class RunConfig:
     sample_strengths: tuple[float, ...] = ()
     vae: str = ""
     distribution: Distribution = "ddp"
+    context_parallel: Many = 1
     loss_spike_factor: float = 20.0
     stalled_after: float = 600.0
     start_from: str = ""
@@ -198,6 +201,11 @@ class RunConfig:
             raise SlotIDError(
                 f"run.image_share is {self.image_share}, and pictures and clips in one step need packing. Set "
                 "run.pack_tokens, or image_share to 0."
+            )
+        if self.context_parallel > 1 and self.pack_tokens:
+            raise SlotIDError(
+                f"run.context_parallel is {self.context_parallel}, which shares one sample's tokens, and "
+                f"run.pack_tokens is {self.pack_tokens}, which joins those of several. Set one of them."
             )
 
 
@@ -216,6 +224,11 @@ class TrainingConfig:
 
     def __post_init__(self):
         self.own_objective()  # refuses what the system does not know, before anything is loaded
+        if self.run.context_parallel > 1 and not getattr(strategy_of(self.system), "splits_sequences", False):
+            raise SlotIDError(
+                f"run.context_parallel is {self.run.context_parallel}, and {self.system} looks at all tokens of a "
+                "sample at once. Set it to 1."
+            )
 
     def own_objective(self) -> Any:
         """The system's own part of the objective, as its dataclass."""
@@ -223,15 +236,20 @@ class TrainingConfig:
 
     def strategy_settings(self, data: Mapping | None = None) -> StrategySettings:
         """What the strategy is built from; `data` are settings that the data was prepared with."""
-        start_from = self.run.start_from
+        start = self.start_file()
         return StrategySettings(
             self.adapter,
             self.objective,
             self.own_objective(),
             self.run.steps,
-            str(model_file(start_from, "adapter")) if start_from else "",
+            str(start) if start else "",
             data or {},
         )
+
+    def start_file(self) -> Path | None:
+        """The adapter that the run starts with, if with any; of the toy world, the system's own."""
+        start = self.run.start_from
+        return model_file(start, shipped_part_of(self.system)) if start else None
 
 
 # What a resumed run may be given anew, as nothing that is learnt depends on it. Any other change is refused (`resume`).
@@ -254,12 +272,13 @@ MAY_CHANGE = frozenset({
     "run.sample_strengths",
     "run.vae",
     "run.distribution",
+    "run.context_parallel",
     "run.loss_spike_factor",
     "run.stalled_after",
 })  # fmt: skip
 MAY_GROW = frozenset({"run.steps"})
 # Files, which may move as well: what is in them is compared.
-FILES: dict[str, Part] = {"model.path": "dit", "model.low_noise_path": "dit", "run.start_from": "adapter"}
+FILES = frozenset({"model.path", "model.low_noise_path", "run.start_from"})
 
 
 def config_from_settings(values: dict, warn: bool = True) -> TrainingConfig:

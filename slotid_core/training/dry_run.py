@@ -20,7 +20,7 @@ from .cost import GPU, TEXT_ROWS, UTILIZATION, Work, activation_bytes, gpu_named
 from .loop import Trainer, noise_levels
 from .optimizer import trainable
 from .optimizer_kinds import EIGHT_BIT, STATE_BYTES
-from .processes import joined_processes
+from .processes import Processes, check_heads, joined_processes, with_teams
 
 GIB = 2**30
 TIMED_STEPS = 4
@@ -42,6 +42,8 @@ def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: floa
     with torch.device("meta"):
         strategy = strategy_of(config.system)(config.strategy_settings(), meta_backbone(config.model))
     assert isinstance(strategy, nn.Module)  # as `contract.Strategy` says, which a Protocol cannot express
+    sharing = with_teams(Processes(0, gpus, torch.device("meta")), config.run).sharing
+    check_heads(strategy.model, sharing)
     trained = sum(p.numel() for p in trainable(strategy).values())
     frozen = [p for p in strategy.parameters() if not p.requires_grad]
     frozen_bytes = sum(p.numel() * p.element_size() for p in frozen)
@@ -56,7 +58,7 @@ def estimate(config: TrainingConfig, gpus: int, gpu: str = "", utilization: floa
         held += 2 * (bytes_of(strategy.model.blocks[0]) - (swapped[0] if all_swapped else 0))
     shape = latent_shape(config)
     one = tokens_of_a_sample(shape, getattr(strategy, "appended_frames", 0))
-    tokens = config.run.pack_tokens or one * config.run.micro_batch
+    tokens = config.run.pack_tokens or math.ceil(one / sharing) * config.run.micro_batch
     size, recomputes = size_of_a_number(config), config.model.activation_checkpointing
     figures = {
         "trainable_parameters": trained,
@@ -117,14 +119,20 @@ def seconds_and_days(
     if config.objective.described_weight:  # the frozen model says what it makes of a description
         forward += config.objective.described_steps
     work = Work(tokens, in_blocks, (forward, backward), config.model.activation_checkpointing)
-    samples = config.run.batch / gpus
+    samples = config.run.batch / gpus  # of those that a team computes, each GPU's part
     held_at_once = max(1.0, config.run.pack_tokens / tokens) if config.run.pack_tokens else config.run.micro_batch
     total = samples * operations(model.config, work)
     share = gpus if config.run.distribution == "fsdp" else 1
     exchanged = exchanged_bytes(config, (bytes_of(model, frozen=True) - sum(swapped)) / share)
     copied = [size / share for size in swapped]
     figures = seconds_of_a_step(
-        gpu, total, copied, math.ceil(samples / held_at_once), utilization, exchanged, work.passes
+        gpu,
+        total,
+        copied,
+        math.ceil(samples * config.run.context_parallel / held_at_once),
+        utilization,
+        exchanged,
+        work.passes,
     )
     return {
         "teraflops_a_step_and_gpu": total / 1e12,
@@ -222,7 +230,7 @@ def time_steps(config: TrainingConfig, folder: Path) -> dict[str, float]:
     seconds = []
     with joined_processes() as processes:
         trainer = Trainer(config, folder, processes)
-        rows = processes.share(config.run.batch)
+        rows = trainer.processes.share(config.run.batch)
         for step in range(TIMED_STEPS):
             batch = trainer.batches.rows(step, rows)
             started = time.perf_counter()

@@ -46,7 +46,9 @@ from .processes import (
     joined_processes,
     lost_processes,
     scatter_into,
+    share_sequences,
     unsharded,
+    with_teams,
 )
 from .resume import check_settings, fingerprints
 from .samples import at_strength, prompts_of_sheets, sheet_of_pairs
@@ -91,10 +93,7 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, folder: Path, processes: Processes):
         run = config.run
-        if run.batch % processes.count:
-            raise SlotIDError(
-                f"run.batch is {run.batch}, which {processes.count} processes cannot share evenly. Make it a multiple."
-            )
+        processes = with_teams(processes, run)
         check_kind(config, processes.count)
         self.folder, self.processes, self.given_adapter = folder, processes, config.adapter
         self.prompts: list[Tensor] = []  # of sheets, where they are not held-out captions
@@ -114,6 +113,9 @@ class Trainer:
         self.strategy = strategy
         self.levels = noise_levels(config)
         other = self.second_expert()
+        for model in (self.strategy.model, other):
+            if model is not None:
+                share_sequences(model, processes)
         self.block_swap = self.swapped(config.model.swapped_blocks)
         if self.block_swap is not None and other is not None:
             self.block_swap.add(other)

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
@@ -13,8 +13,10 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..errors import SlotIDError
+from ..wan import WanModel
+from ..wan.sequence import SequenceGroup
 from .block_swap import swapped_weights
-from .config import Distribution
+from .config import Distribution, RunConfig
 
 LOST = re.compile(
     r"Connection (closed by|reset by) peer|Broken pipe|Connection refused|Timed out waiting", re.IGNORECASE
@@ -23,18 +25,34 @@ LOST = re.compile(
 
 @dataclass(frozen=True)
 class Processes:
+    """
+    Attributes:
+        sharing: how many neighbouring processes compute each sample together (`wan.sequence`).
+    """
+
     rank: int
     count: int
     device: torch.device
+    sharing: int = 1
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
 
+    @property
+    def teams(self) -> int:
+        """Groups of processes, each of which computes its samples together."""
+        return self.count // self.sharing
+
+    @property
+    def team(self) -> int:
+        """Number of this process's own."""
+        return self.rank // self.sharing
+
     def share(self, batch: int) -> range:
-        """Rows of a global batch that are this process's."""
-        each = batch // self.count
-        return range(self.rank * each, (self.rank + 1) * each)
+        """Rows of a global batch that are this process's team's."""
+        each = batch // self.teams
+        return range(self.team * each, (self.team + 1) * each)
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over processes of a small tensor."""
@@ -95,6 +113,52 @@ def lost_processes(processes: Processes) -> Iterator[None]:
             f"Process {processes.rank} waited for another one of the {processes.count} of this run, which has ended; "
             "what that one printed says why. Go on from the last checkpoint with --resume."
         ) from error
+
+
+def with_teams(processes: Processes, run: RunConfig) -> Processes:
+    """The processes of a run, in teams that share samples' tokens.
+
+    Raises:
+        SlotIDError: they cannot share samples or the batch evenly.
+    """
+    if processes.count % run.context_parallel:
+        raise SlotIDError(
+            f"run.context_parallel is {run.context_parallel}, and {processes.count} processes are no multiple of it. "
+            "Start as many as make whole teams, or give 1."
+        )
+    processes = replace(processes, sharing=run.context_parallel)
+    if run.batch % processes.teams:
+        who = "processes" if processes.sharing == 1 else f"teams of {processes.sharing} processes"
+        raise SlotIDError(
+            f"run.batch is {run.batch}, which {processes.teams} {who} cannot share evenly. Make it a multiple."
+        )
+    return processes
+
+
+def share_sequences(model: WanModel, processes: Processes) -> None:
+    """Let the model's forward pass compute a part of each sample's tokens, the others being the team's.
+
+    Raises:
+        SlotIDError: the model's heads cannot be shared evenly.
+    """
+    if processes.sharing == 1:
+        return
+    check_heads(model, processes.sharing)
+    team, _ = dist.new_subgroups(processes.sharing)
+    model.sequence_group = SequenceGroup(team, processes.rank % processes.sharing, processes.sharing)
+
+
+def check_heads(model: WanModel, sharing: int) -> None:
+    """
+    Raises:
+        SlotIDError: so many processes cannot share the model's heads evenly.
+    """
+    heads = model.config.num_heads
+    if heads % sharing:
+        raise SlotIDError(
+            f"run.context_parallel is {sharing}, and this model has {heads} attention heads, which so many processes "
+            "cannot share evenly. Give a number that divides them."
+        )
 
 
 def distribute(strategy: nn.Module, parts: Sequence[nn.Module], how: Distribution, processes: Processes) -> nn.Module:

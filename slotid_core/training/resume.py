@@ -59,7 +59,7 @@ def changes_since(
     then = changed_settings({}, {"adapter": before.adapter})
     free = {name for name in changes if name.startswith("adapter.") and name not in given and name not in then}
     if "files" in header:  # earlier releases do not have it: there the paths are compared
-        free |= FILES.keys()
+        free |= FILES
         contents = changed_settings(header["files"], files)
         changes |= {f"{CONTENT_OF}{name}": values for name, values in contents.items()}
     return {name: values for name, values in changes.items() if name not in MAY_CHANGE | free}
@@ -74,11 +74,12 @@ def comparable(config: TrainingConfig) -> dict:
 
 def fingerprints(config: TrainingConfig) -> dict[str, str]:
     """Of the files that a run reads weights from, by the name of the setting."""
-    values = {
-        "model.path": config.model.path, "model.low_noise_path": config.model.low_noise_path,
-        "run.start_from": config.run.start_from,
-    }  # fmt: skip
-    return {name: fingerprint(model_file(path, FILES[name])) for name, path in values.items() if path}
+    models = {"model.path": config.model.path, "model.low_noise_path": config.model.low_noise_path}
+    files = {name: model_file(path, "dit") for name, path in models.items() if path}
+    start = config.start_file()
+    if start is not None:
+        files["run.start_from"] = start
+    return {name: fingerprint(path) for name, path in files.items()}
 
 
 def fingerprint(path: Path) -> str:

@@ -51,13 +51,13 @@ def validation_checks(
     Raises:
         SlotIDError: the data shows one person, so that nothing can be mismatched.
     """
-    rank, processes_count = (processes.rank, processes.count) if processes else (0, 1)
-    count = min(count, len(data.samples)) // processes_count * processes_count
+    team, teams = (processes.team, processes.teams) if processes else (0, 1)
+    count = min(count, len(data.samples)) // teams * teams
     chosen = [int(i) for i in torch.linspace(0, len(data.samples) - 1, max(2, count)).round().long()][:count]
     rows, mismatched = [], []
     # Processes that take turns with experts must take the same ones.
-    turns = processes_count if levels is not None and levels.boundary else 1
-    for place, index in list(enumerate(chosen))[rank::processes_count]:
+    turns = teams if levels is not None and levels.boundary else 1
+    for place, index in list(enumerate(chosen))[team::teams]:
         given = given_tensors(strategy.model)
         sample = data.read(index, ("video", "text", *getattr(strategy, "target_tensors", ()), *given))
         own = data.partner(index, np.random.default_rng(SEED + place), same_clip=pairing == "same clip")

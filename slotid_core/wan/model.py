@@ -22,6 +22,7 @@ from ..tensor_shapes import count_numbered, shape_of
 from .attention import dot_product_attention
 from .packing import Packing, noting, noting_sample, packing_of
 from .rope import apply_rotary, rotary_matrices
+from .sequence import SequenceGroup, sequence_of, sharing
 
 CLIP_WIDTH = 1280
 TEXT_ROWS = 512
@@ -123,10 +124,15 @@ class SelfAttention(nn.Module):
     def attend_rows(
         self, kind: str, q: Tensor, k: Tensor, v: Tensor, transformer_options: Mapping, key_bias: Tensor | None
     ) -> Tensor:
-        def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **kwargs) -> Tensor:
+        sequence = sequence_of(transformer_options) if kind == SELF_ATTENTION else None
+
+        def by_heads(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
             q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=heads) for t in (q, k, v))
             bias = None if key_bias is None else key_bias.to(q.dtype).view(1, 1, 1, -1)
             return rearrange(dot_product_attention(q, k, v, bias), "b h n d -> b n (h d)")
+
+        def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **kwargs) -> Tensor:
+            return by_heads(q, k, v, heads) if sequence is None else sequence.attend(by_heads, q, k, v, heads)
 
         override = transformer_options.get("optimized_attention_override")
         if override is None:
@@ -257,6 +263,7 @@ class WanModel(nn.Module):
         self.config = config
         self.dim = config.dim
         self.activation_checkpointing = False
+        self.sequence_group: SequenceGroup | None = None  # of training processes that share each sample's tokens
         self.patch_embedding = nn.Conv3d(config.in_dim, config.dim, config.patch_size, config.patch_size)
         self.text_embedding = nn.Sequential(
             nn.Linear(config.text_dim, config.dim), nn.GELU(approximate="tanh"), nn.Linear(config.dim, config.dim)
@@ -296,6 +303,12 @@ class WanModel(nn.Module):
             time = rearrange(time, "b 1 d -> 1 b d")
         block_time = rearrange(self.time_projection(time), "b t (six d) -> b t six d", six=6)
 
+        sequence = None
+        if self.sequence_group is not None:
+            sequence = self.sequence_group.of(tokens.shape[1])
+            tokens, rotary = sequence.own(tokens), sequence.own(rotary)
+            transformer_options = sharing(transformer_options, sequence)
+
         context = self.text_embedding(context)
         num_image_tokens = 0
         if clip_fea is not None and self.config.has_image_tokens:
@@ -322,6 +335,8 @@ class WanModel(nn.Module):
             out = original(args) if replacement is None else replacement(args, {"original_block": original})
             tokens = out["img"]
         tokens = self.head(tokens, time, packing)
+        if sequence is not None:
+            tokens = sequence.whole(tokens)
         outs = [
             self._unpatchify(of_part, grid)[..., : part.shape[3], : part.shape[4]]
             for of_part, grid, part in zip(

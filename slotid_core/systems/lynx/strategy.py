@@ -63,7 +63,7 @@ class Strategy(GuidedByFaces, nn.Module):
     required_tensors: tuple[str, ...] = (FACE, PICTURE, GREY, PROMPT)
     augmented_tensors: ClassVar = {FACE: FACE_LOOKS, PICTURE: PICTURE_LOOKS}
     shown_tensor = PICTURE
-    packs = True
+    packs = splits_sequences = True
     parameter_groups = ("resampler", "id_layers", "ref_layers")
     text_rows = 0
 

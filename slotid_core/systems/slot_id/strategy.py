@@ -74,7 +74,7 @@ class Strategy(GuidedByFaces, nn.Module):
 
     required_tensors: tuple[str, ...] = INFERENCE.required_tensors
     shown_tensor = "reference"
-    packs = True
+    packs = splits_sequences = True
     parameter_groups = ("encoder", "anchor", "film", "lora", "tokens")
 
     def __init__(self, settings: StrategySettings, backbone: WanModel):

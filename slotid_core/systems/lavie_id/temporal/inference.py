@@ -8,6 +8,7 @@ from .module import TemporalModule
 
 class TemporalRefinement:
     required_tensors: tuple[str, ...] = ()  # no person is made of anything
+    shipped_file = "lavie_id_temporal.safetensors"
 
     def load(self, path: str | os.PathLike) -> TemporalModule:
         return load_temporal(path)
