@@ -7,7 +7,8 @@ conditions the other.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -344,6 +345,15 @@ class WanModel(nn.Module):
             )
         ]
         return outs[0] if packing is None else outs
+
+    @contextmanager
+    def unshared(self) -> Iterator[None]:
+        """Within this context a process computes whole samples, even if it shares them with others."""
+        group, self.sequence_group = self.sequence_group, None
+        try:
+            yield
+        finally:
+            self.sequence_group = group
 
     def _even(self, x: Tensor) -> Tensor:
         """Latents continued from the other side to whole patches."""

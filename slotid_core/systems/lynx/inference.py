@@ -62,8 +62,12 @@ def reference_features(model: WanModel, conditions: Mapping[str, Tensor]) -> Ten
     dtype = model.patch_embedding.weight.dtype
     time = torch.zeros(len(pictures), device=pictures.device)
     padding_row = context.shape[1] - 1
-    features = read_features(model, lambda: model(pictures.to(dtype), time, context.to(dtype), padding_row=padding_row))
-    return side_by_side(features, count)
+
+    def look() -> None:
+        with model.unshared():  # every process reads all of the reference
+            model(pictures.to(dtype), time, context.to(dtype), padding_row=padding_row)
+
+    return side_by_side(read_features(model, look), count)
 
 
 def predict_velocity(
