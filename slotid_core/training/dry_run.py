@@ -119,21 +119,14 @@ def seconds_and_days(
     if config.objective.described_weight:  # the frozen model says what it makes of a description
         forward += config.objective.described_steps
     work = Work(tokens, in_blocks, (forward, backward), config.model.activation_checkpointing)
-    samples = config.run.batch / gpus  # of those that a team computes, each GPU's part
+    samples = config.run.batch / gpus  # GPUs that share samples have as many times more, and a part of each
     held_at_once = max(1.0, config.run.pack_tokens / tokens) if config.run.pack_tokens else config.run.micro_batch
     total = samples * operations(model.config, work)
     share = gpus if config.run.distribution == "fsdp" else 1
     exchanged = exchanged_bytes(config, (bytes_of(model, frozen=True) - sum(swapped)) / share)
     copied = [size / share for size in swapped]
-    figures = seconds_of_a_step(
-        gpu,
-        total,
-        copied,
-        math.ceil(samples * config.run.context_parallel / held_at_once),
-        utilization,
-        exchanged,
-        work.passes,
-    )
+    micro_batches = math.ceil(samples * config.run.context_parallel / held_at_once)
+    figures = seconds_of_a_step(gpu, total, copied, micro_batches, utilization, exchanged, work.passes)
     return {
         "teraflops_a_step_and_gpu": total / 1e12,
         **figures,
