@@ -1,9 +1,14 @@
 """Small models and identities that several tests share."""
 
+import hypothesis
 import torch
 
 from slotid_core.systems.slot_id import GateSchedule, Identity
 from slotid_core.wan import WanConfig, WanModel
+
+# How long an example takes on a busy machine says nothing of the code; the tests' own timeout ends what hangs.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 TINY_WIDTH, TINY_DEPTH = 128, 4
 
