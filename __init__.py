@@ -8,7 +8,7 @@ if find_spec("comfy_api"):
 
     from .nodes import NODES
 
-    WEB_DIRECTORY = "./web"
+    WEB_DIRECTORY = "./web/start"
 
     class SlotIDExtension(ComfyExtension):
         async def get_node_list(self):

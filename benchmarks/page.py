@@ -21,6 +21,8 @@ from tools.browser import find_chromium, open_page
 PAIRS = 20
 MINUTES, RATE = 10, 30
 DRAGGED_SECONDS = 6.0
+ROUNDS = 12
+STAND_IN = "export const app = { registerExtension() {} }, api = { addEventListener() {} };"
 WITHOUT = "slotid_without"
 # The list of scripts is the same request in both loads; only what it names differs.
 FILTER = f"""
@@ -144,6 +146,36 @@ def starts(server, page, thread) -> Ratio:
     return Ratio(claim, median, low, high)
 
 
+def scripts_alone(page, thread, address: str) -> Ratio:
+    """Milliseconds of the main thread to load what the pack adds to every start, and all of its scripts, into a page
+    without anything else: ComfyUI's own start takes hundreds of times as long, and varies by more."""
+    page.route("**/slotid-nothing", lambda route: route.fulfill(content_type="text/html", body="<html></html>"))
+    for name in ("api", "app"):
+        page.route(f"**/scripts/{name}.js", lambda route: route.fulfill(content_type="text/javascript", body=STAND_IN))
+    web = PACK / "web"
+    first = [f"/extensions/slotid/{path.name}" for path in scripts() if path.parent == web / "start"]
+    later = [
+        f"/slotid/scripts/{path.relative_to(web).as_posix()}" for path in scripts() if path.parent != web / "start"
+    ]
+    taken: list[list[float]] = []
+    for _ in range(ROUNDS):
+        round_ = []
+        for asked in ([], first, first + later):
+            page.goto(f"http://{address}/slotid-nothing")
+            before = main_thread(thread)
+            page.evaluate("(asked) => Promise.all(asked.map((one) => import(one))).then(() => {})", asked)
+            page.wait_for_timeout(150)
+            round_.append(main_thread(thread) - before)
+        taken.append(round_)
+    few, all_ = ([one[i] - one[0] for one in taken] for i in (1, 2))
+    claim = (
+        f"page: scripts of its start ({len(first)} files, {statistics.median(few):.0f} ms CPU) / "
+        f"all scripts ({len(first + later)}, {statistics.median(all_):.0f})"
+    )
+    low, median, high = statistics.quantiles([a / b for a, b in zip(few, all_, strict=True)], n=4)
+    return Ratio(claim, median, low, high)
+
+
 def drags(server, page, thread) -> Ratio:
     """A frame of dragging the window over ten minutes, beside a frame in which nothing is touched."""
     with tempfile.TemporaryDirectory() as folder:
@@ -175,4 +207,5 @@ def run() -> list[Ratio]:
     if find_chromium() is None:
         return []
     with served_page() as (server, page, thread):
-        return [starts(server, page, thread), drags(server, page, thread)]
+        found = [starts(server, page, thread), drags(server, page, thread)]
+        return [*found, scripts_alone(page, thread, server.address)]

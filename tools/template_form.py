@@ -4,7 +4,7 @@
 
 In a workflow's `extra`, `linearData` names the widgets of the form, [node, widget], and the nodes whose results it
 shows; `linearMode` opens it at once. A picture is called by its node's title there. Older pages have an unfinished view
-of that name, and `web/page/comfy.js` keeps them from it.
+of that name, and `web/start/comfy.js` keeps them from it.
 """
 
 import json

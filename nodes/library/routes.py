@@ -1,4 +1,4 @@
-"""What the page asks of saved people: which there are, and renaming, copying, setting aside or adding one.
+"""What the page asks for: scripts of its panels; saved people, and renaming, copying, setting aside or adding one.
 
 Names are judged as those of save and load nodes are. Files that come with the pack, or lie in further folders of
 `extra_model_paths.yaml`, are shown and not changed. Nothing is lost: a deleted file stays beside the others with
@@ -25,6 +25,7 @@ from ..shared.files import JPEG, KINDS, NAMING, PICTURE, FileKind, copy_whole
 SET_ASIDE = ".deleted"
 VERDICT_LENGTH = 200  # characters
 LARGEST = 2**31  # bytes of a file that is added
+SCRIPTS = Path(__file__).parents[2] / "web"
 
 
 def people(kind: FileKind) -> list[dict]:
@@ -148,6 +149,9 @@ ACTIONS = {"rename": rename, "duplicate": duplicate, "delete": delete}
 
 
 def register(routes: web.RouteTableDef) -> None:
+    # Not in the folder whose every script ComfyUI loads when its page opens.
+    routes.static("/slotid/scripts", SCRIPTS)
+
     @routes.get("/slotid/people/{category}")
     async def listed(request):
         return await _answer(lambda: {"people": people(_kind(request))})

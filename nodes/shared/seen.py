@@ -1,7 +1,7 @@
 """What a node shows in the page: pictures and clips in ComfyUI's temporary folder, and the facts drawn over them.
 
 A node hands `with_ui(output, show(...))` to ComfyUI, which sends it to the page that queued the run, and again when the
-result comes from its cache. `web/page/` draws it. Everything here is for people to look at: where a picture cannot be
+result comes from its cache. `web/panels/` draws it. Everything here is for people to look at: where a picture cannot be
 written the node still gives its result, and the page says why there is none.
 """
 

@@ -10,7 +10,7 @@ from comfy_execution.utils import get_executing_context
 from .finding import title
 from .seen import with_ui
 
-KEY = "slotid_warnings"  # of a node's `ui`, which the page reads (web/slotid.js)
+KEY = "slotid_warnings"  # of a node's `ui`, which the page reads (web/start/slotid.js)
 _said: ContextVar[list[str] | None] = ContextVar("slotid_said", default=None)
 
 

@@ -154,7 +154,7 @@ def test_a_portrait_of_another_size_is_judged_by_itself_and_a_mask_of_another_si
 
 
 def test_the_help_page_has_the_limits_of_the_code():
-    page = (Path(__file__).parents[2] / "web" / "docs" / "SlotIDReferenceReport.md").read_text()
+    page = (Path(__file__).parents[2] / "web" / "start" / "docs" / "SlotIDReferenceReport.md").read_text()
     rows = {row.split("|")[1].strip(): row for row in page.splitlines() if row.startswith("| ")}
     for fact, limit in (
         ("eyes_seen", limits.SHUT),

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { comfyPage } from "../../web/page/comfy.js";
-import { isOlder } from "../../web/logic/version.js";
+import { comfyPage } from "../../web/start/comfy.js";
+import { isOlder } from "../../web/start/version.js";
 
 test("releases are compared by numbers", () => {
   for (const older of ["1.32.9", "1.41.12", "0.99", "1.9.99", "1.41", "unknown"]) assert.ok(isOlder(older, "1.41.13"), older);
@@ -22,4 +22,14 @@ test("a template opens as a graph where the page has no forms, and other packs' 
   assert.deepEqual(opened("1.32.9", "SaveVideo", form), form);
   assert.deepEqual(opened("1.32.9", "LynxApply", { linearMode: false }), { linearMode: false });
   comfyPage({}, {}).keepFromOldForms(undefined);
+});
+
+test("a workflow has nodes of the pack in itself or in its subgraphs", () => {
+  const { hasOurNodes } = comfyPage({}, {});
+  const ours = { nodes: [{ type: "KSampler" }, { type: "STDRCApply" }] };
+  const others = { nodes: [{ type: "KSampler" }] };
+  assert.ok(hasOurNodes(ours));
+  assert.ok(hasOurNodes({ ...others, definitions: { subgraphs: [others, ours] } }));
+  assert.ok(!hasOurNodes({ ...others, definitions: { subgraphs: [others] } }));
+  for (const none of [undefined, {}, { nodes: [] }, { definitions: {} }]) assert.ok(!hasOurNodes(none));
 });

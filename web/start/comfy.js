@@ -1,12 +1,18 @@
 // All that the page's modules need of ComfyUI's frontend, in one place, because it changes from release to release.
 
-import { isOlder } from "../logic/version.js";
+import { isOlder } from "./version.js";
 
 const REDRAWN_EVERY = 400; // milliseconds
 const FORMS_SINCE = "1.41.13"; // the page's version; before it `linearMode` opened an unfinished view
 
 /** Whether nodes of this class come with the pack. */
 export const isOurClass = (name) => /^(SlotID|Lynx|STDRC|LaVieID)/.test(name ?? "");
+
+/** Whether a workflow has nodes of the pack; those of subgraphs lie in definitions of their own. */
+function hasOurNodes(graphData) {
+  const graphs = [graphData, ...(graphData?.definitions?.subgraphs ?? [])];
+  return graphs.some((graph) => graph?.nodes?.some((node) => isOurClass(node.type)));
+}
 
 export function comfyPage(app, api) {
   const tracker = () => app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
@@ -21,9 +27,15 @@ export function comfyPage(app, api) {
     }, REDRAWN_EVERY);
   };
   const watched = new WeakMap(); // node -> names of the widgets that its panel sets
+  const say = (detail) => app.extensionManager?.toast?.add({ severity: "error", summary: "Slot-ID", detail, life: 8000 });
 
   return {
     api,
+
+    /** A sentence of what went wrong, in a corner of the page. */
+    say,
+
+    hasOurNodes,
 
     /** Nodes 2.0 draws nodes as elements; the canvas has to be told how much room they need. */
     isCanvas: () => !globalThis.LiteGraph?.vueNodesMode,
@@ -39,7 +51,6 @@ export function comfyPage(app, api) {
 
     /** Open a template of this pack, whatever its folder is called; as a graph, or as the form that the file may ask for. */
     async openTemplate(name, { asGraph = false } = {}) {
-      const say = (detail) => app.extensionManager?.toast?.add({ severity: "error", summary: "Slot-ID", detail, life: 8000 });
       try {
         const packs = await (await api.fetchApi("/workflow_templates")).json();
         const pack = Object.keys(packs).find((one) => packs[one].includes(name));
@@ -58,8 +69,8 @@ export function comfyPage(app, api) {
 
     /** Templates say that they open as a form; where the page has none, they open as a graph. */
     keepFromOldForms(graphData) {
-      const { extra, nodes = [] } = graphData ?? {};
-      if (!extra?.linearMode || !nodes.some((node) => isOurClass(node.type))) return;
+      const extra = graphData?.extra;
+      if (!extra?.linearMode || !hasOurNodes(graphData)) return;
       if (isOlder(globalThis.__COMFYUI_FRONTEND_VERSION__ ?? "0", FORMS_SINCE)) delete extra.linearMode;
     },
 
