@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from slotid_core.config import config_to_dict
+from slotid_core.config import given_settings
 from slotid_core.dataset.config import PrepareConfig
 from slotid_core.dataset.config import read_config as read_data_config
 from slotid_core.dataset.runner import prepare_dataset
@@ -262,7 +262,7 @@ class Study:
 
 
 def config_text(config) -> bytes:
-    return json.dumps(config_to_dict(config), sort_keys=True).encode()
+    return json.dumps(given_settings(config), sort_keys=True).encode()
 
 
 def digest(*parts: bytes | str) -> str:

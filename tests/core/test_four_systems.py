@@ -1,11 +1,13 @@
 """The study of four systems: its plan, its result files, and a page on which nothing is made up."""
 
 import json
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 import torch
 
+from slotid_core.config import given_settings
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.registry import SYSTEMS, inference_of
 from slotid_core.toy_world.person import DYNAMICS
@@ -161,3 +163,28 @@ def test_each_claim_about_lynx_gets_the_verdict_of_its_interval(some):
     assert len(said) == 5
     assert "a little less alike: **holds here**, +0.1" in said[0] and "has +0.044" in said[0]
     assert "**undecided here**" in said[2] and "**the opposite here**, -0.1" in said[3]
+
+
+def test_a_setting_that_is_added_with_a_default_makes_no_result_old():
+    """Results of hours would be made again for a setting that they were made without."""
+
+    @dataclass(frozen=True)
+    class Inner:
+        size: int
+        names: tuple[str, ...] = ()
+
+    @dataclass(frozen=True)
+    class Before:
+        inner: Inner
+        steps: int = 10
+
+    @dataclass(frozen=True)
+    class After(Before):
+        added: Inner = field(default_factory=lambda: Inner(3))
+        more: float = 0.5
+
+    of_before, of_after = Before(Inner(3), 20), After(Inner(3), 20)
+    assert given_settings(of_after) == given_settings(of_before) == {"inner": {"size": 3}, "steps": 20}
+    assert given_settings(replace(of_after, more=0.6)) == {"inner": {"size": 3}, "steps": 20, "more": 0.6}
+    assert given_settings(replace(of_after, added=Inner(4)))["added"] == {"size": 4}
+    assert given_settings(Before(Inner(3, ("a",)))) == {"inner": {"size": 3, "names": ("a",)}}
