@@ -62,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     toy.add_argument("--seed", type=int, default=0, help="which held-out people; other seeds, other people")
     for name, kind in (("text-scale", float), ("identity-scale", float), ("steps", int)):
         toy.add_argument(f"--{name}", type=kind, help="default: as in evaluation.usage.Usage")
+    toy.add_argument(
+        "--as-users", action="store_true", help="references as the nodes make them of a clip; default: drawn portraits"
+    )
     toy.add_argument("--json", type=Path, help="write the figures to this file, flat and in full precision")
     toy.add_argument("--sheet", type=Path, help="write a contact sheet of the rows to this PNG or JPG")
     toy.set_defaults(run=run_toy)
@@ -142,14 +145,15 @@ def run_toy(options) -> None:
     from .sheet import save_rows
     from .studio import Studio
     from .subjects import subjects_of
-    from .usage import Usage
+    from .usage import Reference, Usage
     from .variants import BASE, DESCRIBED, GROUND_TRUTH, chosen_rows, rows_of
 
     systems = [name for name in options.systems.split(",") if name]
     names = [name for name in options.rows.split(",") if name]
     rows = chosen_rows(names, systems) if names else rows_of(systems)
     chosen = {name: getattr(options, name) for name in ("steps", "text_scale", "identity_scale")}
-    usage = Usage(**{name: value for name, value in chosen.items() if value is not None})
+    given = {name: value for name, value in chosen.items() if value is not None}
+    usage = Usage(**given, reference=Reference(as_user=options.as_users))
     studio = Studio(options.adapters, usage, face_encoder=options.face_encoder)
     if not names:
         rows = [row for row in rows if studio.has(row)]

@@ -84,18 +84,20 @@ class Studio:
         """What systems read of a subject's reference: tensors (1, ...) by name."""
         missing = [name for name in names if (subject.seed, change, name) not in self.references]
         if missing:
-            pixels = self.pictures(subject)
+            pixels = self.pictures(subject, as_user=change.as_user)
             if change.clip_of_a_stranger:
-                pixels = replace(pixels, reference=self.pictures(stranger(subject)).reference)
+                other = self.pictures(stranger(subject), as_user=change.as_user)
+                pixels = replace(pixels, reference=other.reference)
             pixels = change.of_pixels(pixels, subject.seed)
             for name, tensor in change.of_tensors(self.maker.make(missing, pixels), subject.seed).items():
                 self.references[subject.seed, change, name] = tensor.float()[None]
         return {name: self.references[subject.seed, change, name] for name in names}
 
-    def pictures(self, subject: Subject, number: int = 0) -> Pixels:
+    def pictures(self, subject: Subject, number: int = 0, as_user: bool = False) -> Pixels:
         """The reference, as it is before anything becomes of it; of other numbers, another one of the same person."""
         clip = Clip(key="subject", caption="", person="", person_seed=subject.seed, number=number)
-        return drawn_pixels(clip, self.prepare)
+        source = ToyWorldSource(people=1, as_users=float(as_user))
+        return drawn_pixels(clip, replace(self.prepare, toy_world=source))
 
     def clips(
         self,

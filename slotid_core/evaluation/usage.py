@@ -23,6 +23,8 @@ class Reference:
         clip_of_a_stranger: the face clip is another person's; the portrait stays.
         blur: standard deviation of a Gaussian, in pixels of the face clip; the portrait is blurred as well.
         noise: standard deviation of added noise, where white is 1; the portrait gets it as well.
+        as_user: face clip and portrait are made as the nodes make them from a user's clip. Otherwise the drawing itself
+            says where the face is, and the portrait is drawn for it.
     """
 
     frames: int = 0
@@ -31,6 +33,7 @@ class Reference:
     clip_of_a_stranger: bool = False
     blur: float = 0.0
     noise: float = 0.0
+    as_user: bool = False
 
     def __post_init__(self):
         if self.frames and self.frames % 4 != 1:

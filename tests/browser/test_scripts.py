@@ -59,6 +59,18 @@ def test_a_graph_that_is_loaded_first_finds_panels_in_its_nodes_at_once(page):
     assert page.evaluate(LOW) == 0.25
 
 
+def test_a_node_that_is_gone_before_its_panel_came_leaves_none(page):
+    page.evaluate(CORE_ALONE)
+    page.wait_for_timeout(1000)
+    reload(page)
+    page.evaluate(ADD)
+    page.evaluate(CORE_ALONE)
+    page.evaluate(ADD)
+    page.wait_for_function(PANEL_SHOWN)
+    page.wait_for_timeout(1000)
+    assert page.locator(".slotid-panel").count() == 1
+
+
 def test_panels_that_cannot_be_loaded_are_told(page):
     page.evaluate(CORE_ALONE)
     page.wait_for_timeout(1000)

@@ -168,6 +168,19 @@ def test_the_reference_of_a_stranger_leaves_the_portrait(studio):
     assert not torch.equal(mixed["reference"], own["reference"])
 
 
+def test_a_users_reference_is_another_picture_of_the_same_person():
+    """As the toy world's own recogniser sees it."""
+    studio, subjects = Studio(None, Usage()), subjects_of(0, 3, 1)
+
+    def embeddings(change: Reference) -> torch.Tensor:
+        found = [studio.conditions(one, change, ("face_embedding",))["face_embedding"] for one in subjects]
+        return torch.nn.functional.normalize(torch.cat(found).flatten(1), dim=1)
+
+    alike = embeddings(Reference()) @ embeddings(Reference(as_user=True)).T
+    assert 0.8 < alike.diagonal().min() < 0.999
+    assert torch.equal(alike.argmax(1), torch.arange(3)) and (alike - 2 * torch.eye(3)).max() < 0.6
+
+
 def test_latent_frames_are_shuffled_after_the_vae(studio):
     (ann,) = subjects_of(0, 1, 1)
     names = ("reference", "portrait")

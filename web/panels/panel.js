@@ -6,7 +6,7 @@ import { element, keepToItself } from "./dom.js";
 const NAME = "slotid_panel";
 const MARGIN = 10;
 const LEAST_WIDTH = 320;
-const MOUNTED_WITHIN = [0, 100, 500]; // milliseconds; Nodes 2.0 draws a node some time after it was made
+const DRAWN_WITHIN = [0, 100, 500]; // milliseconds; Nodes 2.0 draws and measures a node some time after it was made
 const panels = new WeakMap();
 
 /** The panel of a node; undefined where it has none yet and none is to be made. */
@@ -35,7 +35,7 @@ class Panel {
     });
     widget.serialize = false;
     this.height = 0;
-    for (const later of MOUNTED_WITHIN) setTimeout(() => this.mount(), later);
+    for (const later of DRAWN_WITHIN) setTimeout(() => this.mount(), later);
     const observer = new ResizeObserver(() => this.fit());
     observer.observe(this.inner);
     const { onRemoved, onConnectionsChange } = node;
@@ -71,7 +71,7 @@ class Panel {
       this.given = node.size[1];
       comfy.redraw();
     }
-    setTimeout(() => comfy.forgetSize(node), 100);
+    for (const later of DRAWN_WITHIN) setTimeout(() => comfy.forgetSize(node), later);
   }
 
   warn(lines) {

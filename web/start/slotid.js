@@ -10,6 +10,7 @@ const PANELS = "../../slotid/scripts/panels/all.js"; // nodes/library/routes.py 
 const TRAINING = "SlotIDTrainEncoder";
 const comfy = comfyPage(app, api);
 const isOurs = (node) => isOurClass(node.comfyClass);
+const gone = new WeakSet(); // nodes that were removed, perhaps before their panel came
 let panels = null;
 let coming = null;
 
@@ -28,16 +29,16 @@ function fetchPanels() {
 }
 
 /** At once where panels are there, so that a graph that is being loaded finds them in its nodes. */
-function withPanels(act) {
+function withPanels(node, act) {
   if (panels) act(panels);
-  else fetchPanels().then(() => panels && act(panels));
+  else fetchPanels().then(() => panels && !gone.has(node) && act(panels));
 }
 
 /** Show what a run told of a node: its warnings, then what is to be seen. */
 function showOutput(node, output) {
   const warnings = output?.slotid_warnings ?? [];
   const seen = output?.slotid_seen ?? [];
-  withPanels(({ panelOf, views }) => {
+  withPanels(node, ({ panelOf, views }) => {
     const panel = panelOf(node, comfy, { make: warnings.length + seen.length > 0 });
     if (!panel) return;
     panel.warn(warnings);
@@ -55,7 +56,7 @@ app.registerExtension({
       const node = comfy.nodeOf(detail.node);
       // Another workflow may be on the screen, whose node of this id is of another kind.
       if (node?.comfyClass !== TRAINING) return;
-      withPanels(({ panelOf, views }) => panelOf(node, comfy, { make: true }).show([detail.seen], views));
+      withPanels(node, ({ panelOf, views }) => panelOf(node, comfy, { make: true }).show([detail.seen], views));
     });
   },
 
@@ -67,11 +68,11 @@ app.registerExtension({
 
   nodeCreated(node) {
     if (!isOurs(node)) return;
-    withPanels(({ editors, panelOf, people }) => {
+    withPanels(node, ({ editors, panelOf, people }) => {
       const editor = editors[node.comfyClass] ?? (comfy.peopleInput(node) && people);
       if (editor) panelOf(node, comfy, { make: true }).edit(editor);
     });
-    const { onExecuted, onConfigure } = node;
+    const { onExecuted, onConfigure, onRemoved } = node;
     node.onExecuted = function (output, ...rest) {
       onExecuted?.call(this, output, ...rest);
       showOutput(node, output);
@@ -79,6 +80,10 @@ app.registerExtension({
     node.onConfigure = function (...given) {
       onConfigure?.apply(this, given);
       panels?.panelOf(node, comfy)?.refresh();
+    };
+    node.onRemoved = function (...given) {
+      gone.add(node);
+      return onRemoved?.apply(this, given);
     };
   },
 
