@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from proof import examples
 
 from slotid_core.dataset.clip import Clip
+from slotid_core.dataset.config import TOY_SIZES
 from slotid_core.dataset.drawn_clips import drawn_pixels
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation.variants import chosen_rows
@@ -67,7 +68,8 @@ def test_the_best_moments_of_a_clip_are_apart_and_show_the_face(clip, in_the_mid
     found = best_faces(clip, find_drawn_faces(), 4, in_the_middle=in_the_middle)
     assert 1 <= len(found.frames) <= 4 and len(set(found.frames)) == len(found.frames)
     assert found.embedding_crops.shape == (len(found.frames), 112, 112, 3)
-    assert found.reference_crops.shape == (len(found.frames), 256, 256, 3)
+    side = TOY_SIZES["portrait_size"] if in_the_middle else 256  # that of the pictures which adapters learned from
+    assert found.reference_crops.shape == (len(found.frames), side, side, 3)
     merits = [moment["merit"] for moment in found.report["moments"]]
     assert merits == sorted(merits, reverse=True) and found.report["detector"] == "drawn faces"
     assert all(abs(a - b) >= 2 for n, a in enumerate(found.frames) for b in found.frames[:n])

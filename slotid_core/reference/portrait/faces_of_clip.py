@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...errors import SlotIDError
 from ..decode.clip import Progress
-from ..faces.alignment import CROP_SIZE, AlignedFace, align_face
+from ..faces.alignment import AlignedFace, align_face
 from ..faces.crop import cut_squares, resized
 from ..faces.detector import Detector
 from ..faces.face_clip import make_face_clip
@@ -16,6 +16,7 @@ from .select import select_portrait
 SIDE = 256  # pixels of the face clip in which moments are compared
 MARGIN = 0.5  # around the face, as the face tracker's default
 MOST = 16  # moments of a clip
+DRAWN_SIDE = 64  # pixels of the pictures that adapters of the toy world learned from; larger ones are strange to them
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class FacesOfClip:
 
     @property
     def reference_crops(self) -> Tensor:
-        """(K, 256, 256, 3) in [0, 1]."""
+        """(K, 256, 256, 3) in [0, 1]; `in_the_middle` (K, 64, 64, 3)."""
         return torch.stack([face.reference_crop for face in self.faces])
 
 
@@ -80,7 +81,7 @@ def best_faces(
         side = max(16, round(float(clip.squares[place, 2])))
         square = cut_squares(frames[place : place + 1], clip.squares[place : place + 1], side)
         face = align_face(square, None if in_the_middle else detector, "skip")
-        faces.append(replace(face, reference_crop=resized(square, CROP_SIZE)[0]) if in_the_middle else face)
+        faces.append(replace(face, reference_crop=resized(square, DRAWN_SIDE)[0]) if in_the_middle else face)
         chosen.append(place)
     if len(chosen) < min(count, len(frames)):
         notes.append(f"{len(chosen)} of the {count} moments that were asked for are good enough or apart in time.")
