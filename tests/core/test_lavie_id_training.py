@@ -17,20 +17,28 @@ from slotid_core.dataset.cached import CachedDataset
 from slotid_core.dataset.component_shares import component_shares, latent_frames, pooled
 from slotid_core.dataset.config import PrepareConfig, ToyWorldSource
 from slotid_core.dataset.drawn_clips import drawn_pixels
+from slotid_core.dataset.models import Encoders
 from slotid_core.dataset.pixels import Pixels
 from slotid_core.dataset.runner import prepare_dataset
+from slotid_core.dataset.tensors import TensorMaker
 from slotid_core.dataset.toy_world_source import toy_world_clips
 from slotid_core.errors import SlotIDError
 from slotid_core.evaluation.studio import Studio
 from slotid_core.evaluation.subjects import subjects_of
 from slotid_core.evaluation.usage import Usage
 from slotid_core.evaluation.variants import chosen_rows
+from slotid_core.reference.faces.crop import resized
+from slotid_core.reference.faces.drawn_faces import find_drawn_faces
+from slotid_core.reference.faces.face_clip import make_face_clip
 from slotid_core.reference.faces.face_encoder import FaceEncoder
 from slotid_core.reference.portrait.components import LEAST, NAMES, best_of, cut_components, shares_of_masks
+from slotid_core.reference.portrait.find_components import MARGIN, as_cut, find_components
 from slotid_core.systems.lavie_id import load_adapter
 from slotid_core.systems.lavie_id.inference import LoadedAdapter
 from slotid_core.systems.lavie_id.route_accuracy import Confusion, confusion
 from slotid_core.systems.lavie_id.route_loss import route_loss, token_targets
+from slotid_core.toy_world.person import HELD_OUT_FROM, sample_person
+from slotid_core.toy_world.render import draw, reference_motion
 from slotid_core.training.backbone import load_backbone
 from slotid_core.training.config import config_from_settings, read_config
 from slotid_core.training.dry_run import estimate
@@ -185,6 +193,21 @@ def test_each_component_is_cut_out_on_white():
     other, shown_parts, _ = face()
     best = best_of([found, cut_components(other, shown_parts, (16.0, 16.0, 48.0, 48.0), 40)])
     assert best.hidden == [] and torch.equal(best.pictures[0], found.pictures[0])
+
+
+def test_components_lie_where_preparation_puts_them_in_a_picture_that_is_cut_already():
+    """As Select Portrait gives it: the margin does not fit around the face that is found in it."""
+    person, detector = sample_person(HELD_OUT_FROM + 40), find_drawn_faces()
+    scene, motion = reference_motion(person, 7, 9)
+    clip = make_face_clip(draw([person], [scene], [motion], 128)[0], detector, 256, MARGIN, 8)
+    config = PrepareConfig(vae="toy_world", text_encoder="toy_world", toy_world=ToyWorldSource(people=1), device="cpu")
+    maker = TensorMaker(config, Encoders(config), detector=None)
+    prepared = maker._components(resized(clip.clip[:1], config.sizes.portrait_size), None)
+    found = find_components(clip.clip[:1], detector, config.sizes.component_size).components
+    both = (prepared.places[:, 0] * found.places[:, 0]).bool()
+    assert both.sum() >= 5 and (prepared.places - found.places)[both].abs().max() < 0.06
+    # Where there is room, the face is the one that was found, as a square.
+    assert as_cut((100.0, 100.0, 160.0, 180.0), 1000, 900) == pytest.approx((90, 100, 170, 180))
 
 
 def test_a_component_too_small_to_tell_is_left_out():

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import SlotIDError
+from ..faces.crop import square_path
 from ..faces.detector import Detector
 from ..faces.face import Box, area
 from ..faces.face_clip import check_frames
@@ -14,6 +16,7 @@ from .components import NAMES, Components, best_of, cut_components, shares_of_ma
 from .parts import find_parts
 
 MOST_PICTURES = 16
+MARGIN = 0.5  # around the face in the pictures that adapters learn from, as preparation's default
 MIDDLE = 0.5  # of a picture's shorter side: the face where none is found, as in a face picture with a margin of 0.5
 
 
@@ -48,7 +51,8 @@ def find_components(
     check_masks(masks, pictures)
     found, notes = [], []
     for number, picture in enumerate(pictures):
-        box, note = face_box(picture, detector, on_missing)
+        found_box, note = face_box(picture, detector, on_missing)
+        box = as_cut(found_box, *picture.shape[:2])
         if note:
             notes.append(note if len(pictures) == 1 else f"picture {number + 1}: {note}")
         if masks is None:
@@ -107,6 +111,15 @@ def face_box(picture: Tensor, detector: Detector, on_missing: str) -> tuple[Box,
     side = MIDDLE * min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
     return (left, top, left + side, top + side), "no face was found; the middle of the picture was taken for it"
+
+
+def as_cut(box: Box, height: int, width: int) -> Box:
+    """What preparation takes for the face: the middle of the square to which a picture is cut around it. In a picture
+    that is too small for the margin, such as a portrait that is cut already, that is not the face that was found.
+    """
+    left, top, side = (float(value) for value in square_path(np.array([box]), height, width, MARGIN, smoothing=0)[0])
+    room = side * MARGIN / (1 + 2 * MARGIN)
+    return (left + room, top + room, left + side - room, top + side - room)
 
 
 def _is(names: list[str]) -> str:
