@@ -57,16 +57,6 @@ def config_to_dict(config) -> dict:
     return dataclasses.asdict(config)
 
 
-def given_settings(config) -> dict:
-    """What differs from the defaults, and what has none: as before when a setting with a default is added."""
-    given = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if _is_required(field) or value != _default(field):
-            given[field.name] = given_settings(value) if dataclasses.is_dataclass(value) else value
-    return given
-
-
 def shown(value: object) -> str:
     """A value as an error shows it: its beginning, if it is long."""
     text = repr(value)
@@ -75,10 +65,6 @@ def shown(value: object) -> str:
 
 def _is_required(field: dataclasses.Field) -> bool:
     return field.init and field.default is field.default_factory is dataclasses.MISSING
-
-
-def _default(field: dataclasses.Field):
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _convert(hint, value, name: str):

@@ -1,6 +1,7 @@
 """A result: one measurement of one row and training seed, as a small file beside the page with all it was made from."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from slotid_core.errors import SlotIDError
+from slotid_core.evaluation.made_from import preparation_today, training_today
 from slotid_core.files import whole_file
 from slotid_core.weights import read_header, read_tensors, save_weights
 
@@ -36,7 +38,7 @@ def read_result(path: Path, facts: dict | None = None) -> Measured | None:
     """
     if not path.is_file():
         return None
-    if facts is not None and read_facts(path) != json.loads(json.dumps(facts)):
+    if facts is not None and _today(read_facts(path)) != _today(facts):
         return None
     tensors = {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
     names = [name for name in tensors if not name.endswith(".known")]
@@ -48,6 +50,17 @@ def read_facts(path: Path) -> dict:
     if not isinstance(facts, dict):
         raise SlotIDError(f"{path.name} does not say what it was made from. Delete it, and it is measured again.")
     return facts
+
+
+def _today(facts: dict) -> dict:
+    """As JSON keeps them, with settings as today's code reads them; those that it cannot read are left as they are."""
+    read = dict(facts)
+    with suppress(SlotIDError):
+        if "data" in facts:
+            read["data"] = preparation_today(facts["data"])
+        if "training" in facts:
+            read["training"] = [training_today(settings) for settings in facts["training"]]
+    return json.loads(json.dumps(read))
 
 
 def write_frames(path: Path, clips: torch.Tensor) -> None:

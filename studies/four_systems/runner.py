@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from slotid_core.config import given_settings
+from slotid_core.config import config_to_dict
 from slotid_core.dataset.config import PrepareConfig
 from slotid_core.dataset.config import read_config as read_data_config
 from slotid_core.dataset.runner import prepare_dataset
@@ -165,10 +165,10 @@ class Study:
             made |= {"judges": self.judges, "people": s.long_people, "frames": s.long_frames}
         if row.system:
             changes = list(inference_of(row.system).variants[row.variant].reads.items())
-            trainings = [config_text(self.training(one.system, one.trained, seed)) for one in self.adapters_of(row)]
-            trainings += [config_text(self.first_settings(REFINEMENT_RECIPE, seed))] if row.refined else []
-            made |= {"training": digest(*trainings), "reads": changes, "data": self.data_hash, "steps": s.steps,
-                     "batch": s.batch}  # fmt: skip
+            trainings = [self.training(one.system, one.trained, seed) for one in self.adapters_of(row)]
+            trainings += [self.first_settings(REFINEMENT_RECIPE, seed)] if row.refined else []
+            made |= {"training": [config_to_dict(one) for one in trainings], "reads": changes,
+                     "data": config_to_dict(self.data_settings), "steps": s.steps, "batch": s.batch}  # fmt: skip
         return made
 
     def result(self, part: str, row: Row, seed: int) -> Measured | None:
@@ -262,7 +262,7 @@ class Study:
 
 
 def config_text(config) -> bytes:
-    return json.dumps(given_settings(config), sort_keys=True).encode()
+    return json.dumps(config_to_dict(config), sort_keys=True).encode()
 
 
 def digest(*parts: bytes | str) -> str:

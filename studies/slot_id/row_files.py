@@ -12,10 +12,9 @@ import torch
 from PIL import Image
 
 from slotid_core.config import config_from_dict
-from slotid_core.dataset.config import PrepareConfig
 from slotid_core.errors import SlotIDError
+from slotid_core.evaluation.made_from import preparation_today, training_today
 from slotid_core.evaluation.variants import GROUND_TRUTH
-from slotid_core.training.config import config_from_settings
 from slotid_core.weights import read_header, read_tensors, save_weights
 from studies.slot_id.studio import StudyUsage
 
@@ -51,23 +50,11 @@ def write_row(path: Path, measured: Measured, facts: dict) -> None:
     save_weights(path, tensors, {"kind": KIND, "version": VERSION, "facts": facts})
 
 
-def _training(values: dict) -> dict:
-    """Training settings under today's names, those of the objective's own part filled in as well."""
-    config = config_from_settings(values, warn=False)
-    settings = asdict(config)
-    settings["objective"]["own"] = asdict(config.own_objective())
-    # Old files name the multiplier of every group, also where it is 1, the default.
-    multipliers = config.optimizer.lr_multipliers
-    settings["optimizer"]["lr_multipliers"] = {name: factor for name, factor in multipliers.items() if factor != 1.0}
-    return settings
-
-
-# Facts that are settings. They are compared as today's code reads them: under today's names, and with its default
-# where a setting has been added since.
+# Facts that are settings. They are compared as today's code reads them.
 SETTINGS = {
     "usage": lambda values: asdict(config_from_dict(StudyUsage, values)),
-    "training": _training,
-    "data": lambda values: asdict(config_from_dict(PrepareConfig, values)),
+    "training": training_today,
+    "data": preparation_today,
 }
 
 

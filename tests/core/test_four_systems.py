@@ -1,13 +1,11 @@
 """The study of four systems: its plan, its result files, and a page on which nothing is made up."""
 
 import json
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 import torch
 
-from slotid_core.config import given_settings
 from slotid_core.errors import SlotIDError
 from slotid_core.systems.registry import SYSTEMS, inference_of
 from slotid_core.toy_world.person import DYNAMICS
@@ -165,26 +163,22 @@ def test_each_claim_about_lynx_gets_the_verdict_of_its_interval(some):
     assert "**undecided here**" in said[2] and "**the opposite here**, -0.1" in said[3]
 
 
-def test_a_setting_that_is_added_with_a_default_makes_no_result_old():
+def test_a_setting_that_is_added_makes_no_result_old_and_another_value_does(tmp_path):
     """Results of hours would be made again for a setting that they were made without."""
+    study, row = Study(Settings(tmp_path / "output", tmp_path / "results")), BY_NAME["lynx.full"]
+    facts = study.facts("toy", row, 0)
+    path = file_of(tmp_path / "results", "toy", row.name, 0)
 
-    @dataclass(frozen=True)
-    class Inner:
-        size: int
-        names: tuple[str, ...] = ()
+    def kept_after(change) -> bool:
+        before = json.loads(json.dumps(facts))
+        change(before)
+        write_result(path, {"a": np.zeros((1, 1))}, before)
+        return study.result("toy", row, 0) is not None
 
-    @dataclass(frozen=True)
-    class Before:
-        inner: Inner
-        steps: int = 10
-
-    @dataclass(frozen=True)
-    class After(Before):
-        added: Inner = field(default_factory=lambda: Inner(3))
-        more: float = 0.5
-
-    of_before, of_after = Before(Inner(3), 20), After(Inner(3), 20)
-    assert given_settings(of_after) == given_settings(of_before) == {"inner": {"size": 3}, "steps": 20}
-    assert given_settings(replace(of_after, more=0.6)) == {"inner": {"size": 3}, "steps": 20, "more": 0.6}
-    assert given_settings(replace(of_after, added=Inner(4)))["added"] == {"size": 4}
-    assert given_settings(Before(Inner(3, ("a",)))) == {"inner": {"size": 3, "names": ("a",)}}
+    assert kept_after(lambda before: None)
+    assert kept_after(lambda before: before["training"][0]["run"].pop("context_parallel"))
+    assert kept_after(lambda before: before["data"].pop("margin"))
+    assert not kept_after(lambda before: before["training"][0]["optimizer"].update(learning_rate=1.0))
+    assert not kept_after(lambda before: before["training"][0]["run"].update(context_parallel=2))
+    assert not kept_after(lambda before: before["data"].update(margin=0.6))
+    assert not kept_after(lambda before: before["training"][0]["run"].update(of_a_later_release=1))

@@ -32,7 +32,7 @@ from slotid_core.reference.faces.drawn_faces import find_drawn_faces
 from slotid_core.reference.faces.face_clip import make_face_clip
 from slotid_core.reference.faces.face_encoder import FaceEncoder
 from slotid_core.reference.portrait.components import LEAST, NAMES, best_of, cut_components, shares_of_masks
-from slotid_core.reference.portrait.find_components import MARGIN, as_cut, find_components
+from slotid_core.reference.portrait.find_components import as_cut, find_components
 from slotid_core.systems.lavie_id import load_adapter
 from slotid_core.systems.lavie_id.inference import LoadedAdapter
 from slotid_core.systems.lavie_id.route_accuracy import Confusion, confusion
@@ -199,7 +199,7 @@ def test_components_lie_where_preparation_puts_them_in_a_picture_that_is_cut_alr
     """As Select Portrait gives it: the margin does not fit around the face that is found in it."""
     person, detector = sample_person(HELD_OUT_FROM + 40), find_drawn_faces()
     scene, motion = reference_motion(person, 7, 9)
-    clip = make_face_clip(draw([person], [scene], [motion], 128)[0], detector, 256, MARGIN, 8)
+    clip = make_face_clip(draw([person], [scene], [motion], 128)[0], detector, 256, 0.5, 8)
     config = PrepareConfig(vae="toy_world", text_encoder="toy_world", toy_world=ToyWorldSource(people=1), device="cpu")
     maker = TensorMaker(config, Encoders(config), detector=None)
     prepared = maker._components(resized(clip.clip[:1], config.sizes.portrait_size), None)

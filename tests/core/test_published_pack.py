@@ -58,6 +58,7 @@ def test_developers_files_are_left_out(published):
 def test_what_nodes_need_is_published(published):
     assert {"__init__.py", "requirements.txt", "pyproject.toml", "node_list.json", "LICENSE"} <= published
     assert {f"web/start/docs/{name}.md" for name in json.loads((PACK / "node_list.json").read_text())} <= published
+    assert {file.relative_to(PACK).as_posix() for file in (PACK / "web").rglob("*.js")} <= published
     assert {f"example_people/{clip_name(seed)}" for seed in EXAMPLES} <= published
     weights = PACK / "slotid_core" / "toy_world" / "weights"
     assert {file.relative_to(PACK).as_posix() for file in weights.iterdir() if file.is_file()} <= published

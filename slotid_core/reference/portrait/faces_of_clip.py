@@ -14,7 +14,7 @@ from ..faces.face_clip import make_face_clip
 from .select import select_portrait
 
 SIDE = 256  # pixels of the face clip in which moments are compared
-MARGIN = 0.5  # around the face, as the face tracker's default
+MARGIN = 0.5  # around the face, as in the pictures that adapters learn from and as the face tracker's default
 MOST = 16  # moments of a clip
 DRAWN_SIDE = 64  # pixels of the pictures that adapters of the toy world learned from; larger ones are strange to them
 

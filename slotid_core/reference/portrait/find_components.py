@@ -13,11 +13,11 @@ from ..faces.face import Box, area
 from ..faces.face_clip import check_frames
 from ..faces.find_faces import faces_in
 from .components import NAMES, Components, best_of, cut_components, shares_of_masks
+from .faces_of_clip import MARGIN
 from .parts import find_parts
 
 MOST_PICTURES = 16
-MARGIN = 0.5  # around the face in the pictures that adapters learn from, as preparation's default
-MIDDLE = 0.5  # of a picture's shorter side: the face where none is found, as in a face picture with a margin of 0.5
+MIDDLE = 1 / (1 + 2 * MARGIN)  # of a picture's shorter side: the face where none is found, as in a face picture
 
 
 @dataclass(frozen=True)
